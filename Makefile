@@ -1,0 +1,34 @@
+# Two commands: `make demo` (to a report about a model trained in front of you) and `make test`.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint setup clean
+
+# One marker a lock: a changed lock installs again. torch first, with what its build for this platform needs; then the lock as the
+# whole set, nothing resolved anew.
+setup: $(VENV)/installed
+$(VENV)/installed: requirements.lock pyproject.toml
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock torch==2.13.0
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup
+	$(BIN)/s3dnerf preset sample
+	$(BIN)/dvc repro
+	$(BIN)/s3dnerf report
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf data .packs .checkpoints .locks .timings .prefect mlflow.db mlartifacts

@@ -1,0 +1,1 @@
+"""How work is run: DVC stage commands, Prefect flows, MLflow tracking, the command line."""

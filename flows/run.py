@@ -1,0 +1,148 @@
+"""Run one stage: what ``dvc.yaml`` calls, ``python -m flows.run <stage> [--part P]``.
+
+Loads the settings, takes the lock of the stage's out, watches the process it works for, hands the stage a runner and a
+tracker, and writes how long it took to ``.timings/<preset>/`` (never into an out). Exit status: 0 done; 2 the settings or the
+command are wrong, nothing was done; 1 the stage failed, with one message that says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from flows.owner import die_with, die_with_parent, dvc_above, identity
+from flows.runners import RunnerError, one_thread, run_stage
+from s3dnerf.config import Settings, SettingsError, load_settings
+
+STAGES = (
+    "sample",
+    "inventory",
+    "ingest",
+    "resample",
+    "align",
+    "masks",
+    "lips",
+    "speech",
+    "train_sync",
+    "train_s3dnerf",
+    "evaluate",
+    "report",
+)
+TRACKED = ("train_sync", "train_s3dnerf", "evaluate", "report")
+LOCK_WAIT_S = 20.0
+
+
+def launch(module: str, arguments: list[str], processes: int) -> None:
+    """Start a training module: plain Python for one process, ``accelerate launch`` for several.
+
+    Raises RuntimeError when it fails; what it printed stands above.
+    """
+    if processes == 1:
+        command = [sys.executable, "-m", module, *arguments]
+    else:
+        import torch
+
+        kind = ["--multi_gpu"] if torch.cuda.device_count() >= processes else ["--cpu"]
+        command = [
+            sys.executable,
+            "-m",
+            "accelerate.commands.launch",
+            *kind,
+            "--num_processes",
+            str(processes),
+            "--num_machines",
+            "1",
+            "--mixed_precision",
+            "no",
+            "--dynamo_backend",
+            "no",
+            "--main_process_port",
+            "0",
+            "-m",
+            module,
+            *arguments,
+        ]
+    code = subprocess.run(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent).returncode
+    if code:
+        raise RuntimeError(f"{module} ended with status {code}; its last lines stand above")
+
+
+def _tracker(settings: Settings, stage: str, part: str, world: dict[str, Any]) -> Any:
+    from flows.tracking import MlflowTracker, wanted
+    from stages.context import NoTracker
+
+    if stage not in TRACKED or not wanted():
+        return nullcontext(NoTracker())
+    return MlflowTracker(settings, stage, part, world["git"]["revision"])
+
+
+def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
+    """Run a stage in this process, under its lock. Returns what the stage's ``main`` returns."""
+    from flows.world import world
+    from stages.context import Context
+
+    settings = load_settings(params)
+    name = f"{stage}-{part}" if part else stage
+    lock = Path(".locks") / f"{settings.preset}-{name}.lock"
+    lock.parent.mkdir(exist_ok=True)
+    begun = time.monotonic()
+    try:
+        held = FileLock(lock).acquire(timeout=LOCK_WAIT_S)
+    except Timeout:
+        raise RuntimeError(f"{lock}: another run of {name} holds its out; end that one first") from None
+    with held:
+        around = world() if stage in TRACKED else {}
+        with _tracker(settings, stage, part, around) as tracker:
+            context = Context(
+                settings=settings,
+                stage=stage,
+                part=part,
+                tracker=tracker,
+                launch=launch,
+                world=around,
+                say=lambda line: print(line, flush=True),
+            )
+            result = run_stage(importlib.import_module(f"stages.{stage}").main, context)
+        timing = Path(".timings") / settings.preset / "stages" / f"{name}.json"
+        timing.parent.mkdir(parents=True, exist_ok=True)
+        timing.write_text(json.dumps({"stage": name, "seconds": round(time.monotonic() - begun, 2)}))
+    return result
+
+
+def main() -> None:
+    """The command line of a DVC stage."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--part", default="", help="train_sync: expert or judge; train_s3dnerf: a variant")
+    args = parser.parse_args()
+    one_thread()
+    owner = dvc_above()
+    if owner is not None:
+        die_with(identity(owner))
+    from s3dnerf.video.packs import PackError
+    from stages.packs import StageError
+
+    try:
+        run(args.stage, args.part)
+    except (SettingsError, RunnerError) as error:
+        print(f"s3dnerf: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (StageError, PackError, RuntimeError, OSError) as error:
+        if os.environ.get("S3DNERF_TRACEBACK"):
+            raise
+        print(f"s3dnerf: {args.stage}: {error}\n(S3DNERF_TRACEBACK=1 shows where)", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Where the packs of a stage are worked on: this process, or Prefect tasks on threads or spawned processes.
+
+Chosen by the environment, never by ``params.yaml``, so that moving machines makes nothing stale:
+
+- ``S3DNERF_RUNNER``: ``prefect`` (default) or ``inline``;
+- ``S3DNERF_POOL``: ``auto`` (default), ``threads`` or ``processes``. ``auto`` does the first pack here, and starts a process
+  pool only where the packs left would take longer than the pool's start (measured: about 4 s);
+- ``S3DNERF_WORKERS``: how many at once; default: the machine's cores.
+
+The results do not depend on the choice: jobs share nothing, each process computes on one thread, results keep the jobs' order.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flows.owner import die_with_parent
+from flows.progress import Progress
+from stages.context import Context
+
+POOL_START_S = 4.0
+ENVIRONMENT = {
+    "S3DNERF_RUNNER": ("prefect", "inline"),
+    "S3DNERF_POOL": ("auto", "threads", "processes"),
+}
+
+
+class RunnerError(ValueError):
+    """An infrastructure switch has a value nobody knows."""
+
+
+def switch(name: str) -> str:
+    """The value of an infrastructure switch. Raises RunnerError naming what it accepts."""
+    accepted = ENVIRONMENT[name]
+    value = os.environ.get(name, accepted[0])
+    if value not in accepted:
+        raise RunnerError(f"{name}: got {value!r} — accepted: {', '.join(accepted)}")
+    return value
+
+
+def workers() -> int:
+    """Packs worked on at once. Raises RunnerError for anything but a whole number from 1."""
+    text = os.environ.get("S3DNERF_WORKERS", str(os.cpu_count() or 1))
+    if not text.isdigit() or int(text) < 1:
+        raise RunnerError(f"S3DNERF_WORKERS: got {text!r} — accepted: a whole number from 1")
+    return int(text)
+
+
+def one_thread() -> None:
+    """One thread a process for everything that would start more: the same sums in the same order everywhere."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        os.environ[name] = "1"
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+
+
+def run_inline(work: Callable[[Any], Any], jobs: list[Any], names: list[str], title: str = "") -> list[Any]:
+    """One job after the other in this process."""
+    results = []
+    with Progress(title, len(jobs)) as progress:
+        for job, name in zip(jobs, names, strict=True):
+            results.append(work(job))
+            progress.step(name)
+    return results
+
+
+def run_stage(main: Callable[[Context], Any], context: Context) -> Any:
+    """Run a stage's ``main`` with the runner the environment names."""
+    if switch("S3DNERF_RUNNER") == "inline":
+        context.run = lambda work, jobs, names: run_inline(work, jobs, names, context.stage)
+        return main(context)
+    return _run_prefect(main, context)
+
+
+def _worth_retrying(task: Any, run: Any, state: Any) -> bool:
+    """A passing fault of the machine (a busy file system), not a full disk and not an error in the work."""
+    import errno
+
+    try:
+        state.result()
+    except OSError as fault:
+        return fault.errno not in (None, errno.ENOSPC, errno.EDQUOT, errno.ENOENT)
+    except Exception:
+        return False
+    return False
+
+
+def _run_prefect(main: Callable[[Context], Any], context: Context) -> Any:
+    """The stage as a flow run, its packs as task runs."""
+    from flows.server import configure, find_or_start
+
+    configure()
+    url = find_or_start()
+    if url:
+        os.environ["PREFECT_API_URL"] = url
+    from prefect import flow, task
+    from prefect.cache_policies import NO_CACHE
+    from prefect.futures import as_completed
+    from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
+
+    pool, count = switch("S3DNERF_POOL"), workers()
+    runner = (
+        ThreadPoolTaskRunner(max_workers=count)
+        if pool == "threads"
+        else ProcessPoolTaskRunner(max_workers=count, initializer=die_with_parent)
+    )
+
+    def run(work: Callable[[Any], Any], jobs: list[Any], names: list[str]) -> list[Any]:
+        results: dict[int, Any] = {}
+
+        def as_task(name: str) -> Any:
+            return task(
+                work,
+                name=f"{context.stage} {getattr(work, '__name__', 'work')}",
+                task_run_name=name.replace("{", "(").replace("}", ")"),
+                cache_policy=NO_CACHE,
+                persist_result=False,
+                retries=2,
+                retry_delay_seconds=1,
+                retry_condition_fn=_worth_retrying,
+            )
+
+        with Progress(context.stage, len(jobs)) as progress:
+            at, slowest_s = 0, 0.0
+            while at < len(jobs):
+                left = len(jobs) - at
+                pooled = pool != "auto" or (
+                    at > 0 and count > 1 and left > 1 and left * slowest_s * (1 - 1 / min(count, left)) > POOL_START_S
+                )
+                if pooled:
+                    break
+                begun = time.monotonic()
+                results[at] = as_task(names[at])(jobs[at])
+                slowest_s = max(slowest_s, time.monotonic() - begun)
+                progress.step(names[at])
+                at += 1
+            futures = {as_task(names[i]).submit(jobs[i]): i for i in range(at, len(jobs))}
+            for future in as_completed(list(futures)):
+                results[futures[future]] = future.result()
+                progress.step(names[futures[future]])
+        return [results[i] for i in range(len(jobs))]
+
+    context.run = run
+
+    @flow(
+        name=context.stage,
+        flow_run_name=f"{context.settings.preset}{' ' + context.part if context.part else ''}",
+        task_runner=runner,
+        persist_result=False,
+        validate_parameters=False,
+    )
+    def stage_flow() -> Any:
+        return main(context)
+
+    return stage_flow()

@@ -1,0 +1,112 @@
+"""One Prefect server for a whole ``dvc repro``, gone when that ``dvc`` is gone.
+
+With ``PREFECT_API_URL`` set (a team's server) nothing is started. Otherwise the first stage starts a server on
+loopback with its SQLite database in ``.prefect/``; later stages find it by ``.prefect/server-<owner>.json``. It
+watches its owner and ends with it. Run by hand: ``prefect server start`` in a shell with ``PREFECT_HOME=.prefect``
+shows the same runs in the UI.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+from filelock import FileLock
+
+from flows.owner import alive, die_with, dvc_above, identity
+
+HOME = Path(".prefect")
+START_TIMEOUT_S = 90.0
+
+
+def configure() -> None:
+    """Prefect's home, telemetry and noise, set before prefect is imported; what the user has set stands."""
+    defaults = {
+        "PREFECT_HOME": str(HOME.resolve()),
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{HOME.resolve()}/prefect.db",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+        "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+        "PREFECT_LOGGING_TO_API_ENABLED": "false",
+        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+        "PREFECT_CLI_PROMPT": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def healthy(url: str) -> bool:
+    """Whether a Prefect API answers at ``url``."""
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:  # noqa: S310 - our own loopback address
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def find_or_start(home: Path = HOME) -> str | None:
+    """The API address of the server this run works with; starts one where there is none.
+
+    Returns None when the user named a server: Prefect reads that itself. Raises RuntimeError when a server does
+    not come up, with the place of its log.
+    """
+    if os.environ.get("PREFECT_API_URL"):
+        return None
+    home.mkdir(exist_ok=True)
+    owner = identity(dvc_above() or psutil.Process())
+    note = home / f"server-{owner}.json"
+    with FileLock(home / "server.lock"):
+        for old in home.glob("server-*.json"):
+            if not alive(old.stem.removeprefix("server-")):
+                old.unlink(missing_ok=True)
+        if note.is_file():
+            url = json.loads(note.read_text())["url"]
+            if healthy(url):
+                return url
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        url = f"http://127.0.0.1:{port}/api"
+        with open(home / "server.log", "ab") as log:
+            server = subprocess.Popen(
+                [sys.executable, "-m", "flows.server", "--owner", owner, "--port", str(port)],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        end = time.monotonic() + START_TIMEOUT_S
+        while not healthy(url):
+            if server.poll() is not None or time.monotonic() > end:
+                server.kill()
+                raise RuntimeError(f"the Prefect server did not start; its log: {home / 'server.log'}. Without one: S3DNERF_RUNNER=inline")
+            time.sleep(0.1)
+        note.write_text(json.dumps({"url": url, "pid": server.pid}))
+    return url
+
+
+def main() -> None:
+    """Serve until the owner is gone."""
+    parser = argparse.ArgumentParser(description="Prefect server for one dvc run")
+    parser.add_argument("--owner", required=True, help="pid-created of the process to end with")
+    parser.add_argument("--port", type=int, required=True)
+    args = parser.parse_args()
+    die_with(args.owner)
+    configure()
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    uvicorn.run(create_app(webserver_only=True), host="127.0.0.1", port=args.port, log_level="error")
+
+
+if __name__ == "__main__":
+    main()

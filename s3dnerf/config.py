@@ -1,0 +1,378 @@
+"""Typed settings: what ``params.yaml`` may say, one class a section, checked before any work.
+
+Defaults are the ``paper`` preset (the values of the method, full corpora). The smaller presets in
+``s3dnerf/presets/*.yaml`` say only what differs. ``params.yaml`` always holds every value, so that a
+report can quote the settings that made it: ``s3dnerf preset NAME`` writes it.
+
+Reads: a mapping (from YAML or JSON). Raises: :class:`SettingsError` naming the field and what it accepts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PRESETS = ("tiny", "sample", "mini", "paper")
+CORPORA = ("hdtf", "lrs2", "mead", "portraits")
+VARIANTS = ("full", "naive", "feature_concat", "no_deform", "no_sync")
+
+
+class SettingsError(ValueError):
+    """A setting is unknown, of the wrong type or out of range; the message says what is accepted."""
+
+
+def opt(default: Any, help: str, *, ge: float | None = None, le: float | None = None, choices: tuple | None = None) -> Any:
+    """One setting: default, a line of help, and the inclusive range or the choices it accepts."""
+    return field(default=default, metadata={"help": help, "ge": ge, "le": le, "choices": choices})
+
+
+@dataclass(frozen=True)
+class RawSettings:
+    """Where the raw corpora lie. A folder, or null for a corpus that is not used."""
+
+    hdtf: str | None = opt("raw/HDTF", "HDTF folder: clips/ or videos/, and HDTF_dataset/ with the 15 annotation lists")
+    lrs2: str | None = opt("raw/LRS2", "LRS2 folder that holds mvlrs_v1/")
+    mead: str | None = opt("raw/MEAD", "MEAD folder that holds one folder a person (M003/video/front/…)")
+    portraits: str | None = opt(None, "a plain folder of one-person videos (AD-NeRF and GeneFace videos, or your own)")
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """The synthetic speakers that stand in for the corpora where nobody has them."""
+
+    enabled: bool = opt(False, "make synthetic corpora under data/<preset>/sample (raw.* must point there)")
+    hdtf_train_speakers: int = opt(8, "synthetic people in HDTF's layout, for training", ge=1, le=500)
+    hdtf_test_speakers: int = opt(10, "further synthetic people in HDTF's layout, for testing", ge=1, le=500)
+    hdtf_train_s: float = opt(8.0, "seconds of annotated speech of each training person", ge=1.5, le=600)
+    hdtf_test_s: float = opt(3.0, "seconds of annotated speech of each test person", ge=1.5, le=600)
+    lrs2_speakers: int = opt(8, "synthetic people in LRS2's layout (160 px, 25 fps)", ge=2, le=500)
+    lrs2_utterances: int = opt(3, "utterances of each LRS2 person", ge=1, le=100)
+    lrs2_s: float = opt(3.0, "seconds of an LRS2 utterance, about", ge=1.0, le=60)
+    mead_speakers: int = opt(4, "synthetic people in MEAD's layout (30 fps, audio apart)", ge=1, le=500)
+    mead_clips: int = opt(2, "clips of each MEAD person", ge=1, le=100)
+    mead_s: float = opt(2.4, "seconds of a MEAD clip, about", ge=1.0, le=60)
+    hdtf_px: int = opt(320, "height and width of the annotated crop of a synthetic HDTF video", ge=160, le=1080)
+    mead_px: int = opt(320, "height of a synthetic MEAD video", ge=160, le=1080)
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """Raw layouts to clip records: cutting, splits, packs, and how much may fail."""
+
+    clip_s: float = opt(10.0, "longest clip; a longer interval is cut", ge=1.0, le=10.0)
+    min_clip_s: float = opt(1.0, "a shorter clip is excluded as too_short", ge=0.4, le=10.0)
+    pack_clips: int = opt(64, "clips in a pack, at most", ge=1, le=64)
+    max_failed_fraction: float = opt(0.2, "share of a corpus's clips that a stage may quarantine before it fails", ge=0.0, le=1.0)
+    max_train_clips_per_video: int = opt(0, "at most so many clips of one HDTF video (0: all)", ge=0)
+    hdtf_test_speakers: tuple[str, ...] = opt((), "people of HDTF never trained on, by name; empty: chosen by hdtf_test_fraction")
+    hdtf_test_fraction: float = opt(0.1, "share of HDTF's people held out when none are named (by a hash of the name)", ge=0.0, le=0.9)
+    lrs2_val_fraction: float = opt(0.2, "share of LRS2's folders held out to judge the lip-sync networks", ge=0.0, le=0.9)
+    mead_split: str = opt("sentence", "MEAD: by sentence (official, evaluation only) or by identity", choices=("sentence", "identity"))
+    mead_views: tuple[str, ...] = opt(("front",), "MEAD views taken; the others are excluded as view_not_used")
+    same_person: tuple[tuple[str, ...], ...] = opt((), "names that are one person, a list each: they share a split")
+
+
+@dataclass(frozen=True)
+class ResampleSettings:
+    """The 25 Hz clock and 16 kHz mono sound."""
+
+    silence_dbfs: float = opt(-60.0, "a clip whose sound stays below this level is quarantined as silent", ge=-120, le=0)
+    max_audio_gap_s: float = opt(0.5, "sound may end this much before the picture (padded); beyond: audio_too_short", ge=0, le=10)
+
+
+@dataclass(frozen=True)
+class AlignSettings:
+    """Detection, 68 landmarks and one similarity a clip, to 256×256."""
+
+    backend: str = opt("insightface", "face detector and landmarks", choices=("dlib", "insightface"))
+    model_dir: str | None = opt("weights/insightface/buffalo_l", "insightface: folder of the model pack")
+    size_px: int = opt(256, "height and width of the aligned frame", choices=(256,))
+    detect_every: int = opt(10, "full detection every n-th frame, tracking between", ge=1, le=250)
+    detect_px: int = opt(480, "longer side of the picture the detector sees", ge=120, le=2160)
+    crop_factor: float = opt(2.3, "side of the crop in units of the face's landmark extent", ge=1.2, le=4.0)
+    min_face_px: int = opt(48, "a smaller face is quarantined as face_too_small", ge=16, le=1024)
+    max_missing_fraction: float = opt(0.1, "share of frames in which the face may be lost before face_lost", ge=0.0, le=0.9)
+    crf: int = opt(14, "x264 quality of the aligned all-intra clip (lower is better)", ge=0, le=40)
+
+
+@dataclass(frozen=True)
+class MasksSettings:
+    """3-D reconstruction: 257 coefficients, camera and inner-face mask."""
+
+    backend: str = opt("deep3d", "deep3d: the network with BFM 2009; fitted: our own morphable model fitted to landmarks",
+                       choices=("deep3d", "fitted"))
+    network: str | None = opt("weights/deep3d/epoch_20.pth", "Deep3DFaceRecon checkpoint (deep3d backend)")
+    morphable_model: str | None = opt("weights/deep3d/BFM_model_front.mat", "BFM_model_front.mat (deep3d backend)")
+    smooth_frames: float = opt(1.0, "standard deviation of the smoothing of angles and translation along the clip", ge=0, le=10)
+    fit_every: int = opt(1, "fit every n-th frame and interpolate between (fitted backend)", ge=1, le=10)
+
+
+@dataclass(frozen=True)
+class LipsSettings:
+    """Lip boxes from landmarks 48–67."""
+
+    scale: float = opt(1.4, "side of the square box in units of the lips' extent over the clip", ge=1.0, le=3.0)
+
+
+@dataclass(frozen=True)
+class SpeechSettings:
+    """Speech tokens at 50 Hz and the expert's mel."""
+
+    backend: str = opt("wav2vec2", "wav2vec2 through transformers, or log-mel windows", choices=("wav2vec2", "logmel"))
+    model: str | None = opt("facebook/wav2vec2-base-960h", "hub name found in the local cache, or a folder (wav2vec2)")
+    batch: int = opt(4, "clips a forward pass", ge=1, le=64)
+
+
+@dataclass(frozen=True)
+class SyncSettings:
+    """The lip-sync expert and judge (3.4)."""
+
+    steps: int = opt(200_000, "training steps", ge=1)
+    judge_steps: int = opt(100_000, "training steps of the judge", ge=1)
+    batch: int = opt(64, "windows a step", ge=2, le=4096)
+    lr: float = opt(1e-4, "Adam step size", ge=1e-7, le=1.0)
+    margin: float = opt(0.5, "triplet margin η of eq. 7", ge=0.0, le=2.0)
+    frames: int = opt(5, "T, frames a window", choices=(5,))
+    crop_px: int = opt(96, "side of a lip crop", choices=(48, 96))
+    width: int = opt(64, "channels of the first convolution", ge=4, le=256)
+    embed: int = opt(512, "embedding size", ge=16, le=1024)
+    gate: float = opt(0.9, "held-out accuracy below which λ_sync must be 0", ge=0.5, le=1.0)
+    hdtf_val_fraction: float = opt(0.1, "share of HDTF's training people held out to judge the expert", ge=0.0, le=0.9)
+    eval_trials: int = opt(2000, "held-out trials", ge=10, le=1_000_000)
+    eval_every: int = opt(2000, "steps between held-out evaluations", ge=1)
+    checkpoint_every: int = opt(2000, "steps between checkpoints", ge=1)
+    expert_seed: int = opt(1, "seed of the expert", ge=0)
+    judge_seed: int = opt(2, "seed of the judge", ge=0)
+    processes: int = opt(1, "data-parallel processes", ge=1, le=1024)
+    precision: str = opt("fp32", "autocast precision", choices=("fp32", "bf16"))
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """S³D-NeRF's blocks (3.1–3.3)."""
+
+    slot_dim: int = opt(256, "D_slot: width of the aggregated embedding", ge=8, le=1024)
+    encoder_width: int = opt(64, "channels of D⁰; doubled a level up to 8×", ge=4, le=256)
+    plane_channels: int = opt(32, "C, channels of a plane", ge=2, le=128)
+    slot_grid: int = opt(16, "H_s = W_s, cells of the slot grid", ge=2, le=64)
+    slot_iterations: int = opt(3, "slot attention iterations", ge=1, le=10)
+    heads: int = opt(8, "heads of the cross attention", ge=1, le=16)
+    speech_tokens: int = opt(16, "speech tokens around each frame", ge=2, le=64)
+    deform_widths: tuple[int, ...] = opt((256, 128, 64, 128, 256), "widths of the U-shaped deformation MLP")
+    deform_bound: float = opt(0.2, "largest |Δx| as a fraction of the box's half side", ge=0.0, le=1.0)
+    position_octaves: int = opt(6, "octaves of the position code", ge=0, le=12)
+    decoder_width: int = opt(64, "width of the tri-plane decoder", ge=8, le=256)
+    feature_channels: int = opt(32, "features a ray carries, the first three are colour", ge=3, le=128)
+    coarse_samples: int = opt(48, "stratified samples a ray", ge=2, le=256)
+    fine_samples: int = opt(48, "importance samples a ray", ge=0, le=256)
+    raw_px: int = opt(64, "side of the rendered feature image", ge=8, le=256)
+    image_px: int = opt(256, "side of the final frame", ge=32, le=256)
+    superres_width: int = opt(128, "channels of the super-resolution blocks", ge=8, le=512)
+    discriminator_width: int = opt(64, "channels of the discriminator at full resolution", ge=4, le=256)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Training of the generator (3.5)."""
+
+    variants: tuple[str, ...] = opt(("full",), "variants of table 3 to train: " + ", ".join(VARIANTS))
+    steps: int = opt(400_000, "training steps", ge=1)
+    batch: int = opt(8, "samples a step over all processes; each is one source and T target frames", ge=1, le=1024)
+    frames: int = opt(5, "T, consecutive target frames a sample", choices=(5,))
+    lr_generator: float = opt(1e-4, "Adam step size of the generator", ge=1e-7, le=1.0)
+    lr_discriminator: float = opt(2e-4, "Adam step size of the discriminator", ge=1e-7, le=1.0)
+    gradient_clip: float = opt(1.0, "largest gradient norm", ge=1e-3, le=1e3)
+    ema: float = opt(0.999, "decay of the averaged generator", ge=0.0, le=0.99999)
+    loss_preset: str = opt("paper", "paper: weights of eq. 9 from step 0; stable: adversary ramped, sync after warm-up",
+                           choices=("paper", "stable"))
+    lambda_per: float = opt(0.01, "weight of the perceptual loss", ge=0.0)
+    lambda_adv: float = opt(1.0, "weight of the adversarial loss", ge=0.0)
+    lambda_sync: float = opt(0.5, "weight of the lip-sync loss", ge=0.0)
+    lambda_deform: float = opt(0.001, "weight of the deformation loss", ge=0.0)
+    lambda_pix: float = opt(1.0, "weight of the pixel loss", ge=0.0)
+    lips_pix_weight: float = opt(1.0, "weight of the lip box's pixels in the pixel loss (1: the paper's plain ℓ2)", ge=1.0, le=100.0)
+    warmup_fraction: float = opt(0.3, "stable: share of the steps before adversary and sync begin", ge=0.0, le=1.0)
+    r1: float = opt(5.0, "weight of the R1 penalty", ge=0.0)
+    r1_every: int = opt(16, "steps between R1 penalties", ge=1)
+    perceptual: str = opt("vgg19", "vgg19, or stand_in: a fixed random pyramid and the frozen expert's features",
+                          choices=("vgg19", "stand_in"))
+    vgg_weights: str | None = opt("weights/vgg19.pth", "VGG-19 weights (torchvision's file) for perceptual: vgg19")
+    checkpoint_every: int = opt(1000, "steps between checkpoints", ge=1)
+    strip_every: int = opt(5000, "steps between pictures of training samples", ge=1)
+    processes: int = opt(4, "data-parallel processes", ge=1, le=1024)
+    precision: str = opt("bf16", "autocast precision", choices=("fp32", "bf16"))
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """What is measured, on which clips."""
+
+    clip_s: float = opt(10.0, "seconds of each test clip that are measured", ge=0.8, le=10.0)
+    max_clips_per_speaker: int = opt(0, "test clips of a person (0: all)", ge=0)
+    corpora: tuple[str, ...] = opt(("hdtf", "mead"), "corpora whose test clips are measured")
+    judge: str = opt("syncnet", "syncnet: SyncNet v2; trained: train_sync's judge", choices=("syncnet", "trained"))
+    syncnet_weights: str | None = opt("weights/syncnet_v2.model", "SyncNet v2 weights (judge: syncnet)")
+    lpips: str = opt("alexnet", "alexnet: LPIPS with its weights; off: reported as not measured", choices=("alexnet", "off"))
+    lpips_weights: str | None = opt("weights/lpips", "folder with alexnet.pth (torchvision) and lpips_alex.pth (linear heads)")
+    identity: str = opt("insightface", "recogniser for identity similarity", choices=("insightface", "dlib", "off"))
+    landmark_every: int = opt(1, "landmarks on every n-th frame", ge=1, le=10)
+    bootstrap: int = opt(2000, "resamples for the intervals", ge=100, le=100_000)
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """The report's pictures."""
+
+    strips: int = opt(4, "test clips shown as frame strips a corpus", ge=1, le=50)
+    strip_frames: int = opt(6, "frames a strip", ge=2, le=20)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything ``params.yaml`` says."""
+
+    preset: str = opt("paper", "name of the preset; data lies under data/<preset>/", choices=PRESETS)
+    seed: int = opt(0, "seed of everything that has no seed of its own", ge=0)
+    raw: RawSettings = field(default_factory=RawSettings)
+    sample: SampleSettings = field(default_factory=SampleSettings)
+    ingest: IngestSettings = field(default_factory=IngestSettings)
+    resample: ResampleSettings = field(default_factory=ResampleSettings)
+    align: AlignSettings = field(default_factory=AlignSettings)
+    masks: MasksSettings = field(default_factory=MasksSettings)
+    lips: LipsSettings = field(default_factory=LipsSettings)
+    speech: SpeechSettings = field(default_factory=SpeechSettings)
+    sync: SyncSettings = field(default_factory=SyncSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
+
+    @property
+    def data_dir(self) -> Path:
+        """``data/<preset>``, relative to the repository root."""
+        return Path("data") / self.preset
+
+    def __post_init__(self) -> None:
+        unknown = [v for v in self.train.variants if v not in VARIANTS]
+        if unknown or not self.train.variants:
+            raise SettingsError(f"train.variants: {list(self.train.variants)} — accepted: one or more of {', '.join(VARIANTS)}")
+        bad = [c for c in self.evaluate.corpora if c not in CORPORA]
+        if bad:
+            raise SettingsError(f"evaluate.corpora: {bad} — accepted: {', '.join(CORPORA)}")
+        if self.model.image_px % self.model.raw_px or not math.log2(self.model.image_px / self.model.raw_px).is_integer():
+            accepted = f"model.raw_px ({self.model.raw_px}) times a power of two"
+            raise SettingsError(f"model.image_px: {self.model.image_px} — accepted: {accepted}")
+        if self.model.slot_dim % self.model.heads:
+            raise SettingsError(f"model.slot_dim: {self.model.slot_dim} — accepted: a multiple of model.heads ({self.model.heads})")
+        if self.ingest.min_clip_s > self.ingest.clip_s:
+            raise SettingsError(f"ingest.min_clip_s: {self.ingest.min_clip_s} — accepted: at most ingest.clip_s ({self.ingest.clip_s})")
+
+
+def _accepts(spec: dataclasses.Field) -> str:
+    """What a field accepts, in words."""
+    meta = spec.metadata
+    if meta.get("choices"):
+        return "one of " + ", ".join(map(str, meta["choices"]))
+    bounds = [f"{sign} {meta[key]:g}" for key, sign in (("ge", "≥"), ("le", "≤")) if meta.get(key) is not None]
+    return " ".join([str(spec.type), *bounds])
+
+
+def _convert(value: Any, kind: Any, where: str, accepts: str) -> Any:
+    """``value`` as ``kind``, exactly: no truth from strings, no whole numbers from fractions."""
+    def refuse() -> typing.NoReturn:
+        raise SettingsError(f"{where}: got {value!r} — accepted: {accepts}")
+
+    origin = typing.get_origin(kind)
+    if origin in (types.UnionType, typing.Union):
+        inner = [k for k in typing.get_args(kind) if k is not type(None)]
+        return None if value is None else _convert(value, inner[0], where, accepts)
+    if origin is tuple:
+        item = typing.get_args(kind)[0]
+        if not isinstance(value, (list, tuple)):
+            refuse()
+        return tuple(_convert(v, item, where, accepts) for v in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as a string
+        try:
+            return float(value)
+        except ValueError:
+            refuse()
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        refuse()
+    if kind is float and not math.isfinite(value):
+        refuse()
+    return value
+
+
+def _build(cls: type, given: Any, where: str) -> Any:
+    if not isinstance(given, dict):
+        raise SettingsError(f"{where or 'params.yaml'}: got {given!r} — accepted: a mapping of {cls.__name__}'s fields")
+    specs = {f.name: f for f in dataclasses.fields(cls)}
+    kinds = typing.get_type_hints(cls)
+    for name in given:
+        if name not in specs:
+            near = difflib.get_close_matches(str(name), specs, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise SettingsError(f"{where + '.' if where else ''}{name}: no such setting — {hint}accepted: {', '.join(specs)}")
+    values = {}
+    for name, spec in specs.items():
+        path = f"{where}.{name}" if where else name
+        if dataclasses.is_dataclass(kinds[name]):
+            values[name] = _build(kinds[name], given.get(name, {}), path)
+        elif name in given:
+            accepts = _accepts(spec)
+            value = _convert(given[name], kinds[name], path, accepts)
+            meta = spec.metadata
+            low, high, choices = meta.get("ge"), meta.get("le"), meta.get("choices")
+            if (choices and value not in choices) or (
+                isinstance(value, (int, float)) and ((low is not None and value < low) or (high is not None and value > high))
+            ):
+                raise SettingsError(f"{path}: got {value!r} — accepted: {accepts}")
+            values[name] = value
+    return cls(**values)
+
+
+def settings_from(given: dict[str, Any]) -> Settings:
+    """Settings of a plain mapping. Raises SettingsError naming the field and what it accepts."""
+    return _build(Settings, given, "")
+
+
+def load_settings(path: str | Path = "params.yaml") -> Settings:
+    """Settings of a YAML file. Raises SettingsError when the file is missing, unreadable or wrong."""
+    import yaml
+
+    path = Path(path)
+    if not path.is_file():
+        raise SettingsError(f"{path}: no such file — write one with: s3dnerf preset sample")
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not YAML: {error}") from error
+    return settings_from(given)
+
+
+def preset_settings(name: str) -> Settings:
+    """The settings of a preset. Raises SettingsError for an unknown name."""
+    import yaml
+
+    if name not in PRESETS:
+        raise SettingsError(f"preset: got {name!r} — accepted: one of {', '.join(PRESETS)}")
+    text = (Path(__file__).parent / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    return settings_from(yaml.safe_load(text))
+
+
+def as_dict(settings: Any) -> dict[str, Any]:
+    """Settings as plain mappings, lists and scalars (for YAML, JSON and hashes)."""
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        return [plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+    return plain(dataclasses.asdict(settings))

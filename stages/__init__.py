@@ -1,0 +1,1 @@
+"""One file a DVC stage: one ``process(...)``, one ``main(context)``."""

@@ -1,0 +1,33 @@
+"""What all tests share: one torch thread, shapes enforced, the real data beside the project where it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from jaxtyping import install_import_hook  # noqa: E402
+
+install_import_hook(["s3dnerf.model", "s3dnerf.sync", "s3dnerf.metrics", "s3dnerf.training.losses"], "beartype.beartype")
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real clips and weights beside the project."""
+    if not (SHARED / "corpora").is_dir():
+        pytest.skip("needs ../shared/corpora (real clips, not part of the repository)")
+    return SHARED
