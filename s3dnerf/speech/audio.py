@@ -1,0 +1,78 @@
+"""Sound as 16 kHz mono: cut from any file by time, through ffmpeg; int16 WAV bytes and back.
+
+Time 0 is the start of the file's timeline as ffmpeg counts it (the earliest stream), so that sound and picture cut
+at the same seconds belong together even when one stream starts late.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import wave
+from pathlib import Path
+
+import numpy as np
+
+from s3dnerf.video.encoding import VideoError, ffmpeg_path
+from s3dnerf.video.probing import source
+
+RATE_HZ = 16000
+
+
+def read_audio(path: str | Path, start_s: float = 0.0, end_s: float | None = None, rate_hz: int = RATE_HZ) -> np.ndarray:
+    """Samples of the first sound track between two times, mono.
+
+    Parameters
+    ----------
+    start_s, end_s : seconds of the file's timeline; ``end_s`` None: to the end of the sound
+    rate_hz : sampling rate of the result
+
+    Returns
+    -------
+    float32 (n,) in [-1, 1]; n = round(end·rate) − round(start·rate), or fewer where the sound ends earlier.
+    A stream that starts after ``start_s`` is led in by zeros; gaps inside are zeros as well.
+
+    Raises
+    ------
+    VideoError with reason ``no_audio`` when there is no sound track, ``unreadable`` when it cannot be decoded.
+    """
+    first = round(start_s * rate_hz)
+    last = None if end_s is None else round(end_s * rate_hz)
+    if first < 0 or (last is not None and last < first):
+        raise ValueError(f"start_s {start_s}, end_s {end_s}: expected 0 ≤ start ≤ end")
+    # aresample=async fills gaps and the late start by the timestamps, so that sample i is at time i / rate
+    chain = f"aresample={rate_hz}:async=1:min_hard_comp=0.01:first_pts=0,atrim=start_sample={first}"
+    chain += "" if last is None else f":end_sample={last}"
+    command = [ffmpeg_path(), "-v", "error", "-nostdin", *source(path), "-vn", "-map", "0:a:0", "-af", chain,
+               "-ac", "1", "-ar", str(rate_hz), "-c:a", "pcm_f32le", "-f", "f32le", "-flags", "+bitexact", "pipe:1"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    log = done.stderr.decode(errors="replace").strip()
+    if done.returncode:
+        if "matches no streams" in log:
+            raise VideoError(f"{path}: no sound track", "no_audio")
+        raise VideoError(f"{path}: sound cannot be read: {log[-300:]}")
+    return np.clip(np.frombuffer(done.stdout, np.float32), -1.0, 1.0)
+
+
+def wav_bytes(samples: np.ndarray, rate_hz: int = RATE_HZ) -> bytes:
+    """A mono 16-bit WAV of samples (n,) in [-1, 1]. Equal samples give equal bytes."""
+    if samples.ndim != 1:
+        raise ValueError(f"samples of shape {samples.shape}: expected (n,)")
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(rate_hz)
+        out.writeframes(np.clip(np.rint(samples.astype(np.float64) * 32767), -32768, 32767).astype("<i2").tobytes())
+    return buffer.getvalue()
+
+
+def wav_samples(data: bytes) -> np.ndarray:
+    """Samples float32 (n,) in [-1, 1] of a WAV made by :func:`wav_bytes`. Raises VideoError for other bytes."""
+    try:
+        with wave.open(io.BytesIO(data)) as given:
+            if (given.getnchannels(), given.getsampwidth()) != (1, 2):
+                raise VideoError(f"WAV of {given.getnchannels()} channels, {8 * given.getsampwidth()} bit: expected mono, 16 bit")
+            return np.frombuffer(given.readframes(given.getnframes()), "<i2").astype(np.float32) / 32767
+    except (wave.Error, EOFError) as error:
+        raise VideoError(f"not a WAV file: {error}") from error

@@ -1,0 +1,108 @@
+"""Frames to a small all-intra mp4 and back; and where ffmpeg is.
+
+The encoder is one thread, bit-exact and without times or versions in the container, so equal frames give equal
+bytes. Reads and writes nothing but a temporary folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+
+
+class VideoError(OSError):
+    """A video cannot be read or written as asked. ``reason`` is a quarantine code (``unreadable``, ``truncated``, …)."""
+
+    def __init__(self, message: str, reason: str = "unreadable") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@functools.cache
+def ffmpeg_path() -> str:
+    """The static ffmpeg that comes with ``imageio-ffmpeg``. Raises RuntimeError when the package brings none."""
+    import imageio_ffmpeg
+
+    return imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def _size_of(frame: np.ndarray) -> tuple[int, int]:
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise ValueError(f"a frame of shape {frame.shape}, {frame.dtype}: expected (h, w, 3) uint8 RGB")
+    h, w = frame.shape[:2]
+    if h % 2 or w % 2:
+        raise ValueError(f"a frame of {w}×{h}: yuv420p needs even sides")
+    return h, w
+
+
+def encode_clip(frames: Iterable[np.ndarray], crf: int, fps: int = 25) -> bytes:
+    """All-intra H.264 (yuv420p) in mp4, without sound.
+
+    Parameters
+    ----------
+    frames : uint8 (h, w, 3) each, RGB, even sides, all of one size; may be a generator
+    crf : x264 quality, 0 (best) to 51
+    fps : frames per second, Hz
+
+    Raises ValueError for no frames or frames that differ in shape, VideoError when ffmpeg fails.
+    """
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError("no frames to encode")
+    h, w = _size_of(first)
+    with tempfile.TemporaryDirectory(prefix="s3dnerf-") as folder:
+        target, log = Path(folder, "clip.mp4"), Path(folder, "log.txt")
+        command = [
+            ffmpeg_path(), "-v", "error", "-nostdin", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{w}x{h}", "-r", str(fps),
+            "-i", "pipe:0", "-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", str(crf), "-g", "1", "-bf", "0", "-pix_fmt", "yuv420p",
+            "-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-movflags", "+faststart", str(target),
+        ]
+        with open(log, "wb") as errors:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors)
+            pipe = cast(IO[bytes], process.stdin)
+            try:
+                pipe.write(np.ascontiguousarray(first).tobytes())
+                for frame in frames:
+                    if _size_of(frame) != (h, w):
+                        raise ValueError(f"a frame of {frame.shape[1]}×{frame.shape[0]} after frames of {w}×{h}: expected one size")
+                    pipe.write(np.ascontiguousarray(frame).tobytes())
+                pipe.close()
+            except BrokenPipeError:
+                pass  # ffmpeg ended early: its status and log say why
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                code = process.wait()
+        if code:
+            raise VideoError(f"ffmpeg could not encode ({code}): {log.read_text(errors='replace').strip()[-500:]}")
+        return target.read_bytes()
+
+
+def decode_clip(data: bytes) -> np.ndarray:
+    """Frames of a clip made by :func:`encode_clip`, uint8 (N, h, w, 3) RGB. Raises VideoError for bytes that are no video."""
+    decord = decord_quietly()
+    try:
+        reader = decord.VideoReader(io.BytesIO(data), num_threads=1)
+        return np.stack([reader.next().asnumpy() for _ in range(len(reader))])
+    except (decord.DECORDError, RuntimeError, StopIteration, ValueError) as error:
+        raise VideoError(f"no readable video in {len(data)} bytes: {str(error).splitlines()[0][:200]}") from error
+
+
+@functools.cache
+def decord_quietly():
+    """The ``decord`` module with its own logging off: what is wrong with a file is said once, by an exception."""
+    os.environ.setdefault("DECORD_EOF_RETRY_MAX", "1024")
+    import decord
+
+    decord.logging.set_level(decord.logging.FATAL)
+    return decord

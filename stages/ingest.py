@@ -1,0 +1,262 @@
+"""Stage ``ingest``: raw layouts to clip records, every raw file accounted for.
+
+Reads ``data/<preset>/inventory/files.parquet``, the corpora's lists and the head of each video (kept by content in
+``.packs/ingest/<preset>.json``); writes ``data/<preset>/ingest/<corpus>/``
+
+- ``clips.parquet``: one row a clip (columns in :data:`s3dnerf.corpora.records.CLIP_COLUMNS`);
+- ``files.parquet``: one row a raw file: role, used or excluded, reason, detail, clips;
+- ``excluded.parquet``: clips and annotated intervals that never became a record, with reason and detail.
+
+Run: ``python -m flows.run ingest``
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from s3dnerf.config import CORPORA, IngestSettings
+from s3dnerf.corpora import hdtf, lrs2, mead, portraits
+from s3dnerf.corpora.cutting import SpanError, cut_span
+from s3dnerf.corpora.packing import assign_packs
+from s3dnerf.corpora.records import (
+    CLIP_COLUMNS,
+    DELIBERATE,
+    EXCLUDED_COLUMNS,
+    FILE_COLUMNS,
+    CorpusError,
+    Layout,
+    RawFile,
+    Span,
+    role_of,
+    table_bytes,
+)
+from s3dnerf.corpora.splits import check_people
+from s3dnerf.video.clock import clock_of
+from s3dnerf.video.encoding import VideoError
+from s3dnerf.video.packs import write_atomic
+from s3dnerf.video.probing import probe
+from stages.closure import code_version
+from stages.context import Context
+from stages.packs import STORE, StageError, check_failed_fraction
+
+FINDERS = {"hdtf": hdtf.find, "lrs2": lrs2.find, "mead": mead.find, "portraits": portraits.find}
+# files a probing job: enough jobs to share out, few enough to plan 150,000 files
+PROBE_JOBS, PROBE_FILES_MIN, PROBE_FILES_MAX = 64, 8, 256
+# the picture may end this much before the container says, and no more, or the file is truncated
+TRUNCATED_S = 0.5
+PROBE_MODULE = "s3dnerf.video.clock"
+
+
+@dataclass(frozen=True)
+class ProbeJob:
+    """Some video files to open: (path on this machine, sha256) each."""
+
+    files: tuple[tuple[str, str], ...]
+
+
+def facts_of(path: str) -> dict[str, Any]:
+    """What ingest wants to know of a video file, or ``reason`` and ``detail`` why it cannot be used."""
+    try:
+        info = probe(path)
+    except VideoError as error:
+        return {"reason": error.reason, "detail": str(error).replace(path, Path(path).name)[:300]}
+    if not info.ordered:
+        return {"reason": "broken_timestamps", "detail": "presentation times stand still or go back"}
+    missing_s = info.declared_s - info.duration_s
+    if info.damage and missing_s > TRUNCATED_S:
+        return {"reason": "truncated", "detail": f"{info.duration_s:.2f} s of {info.declared_s:.2f} s can be read. {info.damage}"}
+    clock = clock_of(info)
+    return {"fps_hz": info.fps_hz, "width_px": info.width_px, "height_px": info.height_px, "first_tick": clock.first_tick,
+            "end_tick": clock.end_tick, "has_audio": info.has_audio, "reason": "", "detail": ""}
+
+
+def probe_files(job: ProbeJob) -> list[tuple[str, dict[str, Any]]]:
+    """(sha256, facts) of each file of a job."""
+    return [(sha, facts_of(path)) for path, sha in job.files]
+
+
+def probe_all(context: Context, wanted: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Facts by sha256 for ``wanted`` (sha256 → path): those known by content and code are not opened again."""
+    store, version = STORE / "ingest" / f"{context.settings.preset}.json", code_version(PROBE_MODULE)
+    known: dict[str, dict[str, Any]] = {}
+    try:
+        kept = json.loads(store.read_text())
+        known = kept["facts"] if kept["code"] == version else {}
+    except (OSError, ValueError, KeyError):
+        pass  # no cache, or not ours: made anew
+    todo = sorted((path, sha) for sha, path in wanted.items() if sha not in known)
+    size = min(max(len(todo) // PROBE_JOBS, PROBE_FILES_MIN), PROBE_FILES_MAX)
+    jobs = [ProbeJob(tuple(todo[i:i + size])) for i in range(0, len(todo), size)]
+    if jobs:
+        context.say(f"ingest: opening {len(todo)} videos")
+    for found in context.run(probe_files, jobs, [f"probe-{i:05d}" for i in range(len(jobs))]):
+        known.update(found)
+    facts = {sha: known[sha] for sha in wanted}
+    write_atomic(store, json.dumps({"code": version, "facts": facts}, sort_keys=True).encode())
+    return facts
+
+
+def inventory(settings_out: Path) -> dict[str, list[RawFile]]:
+    """The inventory's rows by corpus. Raises StageError when there is none."""
+    import pandas as pd
+
+    if not settings_out.is_file():
+        raise StageError(f"{settings_out}: no such file — run the stage that makes it: dvc repro inventory")
+    table = pd.read_parquet(settings_out)
+    rows: dict[str, list[RawFile]] = {corpus: [] for corpus in CORPORA}
+    for corpus, path, size, sha in zip(table["corpus"], table["path"], table["size"].tolist(), table["sha256"]):
+        rows[corpus].append(RawFile(path, size, sha))
+    return rows
+
+
+def readable_files(layout_files: list[RawFile]) -> tuple[list[RawFile], list[tuple[RawFile, str, str]]]:
+    """Files that a layout may use, and those that none can: (file, reason, detail)."""
+    good, bad = [], []
+    for file in layout_files:
+        if "\\x" in file.path:
+            bad.append((file, "name_not_utf8", "rename the file: its name is not UTF-8"))
+        elif not file.sha256:
+            bad.append((file, "unreadable", "cannot be opened: a link that points nowhere, or no permission"))
+        else:
+            good.append(file)
+    return good, bad
+
+
+def find_layout(corpus: str, root: Path, files: list[RawFile], settings: IngestSettings) -> Layout:
+    """A corpus's layout, with the files that no layout can use accounted for as well."""
+    good, bad = readable_files(files)
+    layout = FINDERS[corpus](root, good, settings)
+    for file, reason, detail in bad:
+        layout.drop_file(file.path, role_of(file), reason, detail)
+        if file.is_video:
+            layout.exclude(f"{corpus}+{file.path}", reason, detail)
+    return layout
+
+
+def span_fault(span: Span, corpus: str, facts: dict[str, Any], files: dict[str, RawFile]) -> tuple[str, str] | None:
+    """Why a span's files cannot be used, if so."""
+    if facts["reason"]:
+        return facts["reason"], facts["detail"]
+    if span.audio:
+        return None if files[span.audio].size else ("audio_empty", f"{span.audio}: an empty file")
+    if facts["has_audio"]:
+        return None
+    return ("audio_missing", "no sound file of this sentence, no sound track") if corpus == "mead" else ("no_audio", "no sound track")
+
+
+def limit_clips(records: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """Training clips of a video beyond ``most``: those to leave out, so that the kept ones are spread evenly over it."""
+    by_video: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        if record["split"] == "train":
+            by_video.setdefault(record["video"], []).append(record)
+    extra = []
+    for clips in by_video.values():
+        if most and len(clips) > most:
+            clips = sorted(clips, key=lambda r: (r["start_s"], r["clip"]))
+            keep = {(2 * i + 1) * len(clips) // (2 * most) for i in range(most)}
+            extra += [clip for number, clip in enumerate(clips) if number not in keep]
+    return extra
+
+
+def cut_corpus(
+    corpus: str, layout: Layout, files: list[RawFile], facts: dict[str, dict[str, Any]], settings: IngestSettings
+) -> list[dict[str, Any]]:
+    """Clip records of a corpus, sorted by clip; adds to the layout's exclusions and the fates of its files."""
+    by_path = {file.path: file for file in files}
+    records: list[dict[str, Any]] = []
+    for span in layout.spans:
+        found = facts[by_path[span.video].sha256]
+        fault = span_fault(span, corpus, found, by_path)
+        if fault is None:
+            try:
+                pieces = cut_span(span, found, settings.clip_s, settings.min_clip_s)
+            except SpanError as error:
+                fault = (error.reason, error.detail)
+        if fault is not None:
+            layout.exclude(span.name, *fault)
+            for path in filter(None, (span.video, span.audio)):
+                fate = layout.files[path]
+                fate.reason, fate.detail = fate.reason or fault[0], fate.detail or fault[1]
+            continue
+        sound = by_path[span.audio].sha256 if span.audio else ""
+        records += [{**piece, "corpus": corpus, "video_sha256": by_path[span.video].sha256, "audio_sha256": sound} for piece in pieces]
+    if corpus == "hdtf" and settings.max_train_clips_per_video:
+        extra = limit_clips(records, settings.max_train_clips_per_video)
+        for record in extra:
+            layout.exclude(record["clip"], "over_limit", f"ingest.max_train_clips_per_video is {settings.max_train_clips_per_video}")
+        gone = {record["clip"] for record in extra}
+        records = [record for record in records if record["clip"] not in gone]
+    packs = assign_packs(corpus, records, settings.pack_clips)
+    return [{**record, "pack": packs[record["clip"]]} for record in sorted(records, key=lambda r: r["clip"])]
+
+
+def file_rows(files: list[RawFile], layout: Layout, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a raw file. A file with a clip is used, whatever became of its other clips."""
+    clips: dict[str, int] = {}
+    for record in records:
+        for path in (record["video"], record["audio"]):
+            clips[path] = clips.get(path, 0) + bool(path)
+    rows = []
+    for file in sorted(files, key=lambda f: f.path):
+        fate, count = layout.files[file.path], clips.get(file.path, 0)
+        media = fate.role in ("video", "audio")
+        used = count > 0 if media else not fate.reason
+        reason = "" if used else fate.reason or "no_clip"
+        detail = "" if used else fate.detail or "none of its clips could be used"
+        status = "used" if used else "excluded"
+        rows.append({"path": file.path, "role": fate.role, "status": status, "reason": reason, "detail": detail, "clips": count})
+    return rows
+
+
+def reason_table(files: list[dict[str, Any]]) -> str:
+    """How many files were left out for which reason, with one example each."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in files:
+        if row["status"] == "excluded":
+            groups.setdefault(row["reason"], []).append(row)
+    ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+    return "\n".join(f"  {len(rows):6d}  {reason}, for example {rows[0]['path']}: {rows[0]['detail']}" for reason, rows in ordered)
+
+
+def main(context: Context) -> dict[str, Any]:
+    """Records of all corpora. Returns counts a corpus: files, clips, excluded, packs.
+
+    Raises StageError for lists that cannot be read, a person in two splits, or too many faulty clips.
+    """
+    settings = context.settings
+    raw = inventory(settings.data_dir / "inventory" / "files.parquet")
+    try:
+        layouts = {c: find_layout(c, Path(getattr(settings.raw, c) or ""), files, settings.ingest) for c, files in raw.items()}
+        check_people((span.speaker, span.split, corpus) for corpus, layout in layouts.items() for span in layout.spans)
+    except CorpusError as error:
+        raise StageError(f"ingest: {error}") from error
+    wanted: dict[str, str] = {}
+    for corpus, layout in layouts.items():
+        by_path = {file.path: file for file in raw[corpus]}
+        for span in layout.spans:
+            wanted.setdefault(by_path[span.video].sha256, str(Path(getattr(settings.raw, corpus)) / span.video))
+    facts = probe_all(context, wanted)
+    summary: dict[str, Any] = {}
+    for corpus, layout in layouts.items():
+        records = cut_corpus(corpus, layout, raw[corpus], facts, settings.ingest)
+        excluded = sorted(layout.excluded, key=lambda row: (row["clip"], row["reason"], row["detail"]))
+        files = file_rows(raw[corpus], layout, records)
+        write_atomic(context.out(corpus, "clips.parquet"), table_bytes(records, CLIP_COLUMNS))
+        write_atomic(context.out(corpus, "files.parquet"), table_bytes(files, FILE_COLUMNS))
+        write_atomic(context.out(corpus, "excluded.parquet"), table_bytes(excluded, EXCLUDED_COLUMNS))
+        bad = [row for row in excluded if row["reason"] not in DELIBERATE]
+        if files and not records:
+            folder = getattr(settings.raw, corpus)
+            raise StageError(f"ingest: no clip in {len(files)} files of raw.{corpus} ({folder})\n{reason_table(files)}")
+        packs = len({record["pack"] for record in records})
+        summary[corpus] = {"files": len(files), "clips": len(records), "excluded": len(excluded), "packs": packs}
+        if files:
+            people = len({record["speaker"] for record in records})
+            context.say(f"  {corpus}: {len(records)} clips of {people} people in {packs} packs; {len(excluded)} excluded"
+                        + (f", {len(bad)} of them faulty" if bad else ""))
+        check_failed_fraction("ingest", corpus, len(records) + len(bad), bad, settings.ingest.max_failed_fraction)
+    return summary

@@ -1,0 +1,126 @@
+"""Stage ``inventory`` (always run, cheap): one table of the raw files, path, size and sha256.
+
+The graph depends on this table, not on the raw folders, which are hundreds of thousands of files. A file's hash is kept
+while its size and modification time stand, in ``.packs/inventory/<preset>.parquet`` outside the outs; the out holds no times, so
+it stands byte for byte while the raw files do.
+
+Reads the folders that ``raw.*`` names; writes ``data/<preset>/inventory/files.parquet`` (corpus, path relative to the
+corpus's folder, size, sha256) and ``weights/<section>.json`` (see :mod:`stages.weights`).
+
+Run: ``python -m flows.run inventory``
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from s3dnerf.config import CORPORA
+from s3dnerf.corpora.records import INVENTORY_COLUMNS, table_bytes
+from s3dnerf.video.packs import file_sha256, write_atomic
+from stages.context import Context
+from stages.packs import STORE, StageError
+from stages.weights import write_weights
+
+# a file changed so shortly ago may change again within the clock's resolution: its hash is not kept
+RACY_S = 2.0
+SAY_EVERY_S = 10.0
+
+
+def path_text(path: str) -> str:
+    """A path as text that every table can hold: bytes that are not UTF-8 become ``\\xff``."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Regular files below ``root``, links followed, no folder twice: path relative to it (sorted by folder) and its state."""
+    seen: set[tuple[int, int]] = set()
+    todo = [""]
+    while todo:
+        folder = todo.pop()
+        state = os.stat(os.path.join(root, folder))
+        if (state.st_dev, state.st_ino) in seen:
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        with os.scandir(os.path.join(root, folder)) as entries:
+            for entry in sorted(entries, key=lambda e: e.name):
+                path = os.path.join(folder, entry.name)
+                try:
+                    state = entry.stat()
+                except OSError:  # a link that points nowhere: accounted for, never opened
+                    state = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(state.st_mode):
+                    todo.append(path)
+                elif stat.S_ISREG(state.st_mode) or stat.S_ISLNK(state.st_mode):
+                    yield path, state
+
+
+def check_roots(context: Context) -> dict[str, str]:
+    """Corpus → raw folder for the corpora in use. Raises StageError naming the setting of a folder that is not there."""
+    roots = {corpus: getattr(context.settings.raw, corpus) for corpus in CORPORA}
+    for corpus, root in roots.items():
+        if root is not None and not os.path.isdir(root):
+            made = context.settings.sample.enabled and root.startswith(str(context.settings.data_dir / "sample"))
+            put = "put the corpus there, name its folder, or set it to null to leave it out"
+            todo = "run `dvc repro sample`, which makes it" if made else put
+            raise StageError(f"raw.{corpus}: {root}: no such folder — {todo}")
+    return {corpus: root for corpus, root in roots.items() if root is not None}
+
+
+def _cached(path: Path) -> dict[tuple[str, str], tuple[int, int, str]]:
+    import pandas as pd
+
+    if not path.is_file():
+        return {}
+    table = pd.read_parquet(path)
+    return dict(zip(zip(table["root"], table["path"]), zip(table["size"].tolist(), table["mtime_ns"].tolist(), table["sha256"])))
+
+
+def _write_cache(path: Path, rows: list[dict[str, Any]]) -> None:
+    import pandas as pd
+
+    buffer = io.BytesIO()
+    pd.DataFrame(rows, columns=["root", "path", "size", "mtime_ns", "sha256"]).to_parquet(buffer, index=False)
+    write_atomic(path, buffer.getvalue())
+
+
+def main(context: Context) -> dict[str, Any]:
+    """List the raw files. Returns counts: files, bytes, hashed. Raises StageError for a folder that is not there or empty."""
+    roots = check_roots(context)
+    cache_path = STORE / "inventory" / f"{context.settings.preset}.parquet"
+    known, cache = _cached(cache_path), []
+    rows: list[dict[str, Any]] = []
+    hashed, total, said = 0, 0, time.monotonic()
+    for corpus, root in roots.items():
+        before, absolute = len(rows), os.path.abspath(root)
+        for path, state in walk(root):
+            text, size, mtime = path_text(path), state.st_size, state.st_mtime_ns
+            kept = known.get((absolute, text))
+            if kept and kept[:2] == (size, mtime):
+                sha = kept[2]
+            else:
+                try:
+                    sha = file_sha256(os.path.join(root, path))
+                except OSError:  # a link that points nowhere, a file nobody may read: ingest excludes it by its missing hash
+                    sha = ""
+                hashed += 1
+            rows.append({"corpus": corpus, "path": text, "size": size, "sha256": sha})
+            if sha and time.time_ns() - mtime > RACY_S * 1e9:
+                cache.append({"root": absolute, "path": text, "size": size, "mtime_ns": mtime, "sha256": sha})
+            total += size
+            if time.monotonic() - said > SAY_EVERY_S:
+                context.say(f"inventory: {len(rows)} files, {total / 1e9:.1f} GB so far")
+                said = time.monotonic()
+        if len(rows) == before:
+            raise StageError(f"raw.{corpus}: {root}: the folder is empty — put the corpus there, or set it to null to leave it out")
+    rows.sort(key=lambda row: (row["corpus"], row["path"]))
+    write_atomic(context.out("files.parquet"), table_bytes(rows, INVENTORY_COLUMNS))
+    write_weights(context.settings, context.out("weights"))
+    _write_cache(cache_path, cache)
+    context.say(f"inventory: {len(rows)} files, {total / 1e6:.1f} MB, {hashed} hashed")
+    return {"files": len(rows), "bytes": total, "hashed": hashed}

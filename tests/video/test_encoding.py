@@ -1,0 +1,46 @@
+"""Clips to bytes and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from s3dnerf.video.encoding import VideoError, decode_clip, encode_clip
+from tests.video.numbered import number_of, stamp
+
+
+def test_round_trip_keeps_every_frame() -> None:
+    frames = np.stack([stamp(i) for i in range(40)])
+    data = encode_clip(iter(frames), crf=14)
+    back = decode_clip(data)
+    assert back.shape == frames.shape and back.dtype == np.uint8
+    assert [number_of(f) for f in back] == list(range(40))
+    assert np.abs(back.astype(int) - frames).mean() < 3
+
+
+def test_equal_frames_are_equal_bytes() -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (5, 64, 64, 3), np.uint8)
+    assert encode_clip(frames, crf=20) == encode_clip(list(frames), crf=20)
+    assert encode_clip(frames, crf=20) != encode_clip(frames, crf=30)
+
+
+def test_refuses_what_is_no_clip() -> None:
+    with pytest.raises(ValueError, match="no frames"):
+        encode_clip([], crf=14)
+    with pytest.raises(ValueError, match="even"):
+        encode_clip(np.zeros((1, 63, 64, 3), np.uint8), crf=14)
+    with pytest.raises(ValueError, match="expected one size"):
+        encode_clip([np.zeros((64, 64, 3), np.uint8), np.zeros((32, 64, 3), np.uint8)], crf=14)
+    with pytest.raises(VideoError, match="no readable video"):
+        decode_clip(b"not a video")
+    with pytest.raises(VideoError):
+        decode_clip(encode_clip(np.zeros((9, 64, 64, 3), np.uint8), crf=14)[:-700])
+
+
+def test_a_fault_of_the_generator_comes_through() -> None:
+    def frames():
+        yield np.zeros((64, 64, 3), np.uint8)
+        raise KeyError("lost")
+
+    with pytest.raises(KeyError, match="lost"):
+        encode_clip(frames(), crf=14)
