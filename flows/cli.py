@@ -1,8 +1,8 @@
 """The command ``s3dnerf``: what a person types.
 
-``s3dnerf doctor`` which backends are real, which stand in, what to fetch · ``preset NAME`` switch the settings · ``run`` the graph ·
+``doctor`` which backends are real, which stand in, what to fetch · ``preset NAME`` switch the settings · ``run`` the graph ·
 ``report`` what the last report says · ``synthesize`` portrait + speech → video · ``evaluate`` score anyone's videos ·
-``store`` the pack store · ``deps`` the code deps of ``dvc.yaml``.
+``deps`` the code deps of ``dvc.yaml``.
 
 prefect, dvc and mlflow are imported only inside the commands that need them.
 """
@@ -18,6 +18,7 @@ from typing import Annotated
 
 import tyro
 
+from flows.progress import Progress
 from s3dnerf.config import SettingsError, as_dict, load_settings, preset_settings
 
 
@@ -77,6 +78,74 @@ def report() -> int:
     return 0
 
 
+def synthesize(
+    portrait: Path,
+    speech: Path,
+    out: Path,
+    model: Path | None = None,
+    motion: str = "gentle",
+    mark: bool = False,
+) -> int:
+    """A portrait and a speech recording to a talking-head video (H.264 + AAC), labelled synthetic in its metadata.
+
+    Args:
+        portrait: A photo of one person.
+        speech: Any sound file that ffmpeg reads.
+        out: The mp4 to write.
+        model: A trained generator's folder; without it the one of the settings in force, data/<preset>/train_s3dnerf/<variant>.
+        motion: Head motion: gentle or still.
+        mark: Write SYNTHETIC into each frame.
+    """
+    import torch
+
+    from s3dnerf.config import settings_from
+    from s3dnerf.speech.audio import read_audio
+    from s3dnerf.synthesis import Synthesizer, load_card, load_generator, synthesize, synthetic_comment, whole_frames, write_video
+    from s3dnerf.video.packs import file_sha256
+    from s3dnerf.video.pictures import read_picture
+
+    if out.suffix.lower() != ".mp4":
+        raise SettingsError(f"--out: got {out} — accepted: a name that ends in .mp4")
+    if motion not in ("gentle", "still"):
+        raise SettingsError(f"--motion: got {motion} — accepted: gentle, still")
+    if model is None:
+        settings = load_settings()
+        model = settings.data_dir / "train_s3dnerf" / settings.train.variants[0]
+    torch.set_num_threads(os.cpu_count() or 1)
+    card = load_card(model)
+    maker = Synthesizer(load_generator(model), card)
+    samples = read_audio(speech)
+    frames = synthesize(maker, read_picture(portrait), samples, settings_from(card["settings"]), motion=motion, mark=mark)
+    comment = synthetic_comment(card, file_sha256(model / "generator.safetensors"))
+    total = len(whole_frames(samples)) // 640
+    with Progress(f"{out.name}", total) as progress:
+        count = write_video(out, progress.over(frames), samples, comment)
+    print(f"{out}: {count} frames, {count / 25:.2f} s; synthetic, and its metadata says so")
+    return 0
+
+
+def evaluate(generated: Path, truth: Path, table: Path | None = None) -> int:
+    """Score anyone's videos against the true ones of the same names; every file is accounted for.
+
+    Args:
+        generated: Folder of generated videos.
+        truth: Folder of true videos with sound.
+        table: Also write the per-video rows as CSV.
+    """
+    import pandas as pd
+
+    from s3dnerf.scoring import load_tools, score_folders, score_table
+
+    settings = load_settings()
+    rows, problems = score_folders(generated, truth, load_tools(settings, settings.data_dir / "train_sync" / "judge"))
+    print(score_table(rows))
+    for problem in problems:
+        print(f"{problem.name}: {problem.what}: {problem.detail}")
+    if table:
+        pd.DataFrame(rows).to_csv(table, index=False)
+    return 0
+
+
 def deps(write: bool = False) -> int:
     """Compare the code deps of dvc.yaml with the stages' import closures; exit status 1 when they differ.
 
@@ -99,12 +168,25 @@ def deps(write: bool = False) -> int:
 def main() -> None:
     """Entry point of the command."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    commands = {"doctor": doctor, "preset": preset, "run": run, "report": report, "deps": deps}
+    commands = {
+        "doctor": doctor,
+        "preset": preset,
+        "run": run,
+        "report": report,
+        "synthesize": synthesize,
+        "evaluate": evaluate,
+        "deps": deps,
+    }
     try:
         sys.exit(tyro.extras.subcommand_cli_from_dict(commands, prog="s3dnerf", description=__doc__, use_underscores=False))
     except SettingsError as error:
         print(f"s3dnerf: {error}", file=sys.stderr)
         sys.exit(2)
+    except (RuntimeError, OSError) as error:  # the library's own errors say what to do; S3DNERF_TRACEBACK=1 shows where
+        if os.environ.get("S3DNERF_TRACEBACK"):
+            raise
+        print(f"s3dnerf: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -160,10 +160,10 @@ def run_doctor(write: bool = False) -> int:
         if real and missing:
             state, wanting = "MISSING FILES", wanting + 1
         else:
-            state = "real" if real else "stand-in"
+            state = "real" if real else "off" if backend == "off" else "stand-in"
         print(f"{component.name}: {state} — {component.setting}: {backend}")
         if not real:
-            print(f"    what stands in: {component.note}")
+            print("    reported as not measured" if backend == "off" else f"    what stands in: {component.note}")
             verdict = "its files are here: s3dnerf doctor --write switches to it" if not missing else "missing: " + ", ".join(missing)
             print(f"    the real one: {component.real}; {verdict}")
         elif missing:

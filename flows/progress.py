@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from types import TracebackType
+from typing import TypeVar
 
+T = TypeVar("T")
 PLAIN_LINE_EVERY_S = 15.0
 
 
@@ -50,6 +53,12 @@ class Progress:
             self.last_line = now
             left_s = (now - self.started) / self.done * (self.total - self.done)
             print(f"{self.title}: {self.done} of {self.total} ({name}), about {left_s:.0f} s left", flush=True)
+
+    def over(self, pieces: Iterable[T]) -> Iterator[T]:
+        """Count pieces as they pass."""
+        for piece in pieces:
+            yield piece
+            self.step()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:

@@ -28,6 +28,9 @@ ENVIRONMENT = {
 }
 
 
+_CURRENT: list[tuple[Callable[[Context], Any], Context]] = []
+
+
 class RunnerError(ValueError):
     """An infrastructure switch has a value nobody knows."""
 
@@ -143,15 +146,25 @@ def _run_prefect(main: Callable[[Context], Any], context: Context) -> Any:
         return [results[i] for i in range(len(jobs))]
 
     context.run = run
+    _CURRENT[:] = [(main, context)]
 
     @flow(
         name=context.stage,
-        flow_run_name=f"{context.settings.preset}{' ' + context.part if context.part else ''}",
+        flow_run_name=f"{context.settings.preset} {context.part}".strip(),
         task_runner=runner,
         persist_result=False,
         validate_parameters=False,
     )
     def stage_flow() -> Any:
-        return main(context)
+        from flows.runners import run_current
+
+        return run_current()
 
     return stage_flow()
+
+
+def run_current() -> Any:
+    """Run the stage this process is for. The flow reaches it by name: its function travels to the pool's processes by
+    value, and must not take the tracker's threads and locks along."""
+    main, context = _CURRENT[0]
+    return main(context)

@@ -14,6 +14,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -21,10 +22,11 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 
-from flows.owner import alive, die_with, dvc_above, identity
+from flows.owner import alive, dvc_above, identity
 
 HOME = Path(".prefect")
 START_TIMEOUT_S = 90.0
+LAST_EVENTS_S = 1.0  # task runs are recorded from events, which may come in just after the last process ended
 
 
 def configure() -> None:
@@ -33,7 +35,7 @@ def configure() -> None:
         "PREFECT_HOME": str(HOME.resolve()),
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{HOME.resolve()}/prefect.db",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_LOGGING_LEVEL": "ERROR",
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
         "PREFECT_LOGGING_TO_API_ENABLED": "false",
         "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
@@ -100,12 +102,23 @@ def main() -> None:
     parser.add_argument("--owner", required=True, help="pid-created of the process to end with")
     parser.add_argument("--port", type=int, required=True)
     args = parser.parse_args()
-    die_with(args.owner)
     configure()
     import uvicorn
     from prefect.server.api.server import create_app
 
-    uvicorn.run(create_app(webserver_only=True), host="127.0.0.1", port=args.port, log_level="error")
+    # ephemeral: no UI and no schedulers, but the recorder of task runs, which arrive as events
+    server = uvicorn.Server(uvicorn.Config(create_app(ephemeral=True), host="127.0.0.1", port=args.port, log_level="error"))
+
+    def end_with_owner() -> None:
+        while alive(args.owner):
+            time.sleep(0.2)
+        time.sleep(LAST_EVENTS_S)
+        server.should_exit = True
+        time.sleep(LAST_EVENTS_S)
+        os._exit(0)
+
+    threading.Thread(target=end_with_owner, name="owner-watch", daemon=True).start()
+    server.run()
 
 
 if __name__ == "__main__":

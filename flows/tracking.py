@@ -40,11 +40,8 @@ class MlflowTracker:
 
     def __init__(self, settings: Settings, stage: str, part: str, revision: str | None) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-        import logging
-
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
         from mlflow import MlflowClient
 
         uri = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")

@@ -74,6 +74,7 @@ class IngestSettings:
     hdtf_test_fraction: float = opt(0.1, "share of HDTF's people held out when none are named (by a hash of the name)", ge=0.0, le=0.9)
     lrs2_val_fraction: float = opt(0.2, "share of LRS2's folders held out to judge the lip-sync networks", ge=0.0, le=0.9)
     mead_split: str = opt("sentence", "MEAD: by sentence (official, evaluation only) or by identity", choices=("sentence", "identity"))
+    mead_test_fraction: float = opt(1.0, "mead_split identity: share of MEAD's people held out (by a hash of the name)", ge=0.0, le=1.0)
     mead_views: tuple[str, ...] = opt(("front",), "MEAD views taken; the others are excluded as view_not_used")
     same_person: tuple[tuple[str, ...], ...] = opt((), "names that are one person, a list each: they share a split")
 
@@ -92,6 +93,7 @@ class AlignSettings:
 
     backend: str = opt("insightface", "face detector and landmarks", choices=("dlib", "insightface"))
     model_dir: str | None = opt("weights/insightface/buffalo_l", "insightface: folder of the model pack")
+    device: str = opt("cpu", "where insightface's networks run (cuda needs onnxruntime-gpu)", choices=("cpu", "cuda"))
     size_px: int = opt(256, "height and width of the aligned frame", choices=(256,))
     detect_every: int = opt(10, "full detection every n-th frame, tracking between", ge=1, le=250)
     detect_px: int = opt(480, "longer side of the picture the detector sees", ge=120, le=2160)
@@ -108,7 +110,10 @@ class MasksSettings:
     backend: str = opt("deep3d", "deep3d: the network with BFM 2009; fitted: our own morphable model fitted to landmarks",
                        choices=("deep3d", "fitted"))
     network: str | None = opt("weights/deep3d/epoch_20.pth", "Deep3DFaceRecon checkpoint (deep3d backend)")
-    morphable_model: str | None = opt("weights/deep3d/BFM_model_front.mat", "BFM_model_front.mat (deep3d backend)")
+    morphable_model: str | None = opt("weights/deep3d/BFM_model_front.mat",
+                                      "BFM_model_front.mat, with similarity_Lm3D_all.mat beside it (deep3d backend)")
+    batch: int = opt(16, "frames a forward pass of the network (deep3d backend)", ge=1, le=1024)
+    device: str = opt("cpu", "where the network runs (deep3d backend)", choices=("cpu", "cuda"))
     smooth_frames: float = opt(1.0, "standard deviation of the smoothing of angles and translation along the clip", ge=0, le=10)
     fit_every: int = opt(1, "fit every n-th frame and interpolate between (fitted backend)", ge=1, le=10)
 
@@ -142,7 +147,7 @@ class SyncSettings:
     crop_px: int = opt(96, "side of a lip crop", choices=(48, 96))
     width: int = opt(64, "channels of the first convolution", ge=4, le=256)
     embed: int = opt(512, "embedding size", ge=16, le=1024)
-    gate: float = opt(0.9, "held-out accuracy below which λ_sync must be 0", ge=0.5, le=1.0)
+    gate: float = opt(0.9, "held-out accuracy below which λ_sync must be 0 (0: no gate, for tests)", ge=0.0, le=1.0)
     hdtf_val_fraction: float = opt(0.1, "share of HDTF's training people held out to judge the expert", ge=0.0, le=0.9)
     eval_trials: int = opt(2000, "held-out trials", ge=10, le=1_000_000)
     eval_every: int = opt(2000, "steps between held-out evaluations", ge=1)
@@ -150,6 +155,7 @@ class SyncSettings:
     expert_seed: int = opt(1, "seed of the expert", ge=0)
     judge_seed: int = opt(2, "seed of the judge", ge=0)
     processes: int = opt(1, "data-parallel processes", ge=1, le=1024)
+    threads: int = opt(1, "threads a process on a CPU (they change sums: another number is another result)", ge=1, le=64)
     precision: str = opt("fp32", "autocast precision", choices=("fp32", "bf16"))
 
 
@@ -174,6 +180,7 @@ class ModelSettings:
     raw_px: int = opt(64, "side of the rendered feature image", ge=8, le=256)
     image_px: int = opt(256, "side of the final frame", ge=32, le=256)
     superres_width: int = opt(128, "channels of the super-resolution blocks", ge=8, le=512)
+    carry_source: bool = opt(False, "super-resolution reads the source where the rendered points come from, not in place (ours)")
     discriminator_width: int = opt(64, "channels of the discriminator at full resolution", ge=4, le=256)
 
 
@@ -189,6 +196,8 @@ class TrainSettings:
     lr_discriminator: float = opt(2e-4, "Adam step size of the discriminator", ge=1e-7, le=1.0)
     gradient_clip: float = opt(1.0, "largest gradient norm", ge=1e-3, le=1e3)
     ema: float = opt(0.999, "decay of the averaged generator", ge=0.0, le=0.99999)
+    adam_beta1: float = opt(0.0, "Adam's β₁ of the generator (the discriminator's is 0)", ge=0.0, le=0.999)
+    lr_final: float = opt(1.0, "step sizes at the last step, as a fraction (half cosine over the last half; 1: constant)", ge=0.0, le=1.0)
     loss_preset: str = opt("paper", "paper: weights of eq. 9 from step 0; stable: adversary ramped, sync after warm-up",
                            choices=("paper", "stable"))
     lambda_per: float = opt(0.01, "weight of the perceptual loss", ge=0.0)
@@ -197,6 +206,7 @@ class TrainSettings:
     lambda_deform: float = opt(0.001, "weight of the deformation loss", ge=0.0)
     lambda_pix: float = opt(1.0, "weight of the pixel loss", ge=0.0)
     lips_pix_weight: float = opt(1.0, "weight of the lip box's pixels in the pixel loss (1: the paper's plain ℓ2)", ge=1.0, le=100.0)
+    outside_rays: float = opt(1.0, "share of the rays outside the target's face that a step renders (1: all)", ge=0.0, le=1.0)
     warmup_fraction: float = opt(0.3, "stable: share of the steps before adversary and sync begin", ge=0.0, le=1.0)
     r1: float = opt(5.0, "weight of the R1 penalty", ge=0.0)
     r1_every: int = opt(16, "steps between R1 penalties", ge=1)
@@ -222,6 +232,9 @@ class EvaluateSettings:
     lpips_weights: str | None = opt("weights/lpips", "folder with alexnet.pth (torchvision) and lpips_alex.pth (linear heads)")
     identity: str = opt("insightface", "recogniser for identity similarity", choices=("insightface", "dlib", "off"))
     landmark_every: int = opt(1, "landmarks on every n-th frame", ge=1, le=10)
+    picture_every: int = opt(1, "SSIM, PSNR, LPIPS and CPBD on every n-th frame", ge=1, le=10)
+    identity_frames: int = opt(5, "frames of a clip that the recogniser sees", ge=1, le=250)
+    methods: str | None = opt("data/methods", "other methods' videos, <method>/<corpus>/<raw clip>.mp4; a folder that need not exist")
     bootstrap: int = opt(2000, "resamples for the intervals", ge=100, le=100_000)
 
 

@@ -93,7 +93,7 @@ def each_clip(job: PackJob, make: Callable[[dict[str, Any]], dict[str, Any]]) ->
             yield ClipResult(record["clip"], reason=bad.reason, detail=bad.detail)
         except (MemoryError, OSError) as fault:
             if isinstance(fault, OSError) and fault.errno is None:
-                yield ClipResult(record["clip"], reason="unreadable", detail=str(fault)[:300])
+                yield ClipResult(record["clip"], reason=getattr(fault, "reason", "unreadable"), detail=str(fault)[:300])
             else:
                 raise  # a full disk or no memory is not the clip's fault
         except Exception as fault:  # a clip must not take its pack along; the report shows the fault's place

@@ -1,0 +1,33 @@
+"""``dvc.yaml`` lists the code of every stage, and the command that fills it in."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from flows.graph import differences, is_code, module_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_dvc_yaml_lists_the_import_closure_of_every_stage() -> None:
+    assert differences(ROOT / "dvc.yaml") == {}, "run: s3dnerf deps --write"
+
+
+def test_a_missing_and_a_needless_dep_are_named_and_put_right(tmp_path: Path) -> None:
+    path = tmp_path / "dvc.yaml"
+    text = (ROOT / "dvc.yaml").read_text()
+    path.write_text(text.replace("- stages/lips.py\n", "- stages/nothing.py\n"))
+    missing, extra = differences(path)["lips"]
+    assert missing == ["stages/lips.py"] and extra == ["stages/nothing.py"]
+    differences(path, write=True)
+    assert differences(path) == {}
+    shutil.copy(ROOT / "dvc.yaml", path)
+    before = path.read_text()
+    differences(path, write=True)
+    assert path.read_text() == before
+
+
+def test_commands_name_their_module() -> None:
+    assert module_of({"cmd": "python -m flows.run train_sync --part judge"}) == "stages.train_sync"
+    assert is_code("s3dnerf/config.py") and not is_code("data/tiny/sample")

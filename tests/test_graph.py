@@ -1,0 +1,202 @@
+"""The whole graph at ``tiny`` through a real ``dvc repro``: a first run, a second one with nothing to do, one added video, one kill -9.
+
+Each project is a copy of this repository in a folder of its own. Hashes are DVC's, from ``dvc.lock``; the report's own out is left out
+of comparisons, since it says when and on what revision it was made, but its ``summary.json`` and ``clips.parquet`` are in.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+import yaml
+
+from s3dnerf.config import as_dict, preset_settings
+from s3dnerf.video.packs import file_sha256
+
+ROOT = Path(__file__).resolve().parent.parent
+ALARMING = ("Traceback", "ERROR", "Error:", "Exception", "Warning", "WARNING", "CRITICAL", "deprecat")
+
+pytestmark = pytest.mark.timeout(900)
+
+
+class Project:
+    """A copy of the repository with a git history of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        for name in listed.splitlines():
+            if (ROOT / name).is_file() and not name.startswith(("reports/", "dvc.lock")):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        who = ["-c", "user.name=test", "-c", "user.email=test@test.invalid"]
+        for words in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "copy"]):
+            subprocess.run(["git", *words], cwd=folder, check=True)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "S3DNERF", "MLFLOW", "DVC"))}
+        return clean | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"} | more
+
+    def settings(self, **changes: dict) -> None:
+        """params.yaml: the tiny preset with these sections changed."""
+        values = as_dict(preset_settings("tiny"))
+        for section, fields in changes.items():
+            values[section] |= fields
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(values))
+
+    def repro(self, *words: str, **environment: str) -> str:
+        """``dvc repro``; what it printed. Fails the test when it fails."""
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", "repro", *words],
+            cwd=self.folder,
+            env=self.environment(**environment),
+            capture_output=True,
+            text=True,
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, said[-6000:]
+        return said
+
+    def start(self, **environment: str) -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, "-m", "dvc", "repro"], cwd=self.folder, env=self.environment(**environment),
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+
+    def processes(self) -> list[psutil.Process]:
+        """Whatever still runs in this project's folder."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if Path(process.cwd()).is_relative_to(self.folder) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue
+        return found
+
+    def quiet(self, timeout_s: float = 20.0) -> bool:
+        """Whether nothing is left running, within a moment."""
+        end = time.monotonic() + timeout_s
+        while self.processes() and time.monotonic() < end:
+            time.sleep(0.1)
+        return not self.processes()
+
+    def hashes(self) -> dict[str, str]:
+        """Out → hash of every stage but the report, and of the report's tables."""
+        lock = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]
+        outs = {out["path"]: out["md5"] for name, stage in lock.items() if name != "report" for out in stage["outs"]}
+        reports = {
+            name: file_sha256(self.folder / "reports/tiny" / name) for name in ("summary.json", "clips.parquet", "membership.parquet")
+        }
+        return outs | reports
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """A project as a newcomer has it after their first ``dvc repro`` of the preset tiny, and what that printed."""
+    project = Project(tmp_path_factory.mktemp("first"))
+    project.settings()
+    return project, project.repro()
+
+
+def test_a_first_run_goes_from_raw_video_to_a_report(first: tuple[Project, str]) -> None:
+    project, said = first
+    assert not [line for line in said.splitlines() if any(word in line for word in ALARMING)], said
+    assert project.quiet(), project.processes()
+    reports = project.folder / "reports/tiny"
+    for name in ("index.html", "summary.json", "report.json", "clips.parquet", "membership.parquet", "report.md"):
+        assert (reports / name).stat().st_size > 0
+    rows = pd.read_parquet(reports / "clips.parquet")
+    measured = rows[rows["value"].notna()]
+    for method in ("s3dnerf", "still", "wrong_speech"):
+        assert {"M-LMD", "F-LMD", "SSIM"} <= set(measured[measured["method"].str.startswith(method)]["metric"]), method
+
+
+def test_a_second_run_has_nothing_to_do(first: tuple[Project, str]) -> None:
+    project, _ = first
+    before = project.hashes()
+    said = project.repro()
+    ran = [line for line in said.splitlines() if line.startswith("Running stage")]
+    assert ran == ["Running stage 'inventory':"], said
+    assert project.hashes() == before
+    assert project.quiet()
+
+
+def stages_seen(home: Path) -> set[str]:
+    """Names of the flows that completed, from Prefect's own database."""
+    import sqlite3
+
+    with sqlite3.connect(home / "prefect.db") as database:
+        rows = database.execute("select flow.name, flow_run.state_type from flow_run join flow on flow.id = flow_run.flow_id").fetchall()
+        tasks = database.execute("select count(*) from task_run where state_type = 'COMPLETED'").fetchone()[0]
+    assert tasks > 10
+    return {name for name, state in rows if state == "COMPLETED"}
+
+
+def test_stages_appear_as_flow_runs_and_packs_as_task_runs(first: tuple[Project, str]) -> None:
+    from flows.run import STAGES
+
+    assert stages_seen(first[0].folder / ".prefect") == set(STAGES)
+
+
+def test_curves_and_settings_are_in_mlflow(first: tuple[Project, str]) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{first[0].folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tiny")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert {"train_sync expert", "train_sync judge", "train_s3dnerf full", "evaluate", "report"} <= set(runs)
+    run = runs["train_s3dnerf full"]
+    assert run.info.status == "FINISHED" and run.data.params["train.steps"] == "4"
+    assert any(len(client.get_metric_history(run.info.run_id, name)) >= 4 for name in run.data.metrics)
+
+
+def with_raw_folder(project: Project, source: Path, added: bool) -> None:
+    """The sample's raw files as somebody's own raw folder, with or without one more video."""
+    shutil.copytree(source / "data/tiny/sample/raw", project.folder / "raw")
+    if added:
+        add_video(project)
+    project.settings(sample={"enabled": False}, raw={"hdtf": "raw/HDTF", "lrs2": "raw/LRS2", "mead": "raw/MEAD"})
+
+
+def add_video(project: Project) -> None:
+    clips = project.folder / "raw/HDTF/clips"
+    clips.mkdir(exist_ok=True)
+    video = sorted((project.folder / "raw/LRS2").rglob("*.mp4"))[0]
+    shutil.copyfile(video, clips / "WRA_Zimmer_000.mp4")
+
+
+def test_one_added_video_and_a_killed_run_equal_a_run_that_was_left_alone(first: tuple[Project, str], tmp_path: Path) -> None:
+    source = first[0].folder
+    grown, untouched, killed = (Project(tmp_path / name) for name in ("grown", "untouched", "killed"))
+    quick = {"S3DNERF_RUNNER": "inline", "S3DNERF_TRACKING": "off"}
+    with_raw_folder(untouched, source, added=True)
+    untouched.repro(**quick)
+    expected = untouched.hashes()
+
+    with_raw_folder(grown, source, added=False)
+    grown.repro("speech", "lips", "masks", **quick)
+    add_video(grown)
+    said = grown.repro(**quick)
+    assert "align: " in said and " 1 to make" in said.split("align: ")[1].splitlines()[0]
+    assert grown.hashes() == expected
+
+    with_raw_folder(killed, source, added=True)
+    process = killed.start(**quick)
+    end = time.monotonic() + 300
+    while not list((killed.folder / ".packs/align").glob("*/pack.tar")) and time.monotonic() < end:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert killed.quiet(), "a stage went on after its dvc was killed"
+    assert not (killed.folder / "data/tiny/align/hdtf/index.parquet").exists(), "killed too late to mean anything"
+    killed.repro(**quick)
+    assert killed.hashes() == expected
