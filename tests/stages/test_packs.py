@@ -51,9 +51,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             mine = {c: v for c, v in clips.items() if c.startswith(corpus)}
             folder = tmp_path / "data/tiny/ingest" / corpus
             folder.mkdir(parents=True, exist_ok=True)
-            pd.DataFrame([{"clip": c, "speaker": s, "pack": p} for c, (s, p, _) in mine.items()], columns=["clip", "speaker", "pack"]).to_parquet(
-                folder / "clips.parquet"
-            )
+            pd.DataFrame(
+                [{"clip": c, "speaker": s, "pack": p} for c, (s, p, _) in mine.items()], columns=["clip", "speaker", "pack"]
+            ).to_parquet(folder / "clips.parquet")
             rows = []
             for pack in {p for _, p, _ in mine.values()}:
                 members = {c: {"frames.npy": np.arange(n)} for c, (_, p, n) in mine.items() if p == pack}
@@ -61,7 +61,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             write_table(tmp_path / "data/tiny/resample" / corpus / "index.parquet", rows, INDEX_COLUMNS)
 
     def run(**changes) -> dict:
-        return run_packs(SPEC, Context(settings=settings_from({"preset": "tiny", "ingest": {"max_failed_fraction": 0.5}} | changes), stage="double"))
+        return run_packs(
+            SPEC, Context(settings=settings_from({"preset": "tiny", "ingest": {"max_failed_fraction": 0.5}} | changes), stage="double")
+        )
 
     assert settings.preset == "tiny"
     return write, run
@@ -129,7 +131,15 @@ def test_a_half_written_entry_is_not_taken_for_done(project, tmp_path: Path) -> 
 
 def test_a_bad_clip_stops_alone_and_with_its_reason(project) -> None:
     write, run = project
-    write({"hdtf_a": ("Ann", "p-0", 3), "hdtf_b": ("Bad", "p-0", 3), "hdtf_e": ("Eve", "p-0", 3), "hdtf_x": ("Broken", "p-1", 3), "hdtf_z": ("Zoe", "p-1", 3)})
+    write(
+        {
+            "hdtf_a": ("Ann", "p-0", 3),
+            "hdtf_b": ("Bad", "p-0", 3),
+            "hdtf_e": ("Eve", "p-0", 3),
+            "hdtf_x": ("Broken", "p-1", 3),
+            "hdtf_z": ("Zoe", "p-1", 3),
+        }
+    )
     assert run()["hdtf"]["quarantined"] == 2
     table = pd.read_parquet("data/tiny/double/hdtf/quarantine.parquet").set_index("clip")
     assert table.loc["hdtf_b", "reason"] == "no_face" and table.loc["hdtf_b", "detail"] == "nobody there"
