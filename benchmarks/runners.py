@@ -2,8 +2,9 @@
 
     python benchmarks/runners.py [--rounds 3]
 
-Works on a fresh clone of HEAD in a temporary folder, no Prefect server configured. A first run fills the pack store and the checkpoints; then each round
-runs the whole graph again with `dvc repro --force`, once a runner, so that the difference is the runners'. MLflow is off in both.
+Works on a fresh clone of HEAD in a temporary folder, no Prefect server configured. A first run fills the pack store and the checkpoints;
+then each round runs the whole graph again with `dvc repro --force`, once a runner, so that the difference is the runners'. MLflow is
+off in both.
 Writes benchmarks/results/runners.json.
 """
 

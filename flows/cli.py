@@ -13,8 +13,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -168,7 +169,7 @@ def deps(write: bool = False) -> int:
 def main() -> None:
     """Entry point of the command."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    commands = {
+    commands: dict[str, Callable[..., Any]] = {
         "doctor": doctor,
         "preset": preset,
         "run": run,

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 PLAIN_LINE_EVERY_S = 15.0
@@ -25,7 +25,7 @@ class Progress:
     def __init__(self, title: str, total: int) -> None:
         self.title, self.total, self.done = title, total, 0
         self.started = self.last_line = time.monotonic()
-        self._bar = None
+        self._bar: Any = None
 
     def __enter__(self) -> Progress:
         if sys.stdout.isatty() and self.total > 1:

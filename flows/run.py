@@ -43,35 +43,12 @@ LOCK_WAIT_S = 20.0
 
 
 def launch(module: str, arguments: list[str], processes: int) -> None:
-    """Start a training module: plain Python for one process, ``accelerate launch`` for several.
+    """Start a training module: plain Python for one process, ``torchrun`` for several (``accelerate launch`` has no CPU group without MPI).
 
     Raises RuntimeError when it fails; what it printed stands above.
     """
-    if processes == 1:
-        command = [sys.executable, "-m", module, *arguments]
-    else:
-        import torch
-
-        kind = ["--multi_gpu"] if torch.cuda.device_count() >= processes else ["--cpu"]
-        command = [
-            sys.executable,
-            "-m",
-            "accelerate.commands.launch",
-            *kind,
-            "--num_processes",
-            str(processes),
-            "--num_machines",
-            "1",
-            "--mixed_precision",
-            "no",
-            "--dynamo_backend",
-            "no",
-            "--main_process_port",
-            "0",
-            "-m",
-            module,
-            *arguments,
-        ]
+    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
+    command = [sys.executable, *several, "-m", module, *arguments]
     code = subprocess.run(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent).returncode
     if code:
         raise RuntimeError(f"{module} ended with status {code}; its last lines stand above")

@@ -115,7 +115,6 @@ def _run_prefect(main: Callable[[Context], Any], context: Context) -> Any:
 
         def as_task(name: str) -> Any:
             return task(
-                work,
                 name=f"{context.stage} {getattr(work, '__name__', 'work')}",
                 task_run_name=name.replace("{", "(").replace("}", ")"),
                 cache_policy=NO_CACHE,
@@ -123,7 +122,7 @@ def _run_prefect(main: Callable[[Context], Any], context: Context) -> Any:
                 retries=2,
                 retry_delay_seconds=1,
                 retry_condition_fn=_worth_retrying,
-            )
+            )(work)
 
         with Progress(context.stage, len(jobs)) as progress:
             at, slowest_s = 0, 0.0

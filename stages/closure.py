@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("s3dnerf", "stages")
+TEMPLATES = (".html", ".css", ".js")  # read by the modules beside them
 
 
 def _module_file(name: str) -> Path | None:
@@ -38,7 +39,7 @@ def _imports(path: Path, package: str) -> set[str]:
 
 @functools.cache
 def closure(module: str) -> tuple[str, ...]:
-    """Files (relative to the repository root, sorted) that ``module`` imports, itself included.
+    """Files (relative to the repository root, sorted) that ``module`` imports, itself included, with the templates beside them.
 
     Raises ValueError when the module is not a file of the project.
     """
@@ -55,7 +56,8 @@ def closure(module: str) -> tuple[str, ...]:
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         todo += [".".join(name.split(".")[:i]) for i in range(1, name.count(".") + 1)]
         todo += _imports(path, package)
-    return tuple(sorted(str(path.relative_to(ROOT)) for path in found.values()))
+    beside = {data for path in found.values() for data in path.parent.iterdir() if data.suffix in TEMPLATES}
+    return tuple(sorted(str(path.relative_to(ROOT)) for path in {*found.values(), *beside}))
 
 
 @functools.cache

@@ -33,6 +33,7 @@ def named_weights(settings: Settings) -> dict[str, dict[str, str]]:
             "evaluate.syncnet_weights": evaluate.syncnet_weights if evaluate.judge == "syncnet" else None,
             "evaluate.lpips_weights": evaluate.lpips_weights if evaluate.lpips == "alexnet" else None,
             "align.model_dir": align.model_dir if align.backend == "insightface" else None,
+            "evaluate.methods": evaluate.methods,  # not weights, but files from outside that decide what evaluate says
         },
     }
     return {section: {name: path for name, path in rows.items() if path} for section, rows in named.items()}

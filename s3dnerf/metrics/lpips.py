@@ -1,0 +1,120 @@
+"""LPIPS: learned perceptual distance of each frame pair: AlexNet features, unit-normalised, squared differences, linear heads.
+
+    d(x, y) = Σ_l mean_hw( w_l · (φ̂_l(x) − φ̂_l(y))² ),  l = the five ReLU outputs
+
+Source: Zhang et al. 2018, version 0.1, AlexNet, inputs in [−1, 1] (so the frames go in as ``pixel / 127.5 − 1``). The network is written
+here with torchvision's layer names, so that its files load as they are:
+
+- ``alexnet.pth``: torchvision's AlexNet (``features.0.weight`` …; the classifier in it is ignored);
+- ``lpips_alex.pth``: the linear heads (``lin0.model.1.weight`` … ``lin4.model.1.weight``).
+
+Both are loaded with ``weights_only=True``. Without them LPIPS is not measured. Unit: none. Range: [0, ∞). Less is better.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from s3dnerf.metrics.result import DOWN, Measured, Recipe, not_measured, over_frames
+from s3dnerf.shapes import Float, Tensor
+
+RECIPE = Recipe("lpips", "LPIPS", "", DOWN, "lpips-1", 0.0, math.inf, "LPIPS 0.1, AlexNet, inputs in [−1, 1], 256²", perfect=0.0)
+BACKBONE, HEADS = "alexnet.pth", "lpips_alex.pth"
+CHANNELS = (64, 192, 384, 256, 256)
+TAPS = (1, 4, 7, 9, 11)  # the ReLUs of torchvision's ``features``
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's mean and deviation for inputs in [−1, 1]
+
+
+class WeightsError(RuntimeError):
+    """A weight file is missing or not what it should be; the message says which and what was expected."""
+
+
+class LPIPS(nn.Module):
+    """The distance network; random weights until :func:`load_lpips` fills it."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
+            nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
+            nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(),
+        )
+        self.heads = nn.ParameterList([nn.Parameter(torch.rand(1, c, 1, 1)) for c in CHANNELS])
+        self.register_buffer("shift", torch.tensor(SHIFT)[None, :, None, None], persistent=False)
+        self.register_buffer("scale", torch.tensor(SCALE)[None, :, None, None], persistent=False)
+
+    def taps(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+        """The five feature maps, each position of unit length."""
+        x = (images - self.shift) / self.scale
+        found = []
+        for i, layer in enumerate(self.features):
+            x = layer(x)
+            if i in TAPS:
+                found.append(x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10))  # [b, c, h_l, w_l]
+        return found
+
+    def forward(self, generated: Float[Tensor, "b 3 h w"], truth: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+        """Distances of image pairs in [−1, 1]."""
+        total = torch.zeros(len(truth), device=truth.device)
+        for head, x, y in zip(self.heads, self.taps(generated), self.taps(truth)):
+            total = total + (head * (x - y) ** 2).sum(dim=1).mean(dim=(1, 2))
+        return total
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds; none of them is ours to tell apart
+        raise WeightsError(f"{path}: not a plain file of tensors: {type(error).__name__}: {str(error)[:120]}") from error
+
+
+def load_lpips(folder: str | Path) -> LPIPS:
+    """The network with its weights from ``folder``.
+
+    Raises
+    ------
+    WeightsError
+        A file is missing, holds more than tensors, or a tensor has another name or shape than expected.
+    """
+    folder = Path(folder)
+    backbone, heads = _tensors(folder / BACKBONE), _tensors(folder / HEADS)
+    network = LPIPS()
+    wanted = {f"features.{name}": value for name, value in network.features.state_dict().items()}
+    wanted |= {f"heads.{i}": value for i, value in enumerate(network.heads)}
+    found = {}
+    for name, value in wanted.items():
+        given = heads.get(f"lin{name.removeprefix('heads.')}.model.1.weight") if name.startswith("heads.") else backbone.get(name)
+        if given is None or tuple(given.shape) != tuple(value.shape):
+            said = "nothing" if given is None else f"shape {tuple(given.shape)}"
+            raise WeightsError(f"{folder}: expected {name} of shape {tuple(value.shape)}, got {said}")
+        found[name] = given.float()
+    network.load_state_dict(found, strict=True)
+    return network.eval().requires_grad_(False)
+
+
+def as_input(frames: np.ndarray) -> Tensor:
+    """uint8 (n, h, w, 3) → float32 (n, 3, h, w) in [−1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).float() / 127.5 - 1
+
+
+def measure(network: LPIPS | None, generated: np.ndarray, truth: np.ndarray, reason: str = "", batch: int = 8) -> Measured:
+    """Mean LPIPS of a clip; ``reason`` says why there is no network."""
+    if network is None:
+        return not_measured(RECIPE, reason or "no LPIPS weights")
+    values = []
+    with torch.inference_mode():
+        for i in range(0, len(truth), batch):
+            values.append(network(as_input(generated[i : i + batch]), as_input(truth[i : i + batch])).double().numpy())
+    return over_frames(RECIPE, np.concatenate(values) if values else np.empty(0), "no frames to pair")

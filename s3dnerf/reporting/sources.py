@@ -1,0 +1,103 @@
+"""Everything the report is made of, read once: metrics, cards, curves, pictures, membership, times.
+
+Reads ``data/<preset>/{inventory,ingest,…,train_sync,train_s3dnerf,evaluate}`` and ``.timings/<preset>/*.json``; writes nothing.
+A part that is not there stays empty, and the page says so where it would stand.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from s3dnerf.config import Settings
+from s3dnerf.metrics.result import Recipe
+from s3dnerf.reporting.membership import membership, uses_of
+from s3dnerf.training.curves import read_curves
+from s3dnerf.video.packs import file_sha256
+
+
+@dataclass
+class Sources:
+    """What the stages left behind.
+
+    Attributes
+    ----------
+    rows : the long table of ``evaluate/clips.parquet``, dicts; missing values nan
+    methods, mouth, strips, heatmap : ``evaluate``'s JSON files
+    pictures : file name → bytes
+    cards : ``expert``, ``judge`` and each variant → card.json
+    curves : likewise → rows of curves.jsonl
+    offsets : ``expert``, ``judge`` → offsets.json
+    membership : rows of membership.parquet
+    weights : setting → path, sha256 or missing (inventory/weights)
+    hashes : ``expert``, ``judge`` and each variant → sha256 of its weights
+    timings : name → content of .timings/<preset>/<name>.json (``stages/<stage>`` for what the runner timed)
+    """
+
+    settings: Settings
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    methods: dict[str, Any] = field(default_factory=dict)
+    mouth: dict[str, Any] = field(default_factory=dict)
+    strips: dict[str, Any] = field(default_factory=dict)
+    heatmap: dict[str, Any] = field(default_factory=dict)
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    cards: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    offsets: dict[str, Any] = field(default_factory=dict)
+    membership: list[dict[str, Any]] = field(default_factory=list)
+    weights: dict[str, Any] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+    timings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """The metrics' recipes as evaluate used them, in the tables' order."""
+        open_ends: dict[str, Any] = {"low": float("-inf"), "high": float("inf"), "perfect": float("nan")}
+        return [Recipe(**{k: open_ends[k] if v is None else v for k, v in r.items()}) for r in self.methods.get("recipes", [])]
+
+    @property
+    def variants(self) -> dict[str, str]:
+        """Method → variant of our own rows, the main one first."""
+        return self.methods.get("variants", {})
+
+    @property
+    def ours(self) -> str:
+        """The method of the main variant."""
+        return "s3dnerf"
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def load_sources(settings: Settings) -> Sources:
+    """Read what the stages of one preset left behind. Raises FileNotFoundError when nothing was evaluated."""
+    import pandas as pd
+
+    data = settings.data_dir
+    out = data / "evaluate"
+    if not (out / "clips.parquet").is_file():
+        raise FileNotFoundError(f"{out / 'clips.parquet'}: no such file — run: dvc repro evaluate")
+    found = Sources(settings, pd.read_parquet(out / "clips.parquet").to_dict("records"))
+    found.methods, found.mouth = _json(out / "methods.json"), _json(out / "mouth.json")
+    found.strips, found.heatmap = _json(out / "strips.json"), _json(out / "heatmap.json")
+    found.pictures = {p.name: p.read_bytes() for p in sorted((out / "pictures").glob("*"))} if (out / "pictures").is_dir() else {}
+    folders = {"expert": data / "train_sync" / "expert", "judge": data / "train_sync" / "judge"}
+    folders |= {variant: data / "train_s3dnerf" / variant for variant in settings.train.variants}
+    for name, folder in folders.items():
+        found.cards[name] = _json(folder / "card.json")
+        found.curves[name] = read_curves(folder / "curves.jsonl")
+        for weights in ("weights.safetensors", "generator.safetensors"):
+            if (folder / weights).is_file():
+                found.hashes[name] = file_sha256(folder / weights)
+        if name in ("expert", "judge"):
+            found.offsets[name] = _json(folder / "offsets.json")
+    found.membership = membership(data, {r["clip"] for r in found.rows}, settings.evaluate.corpora, uses_of(found.cards))
+    for path in sorted((data / "inventory" / "weights").glob("*.json")):
+        found.weights |= _json(path)
+    times = Path(".timings") / settings.preset
+    for path in sorted(times.rglob("*.json")):
+        found.timings[str(path.relative_to(times).with_suffix(""))] = _json(path)
+    return found

@@ -1,0 +1,69 @@
+"""report: what was measured, on what, with what, as files that can be believed.
+
+Reads everything the stages left under ``data/<preset>`` and ``.timings/<preset>``, and the world it is handed (git, ``dvc.lock``,
+hardware, packages). Writes ``reports/<preset>/``: ``summary.json`` and ``clips.parquet`` (byte-identical between clean runs),
+``membership.parquet``, ``report.json``, ``timings.json``, ``index.html``, ``report.md``, ``MANIFEST.sha256``.
+
+Run: ``python -m flows.run report``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from s3dnerf.evaluation import COLUMNS
+from s3dnerf.reporting.backends import backends
+from s3dnerf.reporting.document import manifest, report_document, report_markdown
+from s3dnerf.reporting.membership import COLUMNS as MEMBERSHIP_COLUMNS
+from s3dnerf.reporting.page import render_page
+from s3dnerf.reporting.sources import load_sources
+from s3dnerf.reporting.summary import summarise
+from s3dnerf.reporting.words import three_lines
+from s3dnerf.video.packs import write_atomic
+from stages.context import Context
+
+REPORTS = Path("reports")
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _parquet(rows: list[dict[str, Any]], columns: list[str]) -> bytes:
+    import pandas as pd
+
+    buffer = io.BytesIO()
+    pd.DataFrame(rows, columns=columns).to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def report_files(context: Context) -> tuple[dict[str, bytes], list[str]]:
+    """Every file of the report by name, and the three lines it comes down to."""
+    settings, world = context.settings, context.world
+    sources = load_sources(settings)
+    summary = summarise(sources.rows, settings.preset, sources.ours, settings.evaluate.bootstrap)
+    listed = backends(sources)
+    files = {
+        "summary.json": _json(summary), "clips.parquet": _parquet(sources.rows, COLUMNS),
+        "membership.parquet": _parquet(sources.membership, MEMBERSHIP_COLUMNS),
+        "report.json": _json(report_document(sources, summary, listed, world)), "timings.json": _json(sources.timings),
+        "index.html": render_page(sources, summary, listed, world).encode(),
+        "report.md": report_markdown(sources, summary, listed, world).encode(),
+    }
+    return files | {"MANIFEST.sha256": manifest(files).encode()}, three_lines(sources, summary, listed)
+
+
+def main(context: Context) -> dict[str, Any]:
+    """Write the report. Returns its three lines and where it is."""
+    files, lines = report_files(context)
+    folder = REPORTS / context.settings.preset
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in sorted(set(p.name for p in folder.iterdir() if p.is_file()) - set(files)):
+        (folder / stale).unlink()
+    for name, data in files.items():
+        write_atomic(folder / name, data)
+        context.tracker.artifact(folder / name)
+    return {"lines": lines, "report": str(folder / "index.html"), "bytes": sum(map(len, files.values()))}

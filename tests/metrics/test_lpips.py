@@ -1,0 +1,92 @@
+"""LPIPS against a literal version on the same random weights, its files, and what is said when they are missing or wrong."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from s3dnerf.metrics import lpips
+
+CONVOLUTIONS = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
+
+
+def write_weights(folder: Path, seed: int = 0) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Files with torchvision's and LPIPS's own names, the classifier of AlexNet included."""
+    torch.manual_seed(seed)
+    backbone = {}
+    for i, (out, channels, side) in CONVOLUTIONS.items():
+        backbone[f"features.{i}.weight"] = torch.randn(out, channels, side, side) * (2 / (channels * side * side)) ** 0.5
+        backbone[f"features.{i}.bias"] = torch.randn(out) * 0.1
+    backbone["classifier.6.weight"] = torch.zeros(10, 16)
+    heads = {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(lpips.CHANNELS)}
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(backbone, folder / lpips.BACKBONE)
+    torch.save(heads, folder / lpips.HEADS)
+    return backbone, heads
+
+
+def literal(backbone: dict, heads: dict, x: np.ndarray, y: np.ndarray) -> float:
+    """One pair of frames, layer by layer."""
+    def features(image: np.ndarray) -> list[torch.Tensor]:
+        h = torch.tensor(image / 127.5 - 1, dtype=torch.float64).permute(2, 0, 1)[None]
+        h = (h - torch.tensor([-0.030, -0.088, -0.188], dtype=torch.float64)[None, :, None, None]) / torch.tensor(
+            [0.458, 0.448, 0.450], dtype=torch.float64)[None, :, None, None]
+        found = []
+        for i, (stride, padding) in zip(CONVOLUTIONS, ((4, 2), (1, 2), (1, 1), (1, 1), (1, 1))):
+            if i in (3, 6):
+                h = functional.max_pool2d(h, 3, 2)
+            h = functional.conv2d(h, backbone[f"features.{i}.weight"].double(), backbone[f"features.{i}.bias"].double(), stride, padding).relu()
+            found.append(h)
+        return found
+
+    total = 0.0
+    for i, (a, b) in enumerate(zip(features(x), features(y))):
+        a, b = (f / (f.square().sum(1, keepdim=True).sqrt() + 1e-10) for f in (a, b))
+        total += float(((a - b).square() * heads[f"lin{i}.model.1.weight"].double()).sum(1).mean())
+    return total
+
+
+@pytest.mark.parametrize("size", [64, 96])
+def test_equals_the_literal_version(tmp_path: Path, size: int) -> None:
+    backbone, heads = write_weights(tmp_path)
+    random = np.random.default_rng(size)
+    truth = random.integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+    generated = (truth + random.normal(0, 20, truth.shape)).clip(0, 255).astype(np.uint8)
+    measured = lpips.measure(lpips.load_lpips(tmp_path), generated, truth, batch=2)
+    expected = np.mean([literal(backbone, heads, x, y) for x, y in zip(generated, truth)])
+    assert measured.value == pytest.approx(expected, rel=1e-4) and measured.counted == 3
+    assert lpips.measure(lpips.load_lpips(tmp_path), truth, truth).value == 0
+
+
+def test_missing_is_not_zero(tmp_path: Path) -> None:
+    with pytest.raises(lpips.WeightsError, match="alexnet.pth: no such file"):
+        lpips.load_lpips(tmp_path)
+    frames = np.zeros((2, 64, 64, 3), np.uint8)
+    measured = lpips.measure(None, frames, frames, "no LPIPS weights")
+    assert measured.value is None and measured.reason == "no LPIPS weights"
+
+
+def test_a_wrong_shape_is_named(tmp_path: Path) -> None:
+    _, heads = write_weights(tmp_path)
+    torch.save({**heads, "lin2.model.1.weight": torch.zeros(1, 5, 1, 1)}, tmp_path / lpips.HEADS)
+    with pytest.raises(lpips.WeightsError, match=r"heads\.2 of shape \(1, 384, 1, 1\), got shape \(1, 5, 1, 1\)"):
+        lpips.load_lpips(tmp_path)
+
+
+class Evil:
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (Path("/tmp/lpips_pickle_was_executed"),))
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_pickle_is_never_executed(tmp_path: Path) -> None:
+    write_weights(tmp_path)
+    (tmp_path / lpips.BACKBONE).write_bytes(pickle.dumps({"features.0.weight": Evil()}))
+    with pytest.raises(lpips.WeightsError, match="not a plain file of tensors"):
+        lpips.load_lpips(tmp_path)
+    assert not Path("/tmp/lpips_pickle_was_executed").exists()

@@ -1,0 +1,91 @@
+"""Intervals and tests that respect speakers: against brute force, and by simulation."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from s3dnerf.reporting.statistics import cluster_interval, holm, paired_difference, sign_flip_p
+
+
+def brute_force_p(values: list[float], speakers: list[str]) -> float:
+    names = sorted(set(speakers))
+    observed = abs(sum(values))
+    hits = 0
+    for signs in itertools.product((1, -1), repeat=len(names)):
+        sign = dict(zip(names, signs))
+        hits += abs(sum(sign[s] * v for v, s in zip(values, speakers))) >= observed - 1e-12
+    return hits / 2 ** len(names)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_exact_p_is_brute_force(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    speakers = [str(s) for s in random.integers(0, 3 + seed, 12)]
+    values = random.normal(0.4, 1, 12).tolist()
+    assert sign_flip_p(values, speakers) == pytest.approx(brute_force_p(values, speakers))
+
+
+def test_drawn_p_is_near_the_exact_one() -> None:
+    random = np.random.default_rng(0)
+    values = random.normal(0.45, 1, 16).tolist()
+    speakers = [f"s{i}" for i in range(16)]
+    exact = brute_force_p(values, speakers)
+    drawn = sign_flip_p(values, speakers)
+    assert drawn == pytest.approx(exact, abs=0.01) and drawn == sign_flip_p(values, speakers)
+
+
+def test_false_alarms_are_what_the_test_claims() -> None:
+    """400 tables without any effect, speakers who differ, three clips each: about 5 % below 0.05."""
+    random = np.random.default_rng(11)
+    alarms = 0
+    for _ in range(400):
+        person = random.normal(0, 1, 8)
+        values = np.repeat(person, 3) + random.normal(0, 0.3, 24)
+        alarms += sign_flip_p(values.tolist(), [f"s{i // 3}" for i in range(24)]) < 0.05
+    assert 0.02 <= alarms / 400 <= 0.08
+    naive = sum(stats.ttest_1samp(np.repeat(random.normal(0, 1, 8), 3) + random.normal(0, 0.3, 24), 0).pvalue < 0.05 for _ in range(400))
+    assert naive / 400 > 0.15  # what forgetting the speakers would have claimed
+
+
+def test_intervals_cover() -> None:
+    """300 tables of 10 speakers with unequal numbers of clips: the interval holds the true mean about 95 times in 100."""
+    random = np.random.default_rng(5)
+    held = 0
+    for _ in range(300):
+        speakers, values = [], []
+        for i in range(10):
+            clips = 1 + i % 3
+            values += (random.normal(2, 1) + random.normal(0, 0.5, clips)).tolist()
+            speakers += [f"s{i}"] * clips
+        interval = cluster_interval(values, speakers, resamples=400)
+        held += interval.low <= 2 <= interval.high
+    assert 0.90 <= held / 300 <= 0.98
+
+
+def test_one_speaker_has_no_interval() -> None:
+    interval = cluster_interval([1.0, 3.0], ["a", "a"])
+    assert (interval.mean, interval.low, interval.high, interval.speakers) == (2.0, None, None, 1)
+    assert sign_flip_p([1.0, 3.0], ["a", "a"]) == 1.0
+    with pytest.raises(ValueError, match="finite"):
+        cluster_interval([float("nan")], ["a"])
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    values, speakers = [1.0, 2.0, 4.0, 8.0], ["b", "a", "b", "c"]
+    assert cluster_interval(values, speakers) == cluster_interval(values[::-1], speakers[::-1])
+
+
+def test_only_common_clips_are_paired() -> None:
+    speaker_of = {"x": "a", "y": "b", "z": "c"}
+    found = paired_difference({"x": 1.0, "y": 2.0, "z": float("nan")}, {"x": 0.5, "y": 1.0, "w": 9.0}, speaker_of)
+    assert found.clips == 2 and found.mean == pytest.approx(0.75)
+    assert paired_difference({"x": float("nan")}, {"x": 1.0}, speaker_of) is None
+
+
+def test_holm_is_monotone_and_bounded() -> None:
+    assert holm([0.5, 0.001, 0.4]) == pytest.approx([0.8, 0.003, 0.8])
+    assert holm([]) == []

@@ -1,0 +1,174 @@
+"""The stage ``evaluate`` on a drawn preset: rows for every clip, method and metric, controls, others' videos, equal bytes twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from s3dnerf.evaluation import COLUMNS
+from s3dnerf.othermethods import MethodVideo
+from s3dnerf.video.encoding import encode_clip
+from s3dnerf.video.packs import CorpusPacks
+from stages import evaluate
+from stages.context import Context
+from tests.fake_preset import FRAMES, DrawnFaces, FakeJudge, make_preset, settings_of
+from tests.small_world import picture
+
+METHODS = {"truth", "s3dnerf", "wrong_speech", "still"}
+
+
+VARIANTS = {"train": {"variants": ["full", "no_deform"]}}
+
+
+def patched(root: Path, patch) -> None:
+    """In the preset's folder, with the drawn faces' own finder and a fake judge; nothing cached from another test."""
+    patch.chdir(root)
+    patch.setattr("s3dnerf.scoring.face_backend", lambda settings: DrawnFaces())
+    patch.setattr("s3dnerf.sync.judge.sync_judge", lambda settings, trained: FakeJudge())
+    evaluate.forget()
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory) -> Path:
+    """A drawn preset, evaluated once."""
+    root = tmp_path_factory.mktemp("preset")
+    make_preset(root, settings_of(**VARIANTS))
+    with pytest.MonkeyPatch.context() as patch:
+        patched(root, patch)
+        run(settings_of())
+    return root
+
+
+@pytest.fixture
+def here(preset: Path, monkeypatch) -> Path:
+    patched(preset, monkeypatch)
+    return preset
+
+
+@pytest.fixture
+def kept(here: Path):
+    """The first run's out, put back after a test that evaluates something else."""
+    out = here / "data/tiny/evaluate"
+    shutil.copytree(out, here / "kept")
+    yield here
+    shutil.rmtree(out)
+    (here / "kept").rename(out)
+
+
+def run(settings, said: list | None = None, runner=None) -> dict:
+    context = Context(settings, "evaluate", say=(said if said is not None else []).append)
+    if runner is not None:
+        context.run = runner
+    return evaluate.main(context)
+
+
+def table(root: Path, settings) -> pd.DataFrame:
+    return pd.read_parquet(root / settings.data_dir / "evaluate" / "clips.parquet")
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_every_clip_method_and_metric_has_a_row(here: Path) -> None:
+    rows = table(here, settings_of())
+    assert list(rows.columns) == COLUMNS and set(rows["method"]) == METHODS
+    assert set(rows["clip"]) == {"hdtf_C_000", "hdtf_D_000", "hdtf_E_000", "mead_M1_000", "mead_M2_000"}  # test people alone
+    assert (rows.groupby(["clip", "method"]).size() == 10).all()
+    missing = rows[rows["value"].isna()]
+    assert (missing["reason"] != "").all() and set(missing["metric"]) == {"lpips", "identity", "psnr"}
+    truth = rows[rows["method"] == "truth"].set_index(["clip", "metric"])["value"]
+    assert truth["hdtf_C_000", "ssim"] == 1 and truth["hdtf_C_000", "f_lmd"] == 0 and 0 < truth["hdtf_C_000", "cpbd"] <= 1
+    assert rows.equals(rows.sort_values(["corpus", "clip", "method", "metric"]).reset_index(drop=True))
+
+
+def test_two_runs_give_equal_bytes_and_no_times(here: Path) -> None:
+    settings = settings_of()
+    first = hashes(here / settings.data_dir / "evaluate")
+    timing = json.loads((here / ".timings/tiny/evaluate.json").read_text())
+
+    def backwards(work, jobs, names):  # as two processes would: in any order, each job pickled
+        done = {name: work(pickle.loads(pickle.dumps(job))) for job, name in reversed(list(zip(jobs, names)))}
+        return [done[name] for name in names]
+
+    run(settings, runner=backwards)
+    assert first == hashes(here / settings.data_dir / "evaluate")
+    assert timing["fps"]["network_fps"] > timing["fps"]["with_files_fps"] > 0 and timing["fps"]["fit_time_s"] > 0
+    assert not any("fps" in name or "time" in name for name in first)
+
+
+def test_the_wrong_speech_is_somebody_elses(here: Path) -> None:
+    settings = settings_of()
+    methods = json.loads((here / settings.data_dir / "evaluate" / "methods.json").read_text())
+    for clip, wrong in methods["wrong_speech"].items():
+        assert wrong.split("_")[0] == clip.split("_")[0] and wrong != clip  # same corpus, another person
+    records = evaluate.measured_records(settings, [])
+    alone = [r for r in records if r["clip"] == "mead_M1_000"]
+    assert evaluate.wrong_speech_of(alone[0], alone, alone) is None
+    others = [r for r in records if r["corpus"] == "hdtf"]
+    assert evaluate.wrong_speech_of(alone[0], alone, others)[0] == "hdtf"
+    chosen = evaluate.wrong_speech_of(records[0], records, records)
+    assert chosen == evaluate.wrong_speech_of(records[0], records[::-1], records)
+
+
+def test_speech_is_looped_or_cut() -> None:
+    tokens = np.arange(6)[:, None]
+    assert evaluate.fit_length(tokens, 4).ravel().tolist() == [0, 1, 2, 3]
+    assert evaluate.fit_length(tokens, 9).ravel().tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2]
+
+
+def test_variants_and_other_methods_get_rows_and_bad_ones_reasons(kept: Path, tmp_path: Path) -> None:
+    here = kept
+    settings = settings_of(evaluate={"methods": str(tmp_path / "methods"), "corpora": ["hdtf"]}, **VARIANTS)
+    good, bad = tmp_path / "methods/wav2lip/HDTF/C_000.mp4", tmp_path / "methods/broken/HDTF/hdtf_D_000.mp4"
+    stray = tmp_path / "methods/wav2lip/HDTF/Nobody.mp4"
+    for path in (good, bad, stray):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    truth = CorpusPacks(settings.data_dir / "align" / "hdtf").read("hdtf_C_000", "mp4")
+    good.write_bytes(truth)  # a perfect method: its video is the truth
+    bad.write_bytes(b"nothing")
+    stray.write_bytes(encode_clip([picture(0.5, 0.9)[0]] * FRAMES, crf=10))
+    run(settings)
+    rows = table(here, settings).set_index(["clip", "method", "metric"])
+    assert rows.loc[("hdtf_C_000", "s3dnerf_no_deform", "ssim"), "value"] > 0
+    assert rows.loc[("hdtf_C_000", "wav2lip", "ssim"), "value"] > 0.99
+    assert rows.loc[("hdtf_C_000", "wav2lip", "m_lmd"), "value"] < 0.3 * rows.loc[("hdtf_C_000", "still", "m_lmd"), "value"]
+    broken = rows.loc[("hdtf_D_000", "broken", "ssim")]
+    assert np.isnan(broken["value"]) and broken["reason"].startswith("unreadable")
+    methods = json.loads((here / settings.data_dir / "evaluate" / "methods.json").read_text())
+    assert methods["unused_videos"] == ["wav2lip/HDTF/Nobody.mp4"] and methods["other_methods"] == ["broken", "wav2lip"]
+    assert methods["notes"]["hdtf_C_000"]["wav2lip"].startswith("framed like")
+
+
+def test_clips_that_others_made_come_first(here: Path, monkeypatch) -> None:
+    records = [{"clip": f"hdtf_C_{i}", "corpus": "hdtf", "speaker": "C", "video": f"clips/C_{i}.mp4"} for i in range(3)]
+    monkeypatch.setattr(evaluate, "_folder", lambda data, corpus: SimpleNamespace(of_split=lambda split: list(records)))
+    settings = settings_of(evaluate={"max_clips_per_speaker": 1, "corpora": ["hdtf"]})
+    theirs = MethodVideo("wav2lip", "hdtf", "C_2", "", "")
+    assert [r["clip"] for r in evaluate.measured_records(settings, [])] == ["hdtf_C_0"]
+    assert [r["clip"] for r in evaluate.measured_records(settings, [theirs])] == ["hdtf_C_2"]
+    both = settings_of(evaluate={"max_clips_per_speaker": 2, "corpora": ["hdtf"]})
+    assert [r["clip"] for r in evaluate.measured_records(both, [theirs])] == ["hdtf_C_0", "hdtf_C_2"]
+
+
+def test_pictures_and_maps(here: Path) -> None:
+    out = here / "data/tiny/evaluate"
+    strips, heat = json.loads((out / "strips.json").read_text()), json.loads((out / "heatmap.json").read_text())
+    assert set(strips) == {"hdtf_C_000", "hdtf_D_000", "mead_M1_000", "mead_M2_000"}  # report.strips a corpus
+    assert strips["hdtf_C_000"]["names"] == ["truth", "s3dnerf", "wrong_speech", "still"] and strips["hdtf_C_000"]["frames"] == [0, 6, 11]
+    assert (out / "pictures/hdtf_C_000.png").is_file()
+    mean = np.array(heat["hdtf_C_000"]["mean"])
+    assert mean.shape == (4, 4) and np.isfinite(mean).all() and np.ptp(mean) > 0
+    assert np.array(heat["hdtf_C_000"]["moved"]).shape == (16, 16)
+    x0, y0, x1, y1 = heat["hdtf_C_000"]["window"]
+    assert 0 < x0 < 128 < x1 < 256 and 0 < y0 < 132 < y1 < 256  # the head's cube stands on the drawn head
+    mouth = json.loads((out / "mouth.json").read_text())["hdtf_C_000"]
+    assert len(mouth["truth"]) == FRAMES and np.ptp(mouth["truth"]) > 5 and np.ptp(mouth["still"]) == 0

@@ -1,0 +1,178 @@
+"""The stage ``report`` on a drawn preset: every file, equal bytes twice, warnings first, nothing unaccounted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stages import evaluate, report
+from stages.closure import closure
+from stages.context import Context
+from tests.fake_preset import WORLD, DrawnFaces, FakeJudge, make_generator, make_preset, settings_of
+
+FILES = {"summary.json", "clips.parquet", "membership.parquet", "report.json", "timings.json", "index.html", "report.md", "MANIFEST.sha256"}
+
+
+def build(root: Path, monkeypatch, passes: bool = True) -> None:
+    monkeypatch.chdir(root)
+    monkeypatch.setattr("s3dnerf.scoring.face_backend", lambda settings: DrawnFaces())
+    monkeypatch.setattr("s3dnerf.sync.judge.sync_judge", lambda settings, trained: FakeJudge())
+    evaluate.forget()
+    make_preset(root, settings_of(), passes)
+    evaluate.main(Context(settings_of(), "evaluate", say=lambda line: None))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        build(root, patch)
+    return root
+
+
+@pytest.fixture
+def here(world: Path, monkeypatch) -> Path:
+    monkeypatch.chdir(world)
+    return world
+
+
+def run(**more) -> dict:
+    return report.main(Context(settings_of(), "report", world=WORLD, say=lambda line: None, **more))
+
+
+def test_every_file_and_its_manifest(here: Path) -> None:
+    (here / "reports/tiny").mkdir(parents=True, exist_ok=True)
+    (here / "reports/tiny/stale.png").write_bytes(b"from an older version")
+    result = run()
+    folder = here / "reports/tiny"
+    assert {p.name for p in folder.iterdir()} == FILES
+    listed = dict(reversed(line.split("  ")) for line in (folder / "MANIFEST.sha256").read_text().splitlines())
+    assert listed == {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in FILES - {"MANIFEST.sha256"}}
+    assert len(result["lines"]) == 3 and result["report"] == "reports/tiny/index.html" and result["bytes"] < 5e6
+
+
+def test_two_runs_give_equal_bytes(here: Path) -> None:
+    run()
+    first = {n: (here / "reports/tiny" / n).read_bytes() for n in FILES}
+    run()
+    assert first == {n: (here / "reports/tiny" / n).read_bytes() for n in FILES}
+
+
+def test_no_speed_in_what_must_not_vary(here: Path) -> None:
+    run()
+    folder = here / "reports/tiny"
+    (here / ".timings/tiny/extra.json").write_text('{"seconds": 3}')
+    before = {n: (folder / n).read_bytes() for n in ("summary.json", "clips.parquet", "membership.parquet", "report.json")}
+    (here / ".timings/tiny/evaluate.json").write_text(json.dumps({"fps": {
+        "network_fps": 1.25, "with_portrait_fps": 1.0, "with_files_fps": 0.5, "fit_time_s": 9.0, "frames": 12, "device": "cpu"}}))
+    run()
+    assert before == {n: (folder / n).read_bytes() for n in before}
+    assert "1.25" in (folder / "index.html").read_text() and json.loads((folder / "timings.json").read_text())["extra"] == {"seconds": 3}
+
+
+def test_the_summary_has_controls_and_counts(here: Path) -> None:
+    run()
+    summary = json.loads((here / "reports/tiny/summary.json").read_text())
+    part = summary["corpora"]["hdtf"]
+    assert part["clips"] == 3 and part["speakers"] == 3 and set(part["methods"]) == {"truth", "s3dnerf", "wrong_speech", "still"}
+    assert set(part["differences"]) == {"s3dnerf - wrong_speech", "s3dnerf - still"}
+    cell = part["methods"]["s3dnerf"]["m_lmd"]
+    assert cell["low"] <= cell["mean"] <= cell["high"] and (cell["clips"], cell["clips_failed"]) == (3, 0)
+    lpips = part["methods"]["s3dnerf"]["lpips"]
+    assert lpips["mean"] is None and lpips["clips_failed"] == 3 and "switched off" in lpips["reason"]
+    difference = part["differences"]["s3dnerf - still"]["m_lmd"]
+    assert difference["p"] >= 0.25 and difference["verdict"] == "no difference shown"  # three speakers cannot show one
+
+
+def test_membership_accounts_for_everything(here: Path) -> None:
+    run()
+    rows = pd.read_parquet(here / "reports/tiny/membership.parquet")
+    assert not (rows["status"] == "unaccounted").any()
+    broken = rows[rows["name"] == "clips/broken.mp4"]
+    assert set(broken["reason"]) == {"unreadable"} and set(broken["stage"]) == {"ingest"}
+    used = rows[(rows["kind"] == "clip") & (rows["status"] == "used")].set_index("name")["used_for"]
+    assert used["hdtf_C_000"] == "evaluate" and used["hdtf_A_000"] == "train_s3dnerf, train_sync expert"
+    assert used["hdtf_B_000"] == "held out for train_sync expert, train_s3dnerf"
+
+
+def test_a_lost_clip_is_found(here: Path) -> None:
+    """A clip that no stage speaks of: in ingest's records, in no pack and in no quarantine."""
+    path = here / "data/tiny/ingest/mead/clips.parquet"
+    kept = path.read_bytes()
+    clips = pd.read_parquet(path)
+    ghost = clips.iloc[[0]].assign(clip="mead_ghost_000")
+    pd.concat([clips, ghost]).to_parquet(path, index=False)
+    try:
+        run()
+    finally:
+        path.write_bytes(kept)
+    rows = pd.read_parquet(here / "reports/tiny/membership.parquet").set_index("name")
+    assert rows.loc["mead_ghost_000", "status"] == "unaccounted" and rows.loc["mead_ghost_000", "stage"] == "resample"
+    assert "accounted for by no stage" in (here / "reports/tiny/report.md").read_text()
+
+
+def test_the_document_says_where_numbers_came_from(here: Path) -> None:
+    run()
+    document = json.loads((here / "reports/tiny/report.json").read_text())
+    assert document["schema"] == "s3dnerf-report-1" and document["origin"]["git"]["revision"] == WORLD["git"]["revision"]
+    assert {b["status"] for b in document["backends"]} <= {"real", "stands in", "not measured"} and document["settings"]["preset"] == "tiny"
+    assert {m["name"]: m["version"] for m in document["metrics"]}["cpbd"] == "cpbd-1"
+    weights = (here / "data/tiny/train_s3dnerf/full/generator.safetensors").read_bytes()
+    assert document["networks"]["full"] == hashlib.sha256(weights).hexdigest() and set(document["networks"]) == {"full", "expert", "judge"}
+    empty = report.report_files(Context(settings_of(), "report", say=lambda line: None))[0]
+    unknown = json.loads(empty["report.json"])["origin"]
+    assert unknown["git"] == {"revision": "unknown", "dirty": "unknown"} and unknown["hardware"]["cpu"] == "unknown"
+
+
+def test_the_page_asks_nothing_of_the_network(here: Path) -> None:
+    run()
+    page = (here / "reports/tiny/index.html").read_text()
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*", page) and "http" not in page.replace("http-equiv", "")
+    for words in ("Table 1 · HDTF", "Table 2", "Table 3", "Does the speech matter?", "stand in for the real thing", "Wrong speech (control)"):
+        assert words in page
+    warning, first_table = page.index('class="warn"'), page.index("<table")
+    assert warning < first_table
+    assert "2.799" in page and "1 %" not in page[: warning]  # the paper's F-LMD stands beside ours
+
+
+def test_a_failed_gate_is_said_first(tmp_path: Path, monkeypatch) -> None:
+    build(tmp_path, monkeypatch, passes=False)
+    make_generator(tmp_path / "data/tiny/train_s3dnerf/full", settings_of(), lambda_sync=0.0)
+    lines = run()["lines"]
+    assert lines[0].startswith("The lip-sync expert did not pass its gate: right in 0.550")
+    text = (tmp_path / "reports/tiny/report.md").read_text()
+    assert text.index("did not pass its gate") < text.index("stand in for the real thing") < text.index("| method |")
+    assert "trained without the lip-sync loss (λ_sync = 0)" in text
+
+
+def test_the_templates_are_part_of_the_code() -> None:
+    assert {"s3dnerf/reporting/page.html", "s3dnerf/reporting/page.css", "s3dnerf/reporting/page.js"} <= set(closure("stages.report"))
+    assert not any("page" in name for name in closure("stages.align"))
+
+
+def test_nothing_evaluated_is_an_error(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="dvc repro evaluate"):
+        run()
+
+
+def test_an_empty_evaluation_still_reports(tmp_path: Path, monkeypatch) -> None:
+    """No test clip came through (a corpus of train people alone): a report that says so, without a number made up."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("s3dnerf.scoring.face_backend", lambda settings: DrawnFaces())
+    monkeypatch.setattr("s3dnerf.sync.judge.sync_judge", lambda settings, trained: FakeJudge())
+    evaluate.forget()
+    settings = settings_of(evaluate={"corpora": ["hdtf"]})
+    make_preset(tmp_path, settings)
+    path = tmp_path / "data/tiny/ingest/hdtf/clips.parquet"
+    pd.read_parquet(path).assign(split="train").to_parquet(path, index=False)
+    evaluate.main(Context(settings, "evaluate", say=lambda line: None))
+    lines = report.main(Context(settings, "report", world=WORLD, say=lambda line: None))["lines"]
+    assert lines[1] == "HDTF: no test clip came through preprocessing."
+    assert json.loads((tmp_path / "reports/tiny/summary.json").read_text())["corpora"] == {}
+    assert "no test clip came through preprocessing" in (tmp_path / "reports/tiny/index.html").read_text()
