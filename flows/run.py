@@ -66,9 +66,11 @@ def _tracker(settings: Settings, stage: str, part: str, world: dict[str, Any]) -
 def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
     """Run a stage in this process, under its lock. Returns what the stage's ``main`` returns."""
     from flows.world import world
+    from stages.closure import code_version
     from stages.context import Context
 
     settings = load_settings(params)
+    code_version(f"stages.{stage}")  # read (and kept) while there is one thread: Python 3.11's parser is not safe beside another
     name = f"{stage}-{part}" if part else stage
     lock = Path(".locks") / f"{settings.preset}-{name}.lock"
     lock.parent.mkdir(exist_ok=True)

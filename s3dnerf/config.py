@@ -98,6 +98,7 @@ class AlignSettings:
     detect_every: int = opt(10, "full detection every n-th frame, tracking between", ge=1, le=250)
     detect_px: int = opt(480, "longer side of the picture the detector sees", ge=120, le=2160)
     crop_factor: float = opt(2.3, "side of the crop in units of the face's landmark extent", ge=1.2, le=4.0)
+    crop_factor_min: float = opt(1.9, "… but down to this where the picture would end inside the crop", ge=1.2, le=4.0)
     min_face_px: int = opt(48, "a smaller face is quarantined as face_too_small", ge=16, le=1024)
     max_missing_fraction: float = opt(0.1, "share of frames in which the face may be lost before face_lost", ge=0.0, le=0.9)
     crf: int = opt(14, "x264 quality of the aligned all-intra clip (lower is better)", ge=0, le=40)
@@ -147,6 +148,7 @@ class SyncSettings:
     crop_px: int = opt(96, "side of a lip crop", choices=(48, 96))
     width: int = opt(64, "channels of the first convolution", ge=4, le=256)
     embed: int = opt(512, "embedding size", ge=16, le=1024)
+    grey: bool = opt(False, "average the colours of a lip crop first: few speakers' colours mislead")
     gate: float = opt(0.9, "held-out accuracy below which λ_sync must be 0 (0: no gate, for tests)", ge=0.0, le=1.0)
     hdtf_val_fraction: float = opt(0.1, "share of HDTF's training people held out to judge the expert", ge=0.0, le=0.9)
     eval_trials: int = opt(2000, "held-out trials", ge=10, le=1_000_000)
@@ -172,6 +174,8 @@ class ModelSettings:
     speech_tokens: int = opt(16, "speech tokens around each frame", ge=2, le=64)
     deform_widths: tuple[int, ...] = opt((256, 128, 64, 128, 256), "widths of the U-shaped deformation MLP")
     deform_bound: float = opt(0.2, "largest |Δx| as a fraction of the box's half side", ge=0.0, le=1.0)
+    deform_sees_source: bool = opt(False, "deformation takes F_agg beside F_cm, which eq. 3 makes of speech alone (ours)")
+    speech_gate: bool = opt(False, "speech also multiplies the deformation's last hidden layer: bases of place, weights of speech (ours)")
     position_octaves: int = opt(6, "octaves of the position code", ge=0, le=12)
     decoder_width: int = opt(64, "width of the tri-plane decoder", ge=8, le=256)
     feature_channels: int = opt(32, "features a ray carries, the first three are colour", ge=3, le=128)
@@ -207,6 +211,7 @@ class TrainSettings:
     lambda_pix: float = opt(1.0, "weight of the pixel loss", ge=0.0)
     lips_pix_weight: float = opt(1.0, "weight of the lip box's pixels in the pixel loss (1: the paper's plain ℓ2)", ge=1.0, le=100.0)
     outside_rays: float = opt(1.0, "share of the rays outside the target's face that a step renders (1: all)", ge=0.0, le=1.0)
+    spread_warmup: bool = opt(False, "stable: frames from anywhere in the clip, not consecutive, until adversary and sync begin (ours)")
     warmup_fraction: float = opt(0.3, "stable: share of the steps before adversary and sync begin", ge=0.0, le=1.0)
     r1: float = opt(5.0, "weight of the R1 penalty", ge=0.0)
     r1_every: int = opt(16, "steps between R1 penalties", ge=1)
@@ -283,6 +288,9 @@ class Settings:
             raise SettingsError(f"model.image_px: {self.model.image_px} — accepted: {accepted}")
         if self.model.slot_dim % self.model.heads:
             raise SettingsError(f"model.slot_dim: {self.model.slot_dim} — accepted: a multiple of model.heads ({self.model.heads})")
+        if self.align.crop_factor_min > self.align.crop_factor:
+            raise SettingsError(f"align.crop_factor_min: {self.align.crop_factor_min} — accepted: at most align.crop_factor "
+                                f"({self.align.crop_factor})")
         if self.ingest.min_clip_s > self.ingest.clip_s:
             raise SettingsError(f"ingest.min_clip_s: {self.ingest.min_clip_s} — accepted: at most ingest.clip_s ({self.ingest.clip_s})")
 

@@ -40,7 +40,7 @@ def _write_generator(folder: Path) -> S3DNeRF:
     generator = S3DNeRF(settings.model, SPEECH_DIM, "full")
     torch.nn.init.normal_(generator.deformation.out.weight, std=0.5)
     folder.mkdir(exist_ok=True)
-    save_file(generator.state_dict(), folder / "generator.safetensors")
+    save_file({k: v.contiguous() for k, v in generator.state_dict().items()}, folder / "generator.safetensors")
     card = {"settings": as_dict(settings), "speech_dim": SPEECH_DIM, "variant": "full"}
     (folder / "card.json").write_text(json.dumps(card))
     return generator

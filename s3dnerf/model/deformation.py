@@ -1,0 +1,118 @@
+"""Deform(x, a_dri, F_cm) → Δx, eq. 4: a U-shaped MLP over points.
+
+The input is the position code of x (in box units), the pooled speech of the frame and, by variant, F_cm read at x's
+projection into the source image (``full``), nothing more (``naive``) or the tri-plane feature at x
+(``feature_concat``). Eq. 3 makes F_cm of speech alone, so that nothing in it says outright how far the source's mouth
+stands open; ``deform_sees_source`` (ours, a setting) hands F_agg over beside it.
+
+The last layer starts at zero: Δx is exactly zero before training. ``tanh`` bounds it.
+
+The first layer is linear, so it is split by input: speech is applied once a frame, F_cm once a cell and then read
+bilinearly (reading is linear as well): the same numbers as concatenating the inputs at each point, far cheaper. With
+octaves of the position code the layer sees 3·(1 + 2·octaves) numbers a point.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from s3dnerf.model.appearance import SLOPE, init_convolutions
+from s3dnerf.shapes import Float, Tensor
+
+
+def position_code(x: Float[Tensor, "b 3 p"], octaves: int) -> Float[Tensor, "b c p"]:
+    """x, sin(2^k π x / 2), cos(2^k π x / 2) for k < octaves: the lowest octave spans the box."""
+    parts = [x]
+    for k in range(octaves):
+        angle = x * (math.pi * 2.0 ** (k - 1))
+        parts += [torch.sin(angle), torch.cos(angle)]
+    return torch.cat(parts, 1)
+
+
+class Deformation(nn.Module):
+    """The U-shaped MLP.
+
+    Parameters
+    ----------
+    widths : widths of its layers, a palindrome (down and up again); layers of equal width are joined by skips
+    octaves : of the position code
+    speech_dim : width of the pooled speech
+    cell_dim : width of F_cm, or 0
+    point_dim : width of the tri-plane feature, or 0
+    sees_source : take F_agg, cell by cell, beside F_cm
+    speech_gate : speech also multiplies the last hidden layer (1 + a linear map of it)
+    bound : largest |Δx| along an axis, as a fraction of the box's half side
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, ...],
+        octaves: int,
+        speech_dim: int,
+        cell_dim: int,
+        point_dim: int,
+        bound: float,
+        sees_source: bool = False,
+        speech_gate: bool = False,
+    ) -> None:
+        super().__init__()
+        if len(widths) % 2 == 0 or tuple(widths) != tuple(reversed(widths)):
+            raise ValueError(f"model.deform_widths: {list(widths)} — accepted: an odd number of widths that read the same backwards")
+        self.octaves, self.bound = octaves, bound
+        self.from_position = nn.Conv1d(3 * (1 + 2 * octaves), widths[0], 1)
+        self.from_speech = nn.Linear(speech_dim, widths[0], bias=False)
+        self.from_cells = nn.Linear(cell_dim, widths[0], bias=False) if cell_dim else None
+        self.from_source = nn.Linear(cell_dim, widths[0], bias=False) if cell_dim and sees_source else None
+        self.from_points = nn.Conv1d(point_dim, widths[0], 1, bias=False) if point_dim else None
+        self.layers = nn.ModuleList(nn.Conv1d(i, o, 1) for i, o in zip(widths[:-1], widths[1:]))
+        self.gate = nn.Linear(speech_dim, widths[-1]) if speech_gate else None
+        init_convolutions(self)
+        self.out = nn.Conv1d(widths[-1], 3, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b 3 p"],
+        speech: Float[Tensor, "b d"],
+        cells: Float[Tensor, "b n c"] | None,
+        seen: Float[Tensor, "b 2 p"] | None,
+        points: Float[Tensor, "b f p"] | None,
+        source: Float[Tensor, "b n c"] | None = None,
+    ) -> Float[Tensor, "b 3 p"]:
+        """Δx in box units (half sides).
+
+        Parameters
+        ----------
+        x : points in box units, canonical axes
+        speech : pooled speech of each frame
+        cells, seen : F_cm (rows of cells, row by row) and where each point projects to, source window coordinates
+        points : tri-plane features at x
+        source : F_agg, cells as F_cm's
+        """
+        h = self.from_position(position_code(x, self.octaves))  # what follows is added in place: nothing needs the parts again
+        h = h.add_(self.from_speech(speech)[..., None])
+        if self.from_cells is not None:
+            side = math.isqrt(cells.shape[1])
+            grid = self.from_cells(cells) + (0 if self.from_source is None else self.from_source(source))
+            grid = grid.transpose(1, 2).unflatten(2, (side, side))  # [b, w, side, side]
+            at = seen.transpose(1, 2)[:, None]  # [b, 1, p, 2]
+            h = h.add_(functional.grid_sample(grid.float(), at.float(), padding_mode="border", align_corners=False)[:, :, 0])
+        if self.from_points is not None:
+            h = h.add_(self.from_points(points))
+        h = functional.leaky_relu(h, SLOPE, inplace=True)
+        skips = [h]
+        half = len(self.layers) // 2
+        for i, layer in enumerate(self.layers):
+            h = functional.leaky_relu(layer(h), SLOPE, inplace=True)
+            if i < half - 1:
+                skips.append(h)
+            elif i >= half:
+                h = h + skips.pop()
+        if self.gate is not None:
+            h = h * (1.0 + self.gate(speech))[..., None]
+        return torch.tanh(self.out(h).float()) * self.bound

@@ -1,0 +1,92 @@
+"""Volume rendering (3.3): sample distances along rays, decode tri-plane features, composite them, eq. 5.
+
+    C(r) = Σ_i T_i (1 − exp(−σ_i δ_i)) c_i,   T_i = exp(−Σ_{j<i} σ_j δ_j)
+
+δ_i are the lengths of the cells around the samples; the first begins where the ray enters the box and the last ends where
+it leaves, so a constant density gives the closed form exactly. Lengths are in units of the box's half side: a density
+means the same for a child and a giant. Compositing is in float32 whatever the autocast.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from s3dnerf.model.appearance import init_convolutions
+from s3dnerf.shapes import Float, Tensor
+
+
+class Decoder(nn.Module):
+    """Tri-plane feature (and, in ``no_deform``, speech) → density and ray features, the first three of which are colour.
+
+    Density is softplus(d − 1), colour a sigmoid stretched by 0.1 % (as EG3D's, so that black and white are reachable).
+    """
+
+    def __init__(self, inputs: int, width: int, features: int, speech_dim: int = 0) -> None:
+        super().__init__()
+        self.hidden = nn.Conv1d(inputs, width, 1)
+        self.from_speech = nn.Linear(speech_dim, width, bias=False) if speech_dim else None
+        self.out = nn.Conv1d(width, 1 + features, 1)
+        init_convolutions(self)
+
+    def forward(
+        self, features: Float[Tensor, "b f p"], speech: Float[Tensor, "b t d"] | None
+    ) -> tuple[Float[Tensor, "b 1 p"], Float[Tensor, "b c p"]]:
+        """``speech``: pooled speech of each of t frames; p = t · points, frames slowest."""
+        h = self.hidden(features)
+        if self.from_speech is not None:
+            h = (h.unflatten(2, (speech.shape[1], -1)) + self.from_speech(speech).transpose(1, 2)[..., None]).flatten(2)
+        d = self.out(functional.softplus(h)).float()
+        colour = torch.sigmoid(d[:, 1:4]) * 1.002 - 0.001
+        return functional.softplus(d[:, :1] - 1.0), torch.cat([colour, d[:, 4:]], 1)
+
+
+def stratified(
+    near: Float[Tensor, "b r"], far: Float[Tensor, "b r"], count: int, noise: Float[Tensor, "b r s"] | None
+) -> Float[Tensor, "b r s"]:
+    """One distance in each of ``count`` equal parts of [near, far]: at ``noise`` in [0, 1) of the part, or its middle."""
+    place = torch.arange(count, device=near.device, dtype=near.dtype)
+    place = (place + (0.5 if noise is None else noise)) / count
+    return near[..., None] + (far - near)[..., None] * place
+
+
+def cell_lengths(distances: Float[Tensor, "b r s"], near: Float[Tensor, "b r"], far: Float[Tensor, "b r"]) -> Float[Tensor, "b r s"]:
+    """δ: lengths of the cells around sorted distances; they add up to far − near."""
+    edges = torch.cat([near[..., None], 0.5 * (distances[..., 1:] + distances[..., :-1]), far[..., None]], -1)
+    return edges[..., 1:] - edges[..., :-1]
+
+
+def ray_weights(density: Float[Tensor, "b r s"], lengths: Float[Tensor, "b r s"]) -> Float[Tensor, "b r s"]:
+    """T_i (1 − exp(−σ_i δ_i)): what each sample adds to its ray."""
+    optical = density.float() * lengths.float()
+    through = torch.cumsum(optical, -1)
+    return torch.exp(optical - through) * -torch.expm1(-optical)
+
+
+def importance(
+    distances: Float[Tensor, "b r s"],
+    weights: Float[Tensor, "b r s"],
+    near: Float[Tensor, "b r"],
+    far: Float[Tensor, "b r"],
+    count: int,
+    noise: Float[Tensor, "b r n"] | None,
+) -> Float[Tensor, "b r n"]:
+    """Distances drawn where the coarse weights are (inverse transform, no gradient); spread evenly along a ray without any."""
+    edges = torch.cat([near[..., None], 0.5 * (distances[..., 1:] + distances[..., :-1]), far[..., None]], -1)
+    lengths = edges[..., 1:] - edges[..., :-1]
+    floor = 0.02 * lengths / lengths.sum(-1, keepdim=True).clamp_min(1e-9)
+    mass = weights.detach() + floor + 1e-9
+    cdf = torch.cumsum(mass, -1)
+    cdf = torch.cat([torch.zeros_like(cdf[..., :1]), cdf / cdf[..., -1:]], -1)  # [b, r, s + 1]
+    u = (torch.arange(count, device=distances.device, dtype=distances.dtype) + (0.5 if noise is None else noise)) / count
+    u = u.expand(*distances.shape[:2], count).contiguous()
+    above = torch.searchsorted(cdf, u, right=True).clamp(1, cdf.shape[-1] - 1)
+    low, high = cdf.gather(-1, above - 1), cdf.gather(-1, above)
+    start, end = edges.gather(-1, above - 1), edges.gather(-1, above)
+    return start + (end - start) * ((u - low) / (high - low).clamp_min(1e-9)).clamp(0.0, 1.0)
+
+
+def composite(weights: Float[Tensor, "b r s"], values: Float[Tensor, "b c r s"]) -> Float[Tensor, "b c r"]:
+    """Σ_i w_i v_i, in float32."""
+    return (values.float() * weights[:, None]).sum(-1)

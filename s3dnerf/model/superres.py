@@ -1,0 +1,133 @@
+"""Super-resolution (3.3): raw features and the whole source picture, joined by the rendered alpha, to the final frame.
+
+The source encoder reads the whole source picture at three or more resolutions. Alpha says where the rendered face
+stands; elsewhere the source fills in. ``carry_source`` (ours, a setting) looks the source up where it has moved to
+instead of where it was: inside the face at the place that the ray's deformed points project to in the source,
+composited like a colour; outside between staying where it was and moving with the head, by a learned share. The
+paper's appendix, which would say how its module does this, was not available; without ``carry_source`` the source is
+read in place.
+
+The frame starts as that source picture and is painted over by a learned gate, inside the face from the coarse
+colours: the texture comes from the source, what the source does not show (a mouth that opens) from the rendered
+features.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from s3dnerf.model.appearance import SLOPE, init_convolutions
+from s3dnerf.shapes import Float, Tensor
+
+
+def _resize(x: Tensor, side: int) -> Tensor:
+    return x if x.shape[-1] == side else functional.interpolate(x, (side, side), mode="bilinear", align_corners=False)
+
+
+def identity_grid(batch: int, side: int, like: Tensor) -> Float[Tensor, "b s s 2"]:
+    """A ``grid_sample`` grid that reads each pixel in place."""
+    line = (torch.arange(side, device=like.device, dtype=like.dtype) + 0.5) * (2.0 / side) - 1.0
+    return torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).expand(batch, side, side, 2)
+
+
+class SourceEncoder(nn.Module):
+    """The whole source picture → features at image_px, …, raw_px (finest first), a convolution a level."""
+
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in zip(widths[:-1], widths[1:]))
+        init_convolutions(self)
+
+    def forward(self, picture: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b _c _h _w"]]:
+        levels = [functional.leaky_relu(self.first(picture * 2.0 - 1.0), SLOPE, inplace=True)]
+        for layer in self.down:
+            levels.append(functional.leaky_relu(layer(levels[-1]), SLOPE, inplace=True))
+        return levels
+
+
+class SuperResolution(nn.Module):
+    """Supres(I_coarse, I_source) → I_fine.
+
+    Parameters
+    ----------
+    features : channels of the raw image
+    width : channels at raw_px; halved a block, at least 16 (fewer are no faster)
+    raw_px, image_px : sides of the raw and the final image; log2(image_px / raw_px) up-sampling blocks
+    carry_source : look the source up where it has moved to
+    """
+
+    def __init__(self, features: int, width: int, raw_px: int, image_px: int, carry_source: bool) -> None:
+        super().__init__()
+        self.image_px, self.carry_source = image_px, carry_source
+        blocks = round(math.log2(image_px / raw_px))
+        widths = [max(width // 2**k, min(width, 16)) for k in range(blocks + 1)]  # coarse → fine
+        self.source = SourceEncoder(widths[::-1])
+        self.join = nn.Conv2d(features + widths[0] + 1, widths[0], 3, padding=1)
+        self.refine = nn.Conv2d(widths[0], widths[0], 3, padding=1)
+        self.blocks = nn.ModuleList(nn.Conv2d(widths[k] + widths[k + 1], widths[k + 1], 3, padding=1) for k in range(blocks))
+        init_convolutions(self)
+        self.share = nn.Conv2d(widths[0] + 3, 1, 3, padding=1)
+        self.out = nn.Conv2d(widths[-1], 4, 3, padding=1)
+        for layer in (self.share, self.out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        nn.init.constant_(self.out.bias[3:], -1.0)  # the gate starts at a quarter
+
+    def encode(self, picture: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b _c _h _w"]]:
+        """Once an identity: features of the whole source picture at image_px, then the picture itself."""
+        return [*self.source(picture), picture]
+
+    def moved(
+        self,
+        source: Float[Tensor, "b c _h _w"],
+        alpha: Float[Tensor, "b 1 r r"],
+        seen: Float[Tensor, "b r r 2"],
+        rigid: Float[Tensor, "b r r 2"],
+    ) -> Float[Tensor, "b r r 2"]:
+        """Where each raw pixel's content stands in the source: a ``grid_sample`` grid.
+
+        ``seen``: alpha-weighted sum of the deformed points' projections; ``rigid``: where the head's plane stands.
+        """
+        still = identity_grid(len(alpha), alpha.shape[-1], alpha)
+        distance = (rigid - still).permute(0, 3, 1, 2)
+        share = torch.sigmoid(self.share(torch.cat([source, alpha, distance], 1))).permute(0, 2, 3, 1)
+        return seen + (1.0 - alpha[:, 0, ..., None]) * (still + share * (rigid - still))
+
+    def forward(
+        self,
+        raw: Float[Tensor, "b f r r"],
+        alpha: Float[Tensor, "b 1 r r"],
+        seen: Float[Tensor, "b r r 2"],
+        rigid: Float[Tensor, "b r r 2"],
+        encoded: list[Float[Tensor, "b _c _h _w"]],
+    ) -> Float[Tensor, "b 3 s s"]:
+        """The final frame in about [0, 1]. ``encoded`` is :meth:`encode`'s, one a frame."""
+        *levels, picture = encoded
+        side = raw.shape[-1]
+        if self.carry_source:
+            flow = self.moved(levels[-1], alpha, seen, rigid).permute(0, 3, 1, 2)  # [b, 2, r, r]
+
+        def look_up(level: Tensor) -> Tensor:
+            if not self.carry_source:
+                return level
+            grid = _resize(flow, level.shape[-1]).permute(0, 2, 3, 1)
+            return functional.grid_sample(level.float(), grid.float(), padding_mode="border", align_corners=False)
+
+        beside = look_up(levels[-1])  # raw is composited already: it carries alpha
+        h = torch.cat([raw, beside if self.carry_source else beside * (1.0 - alpha), alpha], 1)
+        h = functional.leaky_relu(self.join(h), SLOPE, inplace=True)
+        h = (h + functional.leaky_relu(self.refine(h), SLOPE, inplace=True)) * 0.7071
+        for block, level in zip(self.blocks, levels[-2::-1]):
+            side *= 2
+            h = functional.interpolate(h, scale_factor=2, mode="nearest")
+            h = functional.leaky_relu(block(torch.cat([h, look_up(level)], 1)), SLOPE, inplace=True)
+        picture = look_up(picture)
+        out = self.out(h).float()
+        inside = _resize(alpha, side)
+        paint = _resize(raw[:, :3], side) + (1.0 - inside) * picture + out[:, :3]
+        return picture + torch.sigmoid(out[:, 3:]) * (paint - picture)

@@ -1,0 +1,237 @@
+"""What the generator trains on: one source frame and T consecutive target frames of one clip, with all that goes with them.
+
+A sample is a pure function of (seed, step, number in the batch): a resumed run needs no position in the data but the step,
+and any number of processes draws the same batch. Clips are decoded when first drawn and kept; a corpus of more than
+``RESIDENT_CLIPS`` clips is walked through in a shuffled order, samples being drawn from a window of so many clips that moves on by one
+a step: memory stays bounded (3 GB at most) and each clip is decoded once a round.
+
+Reads ``data/<preset>/`` through :class:`s3dnerf.training.clips.ClipFolder`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from s3dnerf.config import ModelSettings
+from s3dnerf.model.crossmodal import speech_windows
+from s3dnerf.shapes import Float, Int, Tensor
+from s3dnerf.speech.mel import WINDOW_COLUMNS, mel_window_start
+from s3dnerf.training.clips import Clip, ClipFolder
+
+RESIDENT_CLIPS = 64
+
+
+class NoTrainingData(RuntimeError):
+    """There is no clip to train on; the message says what to look at."""
+
+
+@dataclass
+class Batch:
+    """B samples of T frames (b = B·T frames, those of a sample side by side), on the device, colours in [0, 1].
+
+    ``source_face`` is masked; ``coarse_target`` is the masked target at raw_px (black outside, weighted by ``mask``, the share of
+    each raw pixel inside the face); ``noise`` places samples on rays and ``draw`` chooses rays; ``backdrop`` is a random colour a frame.
+    """
+
+    source_face: Float[Tensor, "B 3 256 256"]
+    source_full: Float[Tensor, "B 3 256 256"]
+    source_camera: Float[Tensor, "B 3 4"]
+    source_intrinsics: Float[Tensor, "B 3 3"]
+    box: Float[Tensor, "B 4"]
+    target: Float[Tensor, "b 3 p p"]
+    coarse_target: Float[Tensor, "b 3 r r"]
+    mask: Float[Tensor, "b 1 r r"]
+    outside: Float[Tensor, "b 3 r r"]
+    camera: Float[Tensor, "b 3 4"]
+    intrinsics: Float[Tensor, "b 3 3"]
+    speech: Float[Tensor, "b k s"]
+    mel: Float[Tensor, "B 16 80"]
+    lip_box: Float[Tensor, "b 4"]
+    noise: Float[Tensor, "b r2 s2"]
+    draw: Float[Tensor, "b r2"]
+    backdrop: Float[Tensor, "b 3"]
+
+
+def training_rays(mask: Float[Tensor, "b 1 r r"], draw: Float[Tensor, "b r2"], outside: float) -> Int[Tensor, "b n"]:
+    """Which raw pixels training renders: the target's inner face with two pixels around it, and a share of the others.
+
+    Parameters
+    ----------
+    mask : share of each raw pixel inside the face
+    draw : a number in [0, 1) a pixel; one outside the face is rendered where it lies below ``outside``
+
+    Returns
+    -------
+    row · r + column, ascending, filled up with r² to the longest of the batch. A frame's rays depend on that frame alone.
+    """
+    near = functional.max_pool2d((mask > 0).float(), 5, stride=1, padding=2).flatten(1) > 0
+    wanted = near | (draw < outside)  # [b, r²]
+    index = torch.arange(wanted.shape[1], device=mask.device).expand_as(wanted)
+    index = torch.where(wanted, index, wanted.shape[1]).sort(1).values
+    return index[:, : int(wanted.sum(1).amax())]
+
+
+def make_batch(samples: list[dict[str, Any]], model: ModelSettings, device: torch.device) -> Batch:
+    """Samples of :meth:`GeneratorData.sample` as tensors on a device, at the model's resolutions."""
+
+    def stack(name: str) -> Tensor:
+        return torch.stack([torch.as_tensor(s[name]) for s in samples]).to(device, non_blocking=True)
+
+    def frames(name: str) -> Tensor:
+        return stack(name).flatten(0, 1)
+
+    def colours(x: Tensor) -> Tensor:
+        return x.movedim(-1, -3).float() / 255.0
+
+    source, source_mask = colours(stack("source")), stack("source_mask").float()[:, None]
+    target, mask = colours(frames("target")), frames("mask").float()[:, None]
+    raw, image = (model.raw_px,) * 2, (model.image_px,) * 2
+    small = functional.interpolate(torch.cat([target * mask, mask, target * (1.0 - mask)], 1), raw, mode="area")
+    return Batch(
+        source_face=source * source_mask,
+        source_full=source,
+        source_camera=stack("source_camera"),
+        source_intrinsics=stack("source_intrinsics"),
+        box=stack("box"),
+        target=functional.interpolate(target, image, mode="area"),
+        coarse_target=small[:, :3],
+        mask=small[:, 3:4],
+        outside=small[:, 4:],
+        camera=frames("camera"),
+        intrinsics=frames("intrinsics"),
+        speech=frames("speech"),
+        mel=stack("mel"),
+        lip_box=frames("lip_box"),
+        noise=frames("noise")[..., :-1],
+        draw=frames("noise")[..., -1],
+        backdrop=frames("backdrop"),
+    )
+
+
+class GeneratorData:
+    """Training clips of one corpus.
+
+    Parameters
+    ----------
+    data_dir : ``data/<preset>``
+    model : ModelSettings (speech tokens a frame, rays and samples)
+    frames : T
+    seed : of the draw
+    spread_until : before this step the T frames come from anywhere in the clip (more mouths a step; nothing that needs them
+        consecutive may run yet)
+    corpus, splits : which clips; the paper trains on HDTF's training split
+
+    Raises NoTrainingData when no clip has T + 1 frames or more.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | Path,
+        model: ModelSettings,
+        frames: int,
+        seed: int,
+        spread_until: int = 0,
+        corpus: str = "hdtf",
+        splits: tuple[str, ...] = ("train",),
+    ) -> None:
+        self.folder, self.model, self.frames, self.seed = ClipFolder(data_dir, corpus), model, frames, seed
+        self.spread_until = spread_until
+        self.records = self.folder.of_split(*splits)
+        if not self.records:
+            raise NoTrainingData(
+                f"{data_dir}: no {corpus} clip of split {'/'.join(splits)} came through preprocessing — see ingest's and each "
+                "stage's quarantine tables"
+            )
+        self._clips: OrderedDict[str, Clip] = OrderedDict()
+        self.speech_dim = self.clip(self.records[0]).tokens.shape[1]
+
+    def clip(self, record: dict[str, Any]) -> Clip:
+        """A clip, from memory where it is there."""
+        name = record["clip"]
+        if name not in self._clips:
+            self._clips[name] = self.folder.load(record)
+            while len(self._clips) > RESIDENT_CLIPS:
+                self._clips.popitem(last=False)
+        self._clips.move_to_end(name)
+        return self._clips[name]
+
+    def pool(self, step: int) -> list[int]:
+        """Numbers of the clips that ``step`` may draw from."""
+        n = len(self.records)
+        if n <= RESIDENT_CLIPS:
+            return list(range(n))
+        places = range(step, step + RESIDENT_CLIPS)
+        rounds = {r: np.random.default_rng([self.seed, 7, r]).permutation(n) for r in {p // n for p in places}}
+        return [int(rounds[p // n][p % n]) for p in places]
+
+    def sample(self, step: int, number: int) -> dict[str, Any]:
+        """Sample ``number`` of the batch of ``step``, as arrays."""
+        rng = np.random.default_rng([self.seed, 1, step, number])
+        pool = self.pool(step)
+        for _ in range(100):
+            clip = self.clip(self.records[pool[rng.integers(len(pool))]])
+            if len(clip.frames) > self.frames:
+                break
+        else:
+            raise NoTrainingData(
+                f"no clip of more than {self.frames} frames among {len(pool)}: expected clips of ingest.min_clip_s and more"
+            )
+        n, t = len(clip.frames), self.frames
+        source, first = int(rng.integers(n)), int(rng.integers(n - t + 1))
+        at = np.sort(rng.choice(n, t, replace=False)) if step < self.spread_until else np.arange(first, first + t)
+        return self._gather(clip, source, at, int(rng.integers(2**62)))
+
+    def probe(self, number: int, frames: int) -> dict[str, Any]:
+        """A fixed sample for pictures: clip ``number`` (evenly spread), its first frame as source, ``frames`` frames from its middle."""
+        clip = self.clip(self.records[(number * max(1, len(self.records) // 4)) % len(self.records)])
+        first = max(0, (len(clip.frames) - frames) // 2)
+        return self._gather(clip, 0, np.arange(first, min(first + frames, len(clip.frames))), number)
+
+    def _gather(self, clip: Clip, source: int, at: np.ndarray, seed: int) -> dict[str, Any]:
+        generator = torch.Generator().manual_seed(seed)
+        start = mel_window_start(int(at[0]))
+        windows = speech_windows(torch.from_numpy(clip.tokens), self.model.speech_tokens, int(at[0]), len(at))
+        numbers = self.model.coarse_samples + self.model.fine_samples + 1  # the last decides which rays are rendered
+        return {
+            "source": clip.frames[source],
+            "source_mask": clip.masks[source],
+            "source_camera": clip.world_to_camera[source],
+            "source_intrinsics": clip.intrinsics[source],
+            "box": clip.box,
+            "target": clip.frames[at],
+            "mask": clip.masks[at],
+            "camera": clip.world_to_camera[at],
+            "intrinsics": clip.intrinsics[at],
+            "speech": windows,
+            "mel": clip.mel[start : start + WINDOW_COLUMNS],
+            "lip_box": np.repeat(clip.lip_box[None], len(at), 0),
+            "noise": torch.rand(len(at), self.model.raw_px**2, numbers, generator=generator),
+            "backdrop": torch.rand(len(at), 3, generator=generator),
+        }
+
+    def speech_statistics(self) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
+        """Mean and standard deviation of the training tokens, a value a channel (over the first ``RESIDENT_CLIPS`` clips)."""
+        tokens = np.concatenate([self.clip(record).tokens for record in self.records[:RESIDENT_CLIPS]])
+        return torch.from_numpy(tokens.mean(0)), torch.from_numpy(tokens.std(0))
+
+    def batches(self, first_step: int, steps: int, numbers: range, device: torch.device) -> Iterator[Batch]:
+        """Batches of steps ``first_step`` … ``steps − 1``; ``numbers``: this process's samples of each. The next is made meanwhile."""
+
+        def make(step: int) -> list[dict[str, Any]]:
+            return [self.sample(step, number) for number in numbers]
+
+        with ThreadPoolExecutor(1, thread_name_prefix="samples") as ahead:
+            waiting = ahead.submit(make, first_step) if first_step < steps else None
+            for step in range(first_step, steps):
+                samples = waiting.result()
+                waiting = ahead.submit(make, step + 1) if step + 1 < steps else None
+                yield make_batch(samples, self.model, device)

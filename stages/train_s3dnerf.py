@@ -1,0 +1,58 @@
+"""Stage ``train_s3dnerf``: the generator, a run for each variant of ``train.variants``.
+
+Reads HDTF's preprocessed training clips and ``train_sync``'s expert; writes ``data/<preset>/train_s3dnerf/<variant>/`` (see
+:mod:`s3dnerf.training.train_s3dnerf`). Checkpoints lie in ``.checkpoints/train_s3dnerf/<key>/``, keyed by settings, data and
+code: nothing resumes under other settings.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from s3dnerf.config import as_dict
+from s3dnerf.sync.expert import check_gate, load_expert
+from s3dnerf.training.checkpoints import data_fingerprint, run_key
+from s3dnerf.training.clips import STAGES
+from s3dnerf.training.distributed import joined
+from s3dnerf.training.train_s3dnerf import Job, train, train_settings
+from s3dnerf.video.packs import write_atomic
+from stages.closure import code_version
+from stages.context import Context
+
+CHECKPOINTS = Path(".checkpoints/train_s3dnerf")
+MODULE = "s3dnerf.training.train_s3dnerf"
+
+
+def plan(context: Context) -> list[Job]:
+    """One job a variant: the one this run is a part for, or all."""
+    settings = context.settings
+    expert = settings.data_dir / "train_sync" / "expert"
+    data = data_fingerprint([*(settings.data_dir / stage / "hdtf" for stage in STAGES), settings.data_dir / "ingest" / "hdtf", expert])
+    sections = {name: as_dict(getattr(settings, name)) for name in ("model", "train")} | {"seed": settings.seed}
+    del sections["train"]["variants"]  # which others are trained changes nothing
+    jobs = []
+    for variant in (context.part,) if context.part else tuple(dict.fromkeys(settings.train.variants)):
+        work = CHECKPOINTS / run_key(sections | {"variant": variant}, data, code_version("stages.train_s3dnerf"))
+        jobs.append(Job(settings, variant, str(settings.data_dir), str(expert), str(work), str(context.out(variant))))
+    return jobs
+
+
+def main(context: Context) -> dict[str, Any]:
+    """Train every variant. Returns variant → out folder. Raises SyncGateError before any work when the expert did not pass."""
+    jobs = plan(context)
+    _, card = load_expert(jobs[0].expert)
+    for job in jobs:
+        check_gate(card, train_settings(job).lambda_sync)
+    for job in jobs:
+        path = Path(job.work) / "job.json"
+        write_atomic(path, job.to_json().encode())
+        context.tracker.follow(Path(job.work) / "curves.jsonl")
+        if context.launch is None:
+            with joined() as world:
+                train(job, world, context.say)
+        else:
+            context.launch(MODULE, ["--job", str(path)], context.settings.train.processes)
+        for picture in sorted((Path(job.out) / "strips").glob("*.png"))[-1:]:
+            context.tracker.artifact(picture)
+    return {job.variant: job.out for job in jobs}

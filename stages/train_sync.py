@@ -1,0 +1,62 @@
+"""Stage ``train_sync``: the lip-sync expert, which trains the generator, and the judge, which scores it.
+
+Reads the preprocessed clips of HDTF and LRS2 (expert) or of LRS2 alone (judge); writes ``data/<preset>/train_sync/{expert,judge}/``
+(see :mod:`s3dnerf.training.train_sync`). ``context.part`` names one of the two; empty, both. Checkpoints lie in
+``.checkpoints/train_sync/<key>/``, keyed by settings, data and code. Run: ``python -m flows.run train_sync --part expert``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from s3dnerf.config import as_dict
+from s3dnerf.training.checkpoints import data_fingerprint, run_key
+from s3dnerf.training.clips import STAGES
+from s3dnerf.training.distributed import joined
+from s3dnerf.training.sync_data import SyncDataError, split_for
+from s3dnerf.training.train_sync import Job, train
+from s3dnerf.video.packs import PackError, write_atomic
+from stages.closure import code_version
+from stages.context import Context
+from stages.packs import StageError
+
+CHECKPOINTS = Path(".checkpoints/train_sync")
+MODULE = "s3dnerf.training.train_sync"
+CORPORA = {"expert": ("hdtf", "lrs2"), "judge": ("lrs2",)}
+
+
+def plan(context: Context, role: str) -> Job:
+    """The job of one role. Raises StageError when there is nobody to train on or to judge by, before any work."""
+    settings = context.settings
+    try:
+        split_for(role, settings.data_dir, settings)
+    except (SyncDataError, PackError, FileNotFoundError) as error:
+        raise StageError(str(error)) from error
+    folders = [settings.data_dir / stage / corpus for stage in ("ingest", *STAGES) for corpus in CORPORA[role]]
+    key = run_key({"role": role, "sync": as_dict(settings.sync)}, data_fingerprint(folders), code_version("stages.train_sync"))
+    return Job(settings, role, str(settings.data_dir), str(CHECKPOINTS / key), str(context.out(role)))
+
+
+def main(context: Context) -> dict[str, Any]:
+    """Train the roles asked for. Returns role → held-out accuracy, interval and verdict."""
+    roles = [context.part] if context.part else list(CORPORA)
+    if set(roles) - set(CORPORA):
+        raise StageError(f"train_sync --part {context.part}: accepted: {', '.join(CORPORA)}")
+    summary = {}
+    for job in [plan(context, role) for role in roles]:
+        path = Path(job.work) / "job.json"
+        write_atomic(path, job.to_json().encode())
+        context.tracker.follow(Path(job.work) / "curves.jsonl")
+        if context.launch is None:
+            with joined() as world:
+                train(job, world, context.say)
+        else:
+            context.launch(MODULE, ["--job", str(path)], job.settings.sync.processes)
+        card = json.loads((Path(job.out) / "card.json").read_text(encoding="utf-8"))
+        held = card["held_out"]
+        numbers = {"held_out_accuracy": held["accuracy"], "offset_frames": card["offset_frames"], "passes": float(card["passes"])}
+        context.tracker.metrics({f"{job.role}_{name}": value for name, value in numbers.items()}, job.steps)
+        summary[job.role] = {"accuracy": held["accuracy"], "low": held["low"], "high": held["high"], "passes": card["passes"]}
+    return summary

@@ -1,0 +1,56 @@
+"""Landmarks of finished clips: nan where no single face is, and close to the truth elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from s3dnerf.config import AlignSettings
+from s3dnerf.corpora.synthetic.truth import Truth
+from s3dnerf.faces.detectors import Face, face_backend
+from s3dnerf.faces.landmarks import landmarks_of_frames, refined_landmarks
+from tests.faces.faces_world import ScriptedBackend, box_at, frames_of, points_in
+
+
+def test_rows_are_nan_where_no_single_face_is() -> None:
+    one, two = box_at(100, 120, 80), box_at(230, 120, 70)
+    found = landmarks_of_frames(np.stack(frames_of(4)), ScriptedBackend([[one], [], [one, two], [one, box_at(230, 60, 30)]]))
+    assert found.shape == (4, 68, 2) and found.dtype == np.float32
+    assert np.isnan(found[[1, 2]]).all() and np.allclose(found[0], points_in(one), atol=0.01) and np.allclose(found[3], found[0])
+
+
+def test_every_nth_frame_is_looked_at_and_the_others_are_nan() -> None:
+    backend = ScriptedBackend([[box_at(100, 120, 80)]] * 7)
+    found = landmarks_of_frames(np.stack(frames_of(7)), backend, every=3)
+    assert np.isfinite(found[::3]).all() and np.isnan(found[[1, 2, 4, 5]]).all() and backend.detected == [0, 3, 6]
+    with pytest.raises(ValueError, match="every"):
+        landmarks_of_frames(np.stack(frames_of(7)), backend, every=0)
+
+
+def test_a_box_that_puts_the_lips_on_the_nostrils_is_left_for_a_better_one() -> None:
+    class Nostrils:
+        """Believes itself only in a box that reaches the chin; in a higher one it answers too high, and disagrees."""
+
+        def landmarks(self, image: np.ndarray, box_px: tuple) -> np.ndarray:
+            return points_in(true if box_px[3] > 145 else box_at(100, 90, 70))
+
+        def track_box(self, landmarks: np.ndarray) -> tuple:
+            low, high = landmarks.min(axis=0), landmarks.max(axis=0)
+            return float(low[0]), float(low[1]), float(high[0]), float(high[1] + 5)
+
+        def landmarks_and_doubt(self, image: np.ndarray, box_px: tuple) -> tuple[np.ndarray, float]:
+            points = self.landmarks(image, box_px)
+            return points, 0.002 if np.allclose(points, points_in(true)) else 0.007
+
+    true = box_at(100, 120, 100)
+    found, doubt = refined_landmarks(np.zeros((2, 2, 3), np.uint8), Nostrils(), Face(box_at(100, 95, 70), 1.0))
+    assert np.allclose(found, points_in(true)) and doubt == 0.002
+
+
+def test_landmarks_are_within_pixels_of_the_truth(talking: tuple[np.ndarray, Truth]) -> None:
+    frames, truth = talking
+    found = landmarks_of_frames(frames[::6], face_backend(AlignSettings(backend="dlib", model_dir=None)))
+    true = truth.landmarks[::6]
+    scale = 100 / np.ptp(true[:, :17, 0], axis=1)  # as if the face were 100 px wide
+    off = np.linalg.norm(found - true, axis=2) * scale[:, None]
+    assert off.mean() < 4 and off[:, 48:].mean() < 3

@@ -1,0 +1,57 @@
+"""Cuts land where the matrix says, to a fraction of a pixel, and shrinking does not alias."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from s3dnerf.faces.warping import apply, invert, similarity_scale, warp
+
+
+def blob(size: int, centre: tuple[float, float], sigma: float) -> np.ndarray:
+    y, x = np.mgrid[:size, :size] + 0.5
+    return (255 * np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * sigma**2))).astype(np.uint8)
+
+
+def centroid(image: np.ndarray) -> np.ndarray:
+    weight = image.astype(float)
+    y, x = np.mgrid[:image.shape[0], :image.shape[1]] + 0.5
+    return np.array([(x * weight).sum(), (y * weight).sum()]) / weight.sum()
+
+
+@pytest.mark.parametrize("scale", [0.11, 0.4, 0.9, 1.0, 1.7])
+def test_a_blob_lands_where_the_matrix_says(scale: float) -> None:
+    source = (211.3, 187.8)
+    matrix = np.array([[scale, 0, 64 - scale * source[0] + 3.4], [0, scale, 64 - scale * source[1] - 2.2]])
+    cut = warp(blob(420, source, 5 / scale if scale < 1 else 5.0), matrix, 128)
+    assert np.abs(centroid(cut) - apply(matrix, np.array(source))).max() < 0.12
+
+
+def test_a_whole_shift_is_a_slice() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (50, 60, 3), dtype=np.uint8)
+    assert np.array_equal(warp(image, np.array([[1.0, 0, -7], [0, 1.0, -9]]), 32), image[9:41, 7:39])
+
+
+def test_shrinking_averages_instead_of_picking_pixels() -> None:
+    board = (np.indices((512, 512)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    small = warp(board, np.array([[0.125, 0, 0], [0, 0.125, 0]]), 64)
+    assert np.abs(small.astype(int) - 127).max() <= 2
+
+
+def test_beyond_the_picture_its_edge_goes_on() -> None:
+    image = np.full((20, 20, 3), 50, np.uint8)
+    image[:, -1] = 200
+    cut = warp(image, np.eye(2, 3), 40)
+    assert (cut[:20, 20:] == 200).all() and (cut[:20, :18] == 50).all()
+
+
+def test_a_picture_wholly_outside_gives_its_nearest_edge() -> None:
+    image = np.full((20, 20), 7, np.uint8)
+    assert (warp(image, np.array([[1.0, 0, 500], [0, 1.0, 500]]), 16) == 7).all()
+
+
+def test_invert_undoes_apply_and_the_scale_is_the_matrix_s() -> None:
+    matrix = np.array([[0.6, 0, 12.0], [0, 0.6, -4.0]])
+    points = np.random.default_rng(1).normal(size=(5, 2)) * 100
+    assert np.allclose(apply(invert(matrix), apply(matrix, points)), points)
+    assert similarity_scale(matrix) == pytest.approx(0.6)

@@ -1,0 +1,178 @@
+"""The whole generator: variants, the fast path against the plain one, geometry, gradients, caching."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from s3dnerf.config import VARIANTS, ModelSettings, preset_settings
+from s3dnerf.model import cameras
+from s3dnerf.model.discriminator import Discriminator, dual, group_deviation
+from s3dnerf.model.reference import render_reference
+from s3dnerf.model.s3dnerf import Conditions, Identity, S3DNeRF
+from tests.small_world import BOX, INTRINSICS, turn
+
+SPEECH_DIM = 20
+
+
+def _settings(**given) -> ModelSettings:
+    return dataclasses.replace(preset_settings("tiny").model, **given)
+
+
+def _trained(variant: str, settings: ModelSettings) -> S3DNeRF:
+    """A generator whose zero-initialised layers are not zero any more."""
+    torch.manual_seed(0)
+    model = S3DNeRF(settings, SPEECH_DIM, variant)
+    for layer in [model.superres.out, model.superres.share] + ([model.deformation.out] if model.deformation is not None else []):
+        torch.nn.init.normal_(layer.weight, std=0.3)
+    return model
+
+
+def _inputs(identities: int = 2, each: int = 2) -> tuple[tuple, tuple]:
+    g = torch.Generator().manual_seed(1)
+    k = torch.from_numpy(INTRINSICS)[None]
+    source = torch.from_numpy(np.stack([turn(0.1 * (-1) ** i) for i in range(identities)]))
+    target = torch.from_numpy(np.stack([turn(0.3 - 0.2 * i, 0.05 * i) for i in range(identities * each)]))
+    picture = torch.rand(identities, 3, 256, 256, generator=g)
+    portrait = (picture * 0.5, picture, source, k.repeat(identities, 1, 1), torch.from_numpy(BOX)[None].repeat(identities, 1))
+    return portrait, (torch.randn(identities * each, 16, SPEECH_DIM, generator=g), target, k.repeat(len(target), 1, 1))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("carry", [False, True])  # with the settings that are ours, and without
+def test_fast_path_equals_the_plain_one(variant: str, carry: bool) -> None:
+    model = _trained(variant, _settings(raw_px=8, image_px=32, carry_source=carry, deform_sees_source=carry, speech_gate=carry))
+    portrait, frames = _inputs()
+    with torch.no_grad():
+        identity = model.encode(*portrait)
+        fast = model.render(identity, *frames)
+    plain = render_reference(model, identity, *frames)
+    for name in ("coarse", "fine", "alpha", "delta_x", "deform_energy"):
+        assert torch.allclose(getattr(fast, name), getattr(plain, name), atol=1e-4), name
+    assert fast.alpha.max() > 0.05 and (variant == "no_deform" or fast.delta_x.abs().max() > 1e-3)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_block_receives_gradient_once_the_zero_layers_moved(variant: str) -> None:
+    model = _trained(variant, _settings(carry_source=True, deform_sees_source=True, speech_gate=True))
+    portrait, frames = _inputs(1, 2)
+    model.render(model.encode(*portrait), *frames).fine.square().mean().backward()
+    silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    # key biases shift all of a query's scores alike, which a softmax does not see
+    assert [name for name in silent if name != "crossmodal.key.bias"] == []
+
+
+def test_variants_take_what_table_3_says() -> None:
+    full, naive, concat, rigid = (S3DNeRF(_settings(), SPEECH_DIM, v) for v in ("full", "naive", "feature_concat", "no_deform"))
+    assert full.crossmodal is not None and full.deformation.from_cells is not None and full.deformation.from_points is None
+    assert naive.crossmodal is None and naive.deformation.from_cells is None and naive.deformation.from_points is None
+    assert concat.crossmodal is None and concat.deformation.from_points is not None
+    assert rigid.deformation is None and rigid.decoder.from_speech is not None and full.decoder.from_speech is None
+    with pytest.raises(ValueError, match="accepted"):
+        S3DNeRF(_settings(), SPEECH_DIM, "partial")
+
+
+def test_nothing_moves_before_training() -> None:
+    torch.manual_seed(0)
+    model = S3DNeRF(_settings(), SPEECH_DIM, "full")
+    portrait, frames = _inputs(1, 2)
+    with torch.no_grad():
+        rendered = model.render(model.encode(*portrait), *frames)
+    assert torch.equal(rendered.delta_x, torch.zeros_like(rendered.delta_x)) and rendered.deform_energy == 0
+
+
+class _Ball(S3DNeRF):
+    """The generator with a known field in place of its planes: a red ball to the head's left (x = 0.6), z = 0.3."""
+
+    def field(self, identity: Identity, given: Conditions, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        inside = ((x - torch.tensor([0.6, 0.0, 0.3])[:, None]).norm(dim=1, keepdim=True) < 0.25).float()
+        rest = torch.zeros(len(x), self.settings.feature_channels + 5 - 3, x.shape[2])
+        return 50.0 * inside, torch.cat([inside, 0 * inside, 0 * inside, rest], 1)
+
+
+@pytest.mark.parametrize("yaw", [-0.5, 0.0, -1.0])
+def test_a_yaw_of_the_camera_moves_a_known_field_as_geometry_says(yaw: float) -> None:
+    torch.manual_seed(0)
+    model = _Ball(_settings(raw_px=32, image_px=64, coarse_samples=48, fine_samples=0), SPEECH_DIM, "full")
+    portrait, (speech, _, k) = _inputs(1, 1)
+    camera = torch.from_numpy(turn(yaw))[None]
+    with torch.no_grad():
+        red = model.render(model.encode(*portrait), speech, camera, k).coarse[0, 0]
+    y, x = torch.meshgrid(torch.arange(32) + 0.5, torch.arange(32) + 0.5, indexing="ij")
+    found = torch.stack([(red * x).sum(), (red * y).sum()]) / red.sum() * 8
+    wanted = cameras.project(cameras.to_camera(torch.tensor([[[0.6], [0.0], [0.3]]]), camera), k)[0, :, 0]
+    assert torch.allclose(found, wanted, atol=2.0) and (yaw == 0 or abs(wanted[0] - 128 - 640 * 0.6 / 9.7) > 4)
+
+
+def test_the_source_pose_takes_part() -> None:
+    """Eq. 2: planes are read in the source camera's frame, so the same planes under another source pose give another picture."""
+    model = _trained("full", _settings())
+    portrait, frames = _inputs(1, 1)
+    with torch.no_grad():
+        identity = model.encode(*portrait)
+        before = model.render(identity, *frames).coarse
+        turned = dataclasses.replace(identity, world_to_camera=torch.from_numpy(turn(0.6))[None])
+        assert (model.render(turned, *frames).coarse - before).abs().max() > 1e-2
+
+
+def test_frames_of_one_call_do_not_touch_each_other() -> None:
+    model = _trained("full", _settings(carry_source=True))
+    portrait, (speech, camera, k) = _inputs(1, 3)
+    with torch.no_grad():
+        identity = model.encode(*portrait)
+        together = model.render(identity, speech, camera, k).fine
+        alone = torch.cat([model.render(identity, speech[i : i + 1], camera[i : i + 1], k[i : i + 1]).fine for i in range(3)])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_speech_changes_the_picture_where_the_face_is() -> None:
+    model = _trained("full", _settings())
+    portrait, (speech, camera, k) = _inputs(1, 1)
+    with torch.no_grad():
+        identity = model.encode(*portrait)
+        a, b = (model.render(identity, s, camera, k) for s in (speech, -speech))
+    moved = (a.coarse - b.coarse).abs().sum(1, keepdim=True)
+    assert moved.max() > 1e-3 and moved[a.alpha < 1e-6].max() == 0
+
+
+def test_frames_must_divide_among_identities() -> None:
+    model = _trained("full", _settings())
+    portrait, (speech, camera, k) = _inputs(2, 2)
+    with pytest.raises(ValueError, match="same number of frames each"):
+        model.render(model.encode(*portrait), speech[:3], camera[:3], k[:3])
+
+
+def test_a_head_outside_the_picture_renders_the_source() -> None:
+    model = _trained("full", _settings())
+    portrait, (speech, camera, k) = _inputs(1, 1)
+    away = camera.clone()
+    away[:, 0, 3] += 30.0
+    with torch.no_grad():
+        rendered = model.render(model.encode(*portrait), speech, away, k)
+    assert rendered.alpha.max() == 0 and torch.isfinite(rendered.fine).all()
+
+
+def test_discriminator_scores_do_not_depend_on_the_rest_of_the_batch() -> None:
+    torch.manual_seed(0)
+    network = Discriminator(4, 32, group=5)
+    pairs = dual(torch.rand(10, 3, 32, 32), torch.rand(10, 3, 8, 8))
+    assert torch.allclose(network(pairs)[5:], network(pairs[5:]), atol=1e-5)
+    with pytest.raises(ValueError, match="multiple of the group"):
+        network(pairs[:7])
+
+
+def test_group_deviation_sees_alike_frames() -> None:
+    same = torch.rand(1, 3, 4, 4).repeat(5, 1, 1, 1)
+    spread = group_deviation(torch.cat([same, torch.rand(5, 3, 4, 4)]), 5)
+    assert spread.shape == (10, 1, 4, 4) and spread[0].max() < 1e-3 < 0.1 < spread[5].min()
+
+
+def test_paper_preset_has_the_methods_sizes() -> None:
+    with torch.device("meta"):
+        model = S3DNeRF(preset_settings("paper").model, 768, "full")
+    assert model.superres.blocks[0].in_channels == 128 + 64 and len(model.superres.blocks) == 2
+    assert [layer.out_channels for layer in model.deformation.layers] == [128, 64, 128, 256]
+    assert model.decoder.hidden.in_channels == 4 * 32 and model.decoder.out.out_channels == 33

@@ -1,0 +1,81 @@
+"""Processes of a data-parallel run: averaged gradients are those of the whole batch."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from s3dnerf.training.distributed import World, joined
+
+WORKER = """
+import sys, torch
+from s3dnerf.training.distributed import joined
+torch.manual_seed(0)
+x = torch.randn(6, 4)
+with joined("cpu") as world:
+    torch.manual_seed(world.rank)
+    net = torch.nn.ModuleDict({"used": torch.nn.Linear(4, 2), "idle": torch.nn.Linear(2, 2)})
+    world.broadcast(net)
+    part = x[world.rank * 3 : world.rank * 3 + 3]
+    net["used"](part).square().mean().backward()
+    world.average_gradients(net)
+    mean = world.mean(torch.tensor(float(world.rank)))
+    torch.save({"grad": net["used"].weight.grad, "idle": net["idle"].weight.grad, "weights": net["used"].state_dict(), "mean": mean,
+                "threads": torch.get_num_threads(), "main": world.is_main()}, sys.argv[1] + str(world.rank))
+"""
+
+
+def test_two_processes_average_to_the_whole_batch(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = [
+        subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path / "r")], stderr=subprocess.PIPE, text=True, env={
+            **os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+        for rank in range(2)
+    ]
+    for process in started:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    one, two = (torch.load(tmp_path / f"r{rank}", weights_only=True) for rank in range(2))
+    assert torch.equal(one["grad"], two["grad"]) and torch.equal(one["weights"]["weight"], two["weights"]["weight"])
+    assert one["mean"] == two["mean"] == 0.5 and one["threads"] == 1 and (one["main"], two["main"]) == (True, False)
+    assert torch.count_nonzero(one["idle"]) == 0
+    torch.manual_seed(0)
+    x = torch.randn(6, 4)
+    net = torch.nn.Linear(4, 2)
+    net.load_state_dict(one["weights"])
+    net(x).square().mean().backward()
+    assert torch.allclose(net.weight.grad, one["grad"], atol=1e-6)
+
+
+def test_one_process_needs_no_group(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    with joined("cpu") as world:
+        assert (world.rank, world.size, world.is_main(), world.device.type) == (0, 1, True, "cpu")
+        net = torch.nn.Linear(2, 2)
+        net(torch.ones(1, 2)).sum().backward()
+        before = net.weight.grad.clone()
+        world.average_gradients(net)
+        assert torch.equal(net.weight.grad, before)
+        with world.autocast("bf16"):
+            assert net(torch.ones(1, 2)).dtype == torch.bfloat16
+        with world.autocast("fp32"):
+            assert net(torch.ones(1, 2)).dtype == torch.float32
+
+
+def test_a_group_without_an_address_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(RuntimeError, match="MASTER_ADDR"), joined("cpu"):
+        pass
+
+
+def test_share_must_divide():
+    assert World(size=4).share(8) == 2
+    with pytest.raises(ValueError, match="multiple of 4"):
+        World(size=4).share(6)

@@ -1,0 +1,150 @@
+"""Training of a lip-sync network: its files, a killed run equal to one never killed, and shuffled sound that fails the gate."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from s3dnerf.config import Settings, settings_from
+from s3dnerf.sync.expert import SyncGateError, check_gate, load_expert
+from s3dnerf.training import train_sync
+from s3dnerf.training.curves import read_curves
+from s3dnerf.training.distributed import World, joined
+from s3dnerf.training.sync_data import SyncDataError
+from s3dnerf.training.train_sync import Job, SyncTrainingError, learning_rate, train
+from tests.sync.corpus import write_corpus
+
+PEOPLE = {"ann": "train", "bob": "train", "cat": "train", "dan": "train", "eve": "val", "flo": "val"}
+
+
+def settings(**sync) -> Settings:
+    return settings_from({"sync": {
+        "steps": 6, "judge_steps": 6, "batch": 8, "crop_px": 48, "width": 4, "embed": 16, "eval_trials": 52, "eval_every": 3,
+        "checkpoint_every": 2, "lr": 2e-3, "gate": 0.75, **sync}})
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_corpus(folder, "lrs2", PEOPLE, 2.0)
+    return folder
+
+
+def job(data_dir: Path, place: Path, **sync) -> Job:
+    return Job(settings(**sync), "judge", str(data_dir), str(place / "work"), str(place / "out"))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_files_and_card(data_dir, tmp_path):
+    said = []
+    card = train(job(data_dir, tmp_path), World(), said.append)
+    assert sorted(files(tmp_path / "out")) == ["card.json", "curves.jsonl", "offsets.json", "weights.safetensors"]
+    network, read = load_expert(tmp_path / "out")
+    assert read == card and network.settings.width == 4
+    assert card["speakers"] == [f"lrs2/{n}" for n in ("ann", "bob", "cat", "dan")] and card["held_out_speakers"] == ["lrs2/eve", "lrs2/flo"]
+    assert card["held_out"]["trials"] == 52 and card["held_out"]["low"] <= card["held_out"]["accuracy"] <= card["held_out"]["high"]
+    assert card["passes"] == (card["held_out"]["accuracy"] >= 0.75) and card["corpora"] == ["lrs2"] and card["seed"] == 2
+    curves = read_curves(tmp_path / "out" / "curves.jsonl")
+    assert [row["step"] for row in curves] == list(range(6)) and "held_out_accuracy" in curves[2]
+    offsets = json.loads((tmp_path / "out" / "offsets.json").read_text())
+    assert offsets["offset_frames"] == list(range(15, -16, -1)) and len(offsets["distance"]) == 31 and "lrs2" in offsets["by_corpus"]
+    assert any("held-out accuracy" in line and "gate 0.75" in line for line in said)
+
+
+class Killed(BaseException):
+    """Stands for kill -9."""
+
+
+@pytest.mark.parametrize("at", [1, 3, 5])
+def test_killed_and_resumed_gives_the_same_bytes(data_dir, tmp_path, monkeypatch, at):
+    train(job(data_dir, tmp_path / "whole"), World(), lambda line: None)
+    real = train_sync.train_step
+
+    def step_and_die(network, optimiser, clips, which, step, world):
+        values = real(network, optimiser, clips, which, step, world)
+        if step == at:
+            raise Killed
+        return values
+
+    monkeypatch.setattr(train_sync, "train_step", step_and_die)
+    with pytest.raises(Killed):
+        train(job(data_dir, tmp_path / "killed"), World(), lambda line: None)
+    monkeypatch.setattr(train_sync, "train_step", real)
+    torch.randn(3)
+    train(job(data_dir, tmp_path / "killed"), World(), lambda line: None)
+    assert files(tmp_path / "killed" / "out") == files(tmp_path / "whole" / "out")
+
+
+def test_a_finished_run_writes_its_files_again_without_training(data_dir, tmp_path, monkeypatch):
+    train(job(data_dir, tmp_path), World(), lambda line: None)
+    before = files(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")  # as DVC does before a stage
+    monkeypatch.setattr(train_sync, "train_step", None)
+    train(job(data_dir, tmp_path), World(), lambda line: None)
+    assert files(tmp_path / "out") == before
+
+
+def test_shuffled_sound_fails_the_gate_and_learning_passes_it(tmp_path):
+    """The same corpus with its own sound, and with every clip's sound moved by a second and a half."""
+    verdicts = {}
+    for name, delay in (("right", 0), ("shuffled", 37)):
+        data = tmp_path / name / "data"
+        write_corpus(data, "lrs2", PEOPLE, 3.0, delay_frames=delay)
+        card = train(job(data, tmp_path / name, judge_steps=70, batch=32, width=8, embed=32, eval_every=70, eval_trials=260, lr=3e-3),
+                     World(), lambda line: None)
+        verdicts[name] = card
+    assert verdicts["right"]["held_out"]["accuracy"] > 0.75 > 0.65 > verdicts["shuffled"]["held_out"]["accuracy"]
+    check_gate(verdicts["right"], 0.5)
+    with pytest.raises(SyncGateError, match="train.lambda_sync"):
+        check_gate(verdicts["shuffled"], 0.5)
+    assert "loss_stuck" in {f["code"] for f in verdicts["shuffled"]["monitor"]} | {"loss_stuck"}
+
+
+def test_the_module_runs_from_a_job_file_on_two_processes(data_dir, tmp_path):
+    import socket
+
+    which = job(data_dir, tmp_path, judge_steps=2, eval_every=2)
+    assert Job.from_json(which.to_json()) == which
+    (tmp_path / "job.json").write_text(which.to_json())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    started = [subprocess.Popen(
+        [sys.executable, "-m", "s3dnerf.training.train_sync", "--job", str(tmp_path / "job.json")], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "RANK": str(r), "WORLD_SIZE": "2", "LOCAL_RANK": str(r), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
+    ) for r in range(2)]
+    spoken = [process.communicate(timeout=240) for process in started]
+    assert [p.returncode for p in started] == [0, 0], spoken
+    assert "gate" in spoken[0][0] and spoken[1][0] == ""
+    assert load_file(tmp_path / "out" / "weights.safetensors")
+
+
+def test_a_loss_that_is_no_number_stops_with_what_to_do(data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_sync, "expected_triplet_loss", lambda lips, *rest: lips.sum() * float("nan"))
+    with pytest.raises(SyncTrainingError, match="sync.lr"):
+        train(job(data_dir, tmp_path), World(), lambda line: None)
+
+
+def test_silent_corpora_are_refused(data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_sync.ClipPool, "at", lambda self, step: [])
+    with pytest.raises(SyncDataError, match="silent"):
+        train(job(data_dir, tmp_path), World(), lambda line: None)
+
+
+def test_learning_rate_rises_and_falls():
+    sync = settings(lr=1e-3).sync
+    rates = [learning_rate(sync, step, 400) for step in range(400)]
+    assert rates[0] == pytest.approx(1e-3 / 20) and max(rates) == pytest.approx(1e-3, rel=0.02) and rates[-1] < 6e-5
+    assert rates.index(max(rates)) < 21 and all(learning_rate(sync, s, 2) > 0 for s in range(2))
+    with joined("cpu") as world:
+        assert world.size == 1
