@@ -1,0 +1,48 @@
+"""Speech tokens at 50 Hz, two a frame: which backend makes them.
+
+Example
+-------
+>>> import numpy as np
+>>> from s3dnerf.config import SpeechSettings
+>>> backend = speech_backend(SpeechSettings(backend="logmel", model=None))
+>>> backend.name, backend.real, backend.tokens(np.zeros(640 * 25)).shape
+('logmel', False, (50, 80))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from s3dnerf.config import SpeechSettings
+from s3dnerf.speech.logmel import LogMel
+
+
+class SpeechBackend(Protocol):
+    """What makes tokens. ``real`` is False for a stand-in; ``dim`` is a token's length."""
+
+    name: str
+    real: bool
+    dim: int
+
+    def tokens(self, samples: np.ndarray) -> np.ndarray:
+        """(640 N,) samples at 16 kHz → float32 (2 N, dim)."""
+
+    def tokens_of_many(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The same for clips of equal length, at once."""
+
+
+def speech_backend(settings: SpeechSettings) -> SpeechBackend:
+    """The backend that ``settings.backend`` names, on the CUDA device where there is one.
+
+    Raises SpeechModelError when wav2vec2's files are not here, saying how to get them.
+    """
+    if settings.backend == "logmel":
+        return LogMel()
+    import torch
+
+    from s3dnerf.speech.wav2vec2 import Wav2Vec2
+
+    return Wav2Vec2(settings.model, "cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,168 @@
+"""SyncNet v2: the official file's layer names and shapes, and the whole protocol against a literal implementation."""
+
+import numpy as np
+import pytest
+import torch
+
+from s3dnerf.sync.judge import SyncNetJudge
+from s3dnerf.sync.syncnet import (
+    SyncNet,
+    SyncNetWeightsError,
+    load_syncnet,
+    syncnet_cepstra,
+    syncnet_embeddings,
+    syncnet_frames,
+    syncnet_windows,
+)
+
+# as listed from the authors' network: name of the layer, its weight's shape
+OFFICIAL = {
+    "netcnnaud.0": (64, 1, 3, 3), "netcnnaud.4": (192, 64, 3, 3), "netcnnaud.8": (384, 192, 3, 3), "netcnnaud.11": (256, 384, 3, 3),
+    "netcnnaud.14": (256, 256, 3, 3), "netcnnaud.18": (512, 256, 5, 4),
+    "netfcaud.0": (512, 512), "netfcaud.3": (1024, 512), "netfclip.0": (512, 512), "netfclip.3": (1024, 512),
+    "netcnnlip.0": (96, 3, 5, 7, 7), "netcnnlip.4": (256, 96, 1, 5, 5), "netcnnlip.8": (256, 256, 1, 3, 3), "netcnnlip.11": (256, 256, 1, 3, 3),
+    "netcnnlip.14": (256, 256, 1, 3, 3), "netcnnlip.18": (512, 256, 1, 6, 6),
+}
+NORMS = {"netcnnaud": (1, 5, 9, 12, 15, 19), "netcnnlip": (1, 5, 9, 12, 15, 19), "netfcaud": (1,), "netfclip": (1,)}
+
+
+def official_state(counters: bool = True) -> dict[str, torch.Tensor]:
+    """Random weights in the official file's layout."""
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    widths = {}
+    for name, shape in OFFICIAL.items():
+        part, number = name.split(".")
+        state[f"{name}.weight"] = torch.randn(shape, generator=generator) * (2 / np.prod(shape[1:])) ** 0.5
+        state[f"{name}.bias"] = torch.randn(shape[0], generator=generator) * 0.1
+        widths[part, int(number) + 1] = shape[0]
+    for part, numbers in NORMS.items():
+        for number in numbers:
+            width = widths[part, number]
+            name = f"{part}.{number}"
+            state[f"{name}.weight"], state[f"{name}.bias"] = torch.ones(width), torch.zeros(width)
+            state[f"{name}.running_mean"], state[f"{name}.running_var"] = torch.zeros(width), torch.ones(width)
+            if counters:
+                state[f"{name}.num_batches_tracked"] = torch.tensor(0)
+    return state
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    path = tmp_path_factory.mktemp("syncnet") / "syncnet_v2.model"
+    torch.save(official_state(), path)
+    return load_syncnet(path)
+
+
+def test_names_and_shapes_are_the_official_ones():
+    ours = {name: tuple(value.shape) for name, value in SyncNet().state_dict().items()}
+    assert ours == {name: tuple(value.shape) for name, value in official_state().items()}
+
+
+def test_a_file_from_before_the_batch_counters_loads(tmp_path):
+    torch.save(official_state(counters=False), tmp_path / "old.model")
+    assert not load_syncnet(tmp_path / "old.model").training
+
+
+def test_a_file_of_another_layout_is_refused(tmp_path):
+    state = official_state()
+    state["netfcaud.3.weight"] = torch.zeros(256, 512)
+    torch.save(state, tmp_path / "wrong.model")
+    with pytest.raises(SyncNetWeightsError, match="(?s)not SyncNet v2's layers.*netfcaud.3"):
+        load_syncnet(tmp_path / "wrong.model")
+
+
+class Harmful:
+    """A pickle that would run code."""
+
+    def __reduce__(self):
+        return (print, ("ran",))
+
+
+def test_a_file_with_code_in_it_is_refused_unread(tmp_path, capsys):
+    torch.save({"netfcaud.0.weight": Harmful()}, tmp_path / "bad.model")
+    with pytest.raises(SyncNetWeightsError, match="cannot be read as weights alone"):
+        load_syncnet(tmp_path / "bad.model")
+    assert "ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", [None, "no/such/file.model"])
+def test_a_missing_file_says_where_to_get_it(path):
+    with pytest.raises(SyncNetWeightsError, match="evaluate.syncnet_weights.*joonson/syncnet_python"):
+        load_syncnet(path)
+
+
+def test_preprocessing_equals_the_protocol_written_out():
+    from python_speech_features import mfcc
+
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
+    ours = syncnet_frames(frames)
+    for i in range(3):
+        for channel, rgb in enumerate((2, 1, 0)):  # BGR, 0–255, not normalised
+            assert np.array_equal(ours[i, channel].numpy(), frames[i, :, :, rgb].astype(np.float32))
+    samples = rng.integers(-9000, 9000, 16000).astype(np.int16)
+    literal = np.stack([np.array(row) for row in zip(*mfcc(samples, 16000))])
+    assert np.abs(syncnet_cepstra(samples).numpy() - literal).max() < 1e-5
+
+
+def test_resizing_is_bilinear_like_opencv():
+    import cv2
+
+    frame = np.random.default_rng(1).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
+    theirs = cv2.resize(frame[0].astype(np.float32), (224, 224), interpolation=cv2.INTER_LINEAR)[..., ::-1]
+    assert np.abs(syncnet_frames(frame)[0].permute(1, 2, 0).numpy() - theirs).max() < 0.02
+
+
+@pytest.mark.parametrize("frames, samples, windows", [(100, 64000, 95), (100, 640 * 50 + 639, 45), (5, 64000, 0)])
+def test_number_of_windows(frames, samples, windows):
+    assert syncnet_windows(frames, samples) == windows
+
+
+def test_whole_protocol_equals_a_literal_one(network):
+    """Window by window through the network's layers one at a time; 8 frames, 3 windows."""
+    from python_speech_features import mfcc
+
+    rng = np.random.default_rng(2)
+    frames = rng.integers(0, 256, (8, 256, 256, 3), dtype=np.uint8)
+    samples = rng.integers(-9000, 9000, 8 * 640).astype(np.int16)
+    result = SyncNetJudge(network).measure(frames, None, samples.astype(np.float32) / 32768)
+
+    pictures, cepstra = syncnet_frames(frames).numpy(), np.asarray(mfcc(samples, 16000)).T
+    lips, sound = [], []
+    with torch.no_grad():
+        for i in range(min(8, len(samples) // 640) - 5):
+            x = torch.from_numpy(np.stack([pictures[i + t] for t in range(5)], axis=1))[None]  # 1 × 3 × 5 × 224 × 224
+            for layer in network.netcnnlip:
+                x = layer(x)
+            lips.append(network.netfclip(x.reshape(1, -1))[0])
+            y = torch.from_numpy(cepstra[:, 4 * i : 4 * i + 20].astype(np.float32))[None, None]
+            for layer in network.netcnnaud:
+                y = layer(y)
+            sound.append(network.netfcaud(y.reshape(1, -1))[0])
+    n = len(lips)
+    curve = []
+    for j in range(31):
+        heard = [sound[i + j - 15] if 0 <= i + j - 15 < n else torch.zeros(1024) for i in range(n)]
+        distances = [float(torch.nn.functional.pairwise_distance(a[None], b[None])) for a, b in zip(lips, heard)]
+        curve.append(sum(distances) / n)
+    assert n == 3 and np.allclose(result.curve, curve, rtol=1e-5, atol=1e-5)
+    assert result.lse_d == pytest.approx(min(curve), rel=1e-5) and result.lse_c == pytest.approx(np.median(curve) - min(curve), abs=1e-4)
+    assert result.offset_frames == 15 - int(np.argmin(curve)) and result.windows == 3
+
+
+def test_batches_change_nothing(network):
+    frames = np.random.default_rng(3).integers(0, 256, (7, 224, 224, 3), dtype=np.uint8)
+    samples = np.random.default_rng(4).integers(-9000, 9000, 7 * 640).astype(np.int16)
+    for one, many in zip(syncnet_embeddings(network, frames, samples, batch=1), syncnet_embeddings(network, frames, samples)):
+        assert (one - many).abs().max() < 1e-5 * many.abs().max()
+
+
+def test_too_short_or_silent_input_is_refused(network):
+    frames = np.zeros((5, 256, 256, 3), np.uint8)
+    with pytest.raises(ValueError, match="at least 6 frames"):
+        syncnet_embeddings(network, frames, np.zeros(640 * 5))
+    with pytest.raises(ValueError, match="got the mel alone"):
+        SyncNetJudge(network).measure(frames, None, mel=np.zeros((40, 80), np.float32))
+    with pytest.raises(ValueError, match=r"uint8 \(n, 256, 256, 3\)"):
+        SyncNetJudge(network).measure(frames[:, :100], None, np.zeros(640 * 9))
