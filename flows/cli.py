@@ -21,6 +21,7 @@ import tyro
 
 from flows.progress import Progress
 from s3dnerf.config import SettingsError, as_dict, load_settings, preset_settings
+from s3dnerf.processes import one_message
 
 
 def doctor(write: bool = False) -> int:
@@ -178,16 +179,12 @@ def main() -> None:
         "evaluate": evaluate,
         "deps": deps,
     }
-    try:
-        sys.exit(tyro.extras.subcommand_cli_from_dict(commands, prog="s3dnerf", description=__doc__, use_underscores=False))
-    except SettingsError as error:
-        print(f"s3dnerf: {error}", file=sys.stderr)
-        sys.exit(2)
-    except (RuntimeError, OSError) as error:  # the library's own errors say what to do; S3DNERF_TRACEBACK=1 shows where
-        if os.environ.get("S3DNERF_TRACEBACK"):
-            raise
-        print(f"s3dnerf: {error}", file=sys.stderr)
-        sys.exit(1)
+    with one_message(sys.argv[1] if len(sys.argv) > 1 else "command"):
+        try:
+            sys.exit(tyro.extras.subcommand_cli_from_dict(commands, prog="s3dnerf", description=__doc__, use_underscores=False))
+        except SettingsError as error:
+            print(f"s3dnerf: {error}", file=sys.stderr)
+            sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,8 @@ So every stage watches the process it works for, and ends itself with its childr
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -64,12 +62,3 @@ def die_with(process_identity: str, poll_s: float = 0.2) -> None:
 
     threading.Thread(target=watch, name="owner-watch", daemon=True).start()
 
-
-def die_with_parent() -> None:
-    """Ask the kernel to end this process with its parent (Linux); elsewhere the owner's watch ends it.
-
-    For children that wait on a pipe the parent also wrote to themselves, and so would wait for ever: pool workers.
-    """
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)

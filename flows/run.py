@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -20,9 +19,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from flows.owner import die_with, die_with_parent, dvc_above, identity
+from flows.owner import die_with, dvc_above, identity
 from flows.runners import RunnerError, one_thread, run_stage
 from s3dnerf.config import Settings, SettingsError, load_settings
+from s3dnerf.processes import die_with_parent, one_message
 
 STAGES = (
     "sample",
@@ -108,19 +108,12 @@ def main() -> None:
     owner = dvc_above()
     if owner is not None:
         die_with(identity(owner))
-    from s3dnerf.video.packs import PackError
-    from stages.packs import StageError
-
-    try:
-        run(args.stage, args.part)
-    except (SettingsError, RunnerError) as error:
-        print(f"s3dnerf: {error}", file=sys.stderr)
-        sys.exit(2)
-    except (StageError, PackError, RuntimeError, OSError) as error:
-        if os.environ.get("S3DNERF_TRACEBACK"):
-            raise
-        print(f"s3dnerf: {args.stage}: {error}\n(S3DNERF_TRACEBACK=1 shows where)", file=sys.stderr)
-        sys.exit(1)
+    with one_message(args.stage):
+        try:
+            run(args.stage, args.part)
+        except (SettingsError, RunnerError) as error:
+            print(f"s3dnerf: {error}", file=sys.stderr)
+            sys.exit(2)
 
 
 if __name__ == "__main__":

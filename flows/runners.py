@@ -17,8 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flows.owner import die_with_parent
 from flows.progress import Progress
+from s3dnerf.processes import die_with_parent
 from stages.context import Context
 
 POOL_START_S = 4.0
@@ -101,10 +101,10 @@ def _run_prefect(main: Callable[[Context], Any], context: Context) -> Any:
     from prefect import flow, task
     from prefect.cache_policies import NO_CACHE
     from prefect.futures import as_completed
-    from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
+    from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
     pool, count = switch("S3DNERF_POOL"), workers()
-    runner = (
+    runner: TaskRunner[Any] = (
         ThreadPoolTaskRunner(max_workers=count)
         if pool == "threads"
         else ProcessPoolTaskRunner(max_workers=count, initializer=die_with_parent)

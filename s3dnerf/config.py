@@ -157,7 +157,6 @@ class SyncSettings:
     expert_seed: int = opt(1, "seed of the expert", ge=0)
     judge_seed: int = opt(2, "seed of the judge", ge=0)
     processes: int = opt(1, "data-parallel processes", ge=1, le=1024)
-    threads: int = opt(1, "threads a process on a CPU (they change sums: another number is another result)", ge=1, le=64)
     precision: str = opt("fp32", "autocast precision", choices=("fp32", "bf16"))
 
 

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -285,11 +285,12 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], samples: np.ndar
         try:
             with open(log, "wb") as errors:
                 process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors)
+                pipe = cast(IO[bytes], process.stdin)
                 try:
                     for frame in _chain(first, frames):
-                        process.stdin.write(np.ascontiguousarray(frame).tobytes())
+                        pipe.write(np.ascontiguousarray(frame).tobytes())
                         count += 1
-                    process.stdin.close()
+                    pipe.close()
                 except BrokenPipeError:
                     pass  # ffmpeg ended early: its status and log say why
                 except BaseException:

@@ -46,14 +46,16 @@ def report_files(context: Context) -> tuple[dict[str, bytes], list[str]]:
     sources = load_sources(settings)
     summary = summarise(sources.rows, settings.preset, sources.ours, settings.evaluate.bootstrap)
     listed = backends(sources)
+    lines = three_lines(sources, summary, listed)
+    document = report_document(sources, summary, listed, world) | {"lines": lines}
     files = {
         "summary.json": _json(summary), "clips.parquet": _parquet(sources.rows, COLUMNS),
         "membership.parquet": _parquet(sources.membership, MEMBERSHIP_COLUMNS),
-        "report.json": _json(report_document(sources, summary, listed, world)), "timings.json": _json(sources.timings),
+        "report.json": _json(document), "timings.json": _json(sources.timings),
         "index.html": render_page(sources, summary, listed, world).encode(),
         "report.md": report_markdown(sources, summary, listed, world).encode(),
     }
-    return files | {"MANIFEST.sha256": manifest(files).encode()}, three_lines(sources, summary, listed)
+    return files | {"MANIFEST.sha256": manifest(files).encode()}, lines
 
 
 def main(context: Context) -> dict[str, Any]:
@@ -66,4 +68,6 @@ def main(context: Context) -> dict[str, Any]:
     for name, data in files.items():
         write_atomic(folder / name, data)
         context.tracker.artifact(folder / name)
+    for line in lines:
+        context.say(line)
     return {"lines": lines, "report": str(folder / "index.html"), "bytes": sum(map(len, files.values()))}

@@ -29,7 +29,7 @@ def plan(context: Context) -> list[Job]:
     settings = context.settings
     expert = settings.data_dir / "train_sync" / "expert"
     data = data_fingerprint([*(settings.data_dir / stage / "hdtf" for stage in STAGES), settings.data_dir / "ingest" / "hdtf", expert])
-    sections = {name: as_dict(getattr(settings, name)) for name in ("model", "train")} | {"seed": settings.seed}
+    sections: dict[str, Any] = {name: as_dict(getattr(settings, name)) for name in ("model", "train")} | {"seed": settings.seed}
     del sections["train"]["variants"]  # which others are trained changes nothing
     jobs = []
     for variant in (context.part,) if context.part else tuple(dict.fromkeys(settings.train.variants)):

@@ -72,6 +72,7 @@ class Deformation(nn.Module):
         self.gate = nn.Linear(speech_dim, widths[-1]) if speech_gate else None
         init_convolutions(self)
         self.out = nn.Conv1d(widths[-1], 3, 1)
+        assert self.out.bias is not None
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
@@ -97,6 +98,7 @@ class Deformation(nn.Module):
         h = self.from_position(position_code(x, self.octaves))  # what follows is added in place: nothing needs the parts again
         h = h.add_(self.from_speech(speech)[..., None])
         if self.from_cells is not None:
+            assert cells is not None and seen is not None
             side = math.isqrt(cells.shape[1])
             grid = self.from_cells(cells) + (0 if self.from_source is None else self.from_source(source))
             grid = grid.transpose(1, 2).unflatten(2, (side, side))  # [b, w, side, side]

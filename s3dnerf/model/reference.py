@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from s3dnerf.model import cameras
@@ -41,6 +42,12 @@ def plane_features(planes: list[Tensor], local: Float[Tensor, "p 3"]) -> Float[T
     return torch.cat(levels, 1)
 
 
+def bias(layer: nn.Conv1d | nn.Linear) -> Tensor:
+    """The bias of a layer that has one."""
+    assert layer.bias is not None
+    return layer.bias
+
+
 def deform_points(
     model: S3DNeRF, planes: list[Tensor], given: Conditions, frame: int, x: Float[Tensor, "p 3"], seen: Float[Tensor, "p 3"]
 ) -> Tensor:
@@ -52,27 +59,30 @@ def deform_points(
     inputs = [position_code(((x - centre) / half).T[None], net.octaves)[0].T, given.pooled[frame].expand(len(x), -1)]
     matrices = [net.from_position.weight[..., 0], net.from_speech.weight]
     if net.from_cells is not None:
+        assert given.cells is not None
         window = cameras.window_coordinates(seen.T[None], given.centre[frame : frame + 1], given.box[frame : frame + 1])[0]
         side = math.isqrt(given.cells.shape[1])
         inputs.append(bilinear(given.cells[frame].T.unflatten(1, (side, side)), window[0], window[1]))
         matrices.append(net.from_cells.weight)
         if net.from_source is not None:
+            assert given.aggregated is not None
             inputs.append(bilinear(given.aggregated[frame].T.unflatten(1, (side, side)), window[0], window[1]))
             matrices.append(net.from_source.weight)
     if net.from_points is not None:
         inputs.append(plane_features(planes, (seen - given.centre[frame, :, 0]) / half))
         matrices.append(net.from_points.weight[..., 0])
-    h = functional.leaky_relu(torch.cat(inputs, 1) @ torch.cat(matrices, 1).T + net.from_position.bias, SLOPE)
+    h = functional.leaky_relu(torch.cat(inputs, 1) @ torch.cat(matrices, 1).T + bias(net.from_position), SLOPE)
     down, half_way = [h], len(net.layers) // 2
     for i, layer in enumerate(net.layers):
-        h = functional.leaky_relu(h @ layer.weight[..., 0].T + layer.bias, SLOPE)
+        assert isinstance(layer, nn.Conv1d)
+        h = functional.leaky_relu(h @ layer.weight[..., 0].T + bias(layer), SLOPE)
         if i < half_way:
             down.append(h)
         else:
             h = h + down[len(net.layers) - 1 - i]
     if net.gate is not None:
-        h = h * (1 + given.pooled[frame] @ net.gate.weight.T + net.gate.bias)
-    return torch.tanh(h @ net.out.weight[..., 0].T + net.out.bias) * net.bound * half
+        h = h * (1 + given.pooled[frame] @ net.gate.weight.T + bias(net.gate))
+    return torch.tanh(h @ net.out.weight[..., 0].T + bias(net.out)) * net.bound * half
 
 
 def field_points(model: S3DNeRF, planes: list[Tensor], given: Conditions, frame: int, x: Float[Tensor, "p 3"]) -> tuple[Tensor, Tensor]:
@@ -82,10 +92,10 @@ def field_points(model: S3DNeRF, planes: list[Tensor], given: Conditions, frame:
     seen = (x + delta) @ rotation.T + shift
     features = plane_features(planes, (seen - given.centre[frame, :, 0]) / given.box[frame, 3])
     decoder = model.decoder
-    h = features @ decoder.hidden.weight[..., 0].T + decoder.hidden.bias
+    h = features @ decoder.hidden.weight[..., 0].T + bias(decoder.hidden)
     if decoder.from_speech is not None:
         h = h + given.pooled[frame] @ decoder.from_speech.weight.T
-    d = torch.log1p(torch.exp(h)) @ decoder.out.weight[..., 0].T + decoder.out.bias
+    d = torch.log1p(torch.exp(h)) @ decoder.out.weight[..., 0].T + bias(decoder.out)
     colour = 1.002 / (1 + torch.exp(-d[:, 1:4])) - 0.001
     k = given.intrinsics[frame]
     pixel = torch.stack([k[0, 0] * seen[:, 0] / seen[:, 2] + k[0, 2], k[1, 1] * seen[:, 1] / seen[:, 2] + k[1, 2]], 1)
@@ -116,7 +126,8 @@ def render_reference(
 ) -> Rendered:
     """:meth:`S3DNeRF.render` the plain way."""
     s, given = model.settings, model.conditions(identity, speech)
-    each, images, energies, hits = len(speech) // len(identity.box), [], 0.0, 0
+    each, images, hits = len(speech) // len(identity.box), [], 0
+    energies: Tensor | float = 0.0
     for frame in range(len(speech)):
         planes = [level[frame // each] for level in identity.planes]
         camera, k, box = world_to_camera[frame], intrinsics[frame], given.box[frame]

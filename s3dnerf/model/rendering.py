@@ -36,6 +36,7 @@ class Decoder(nn.Module):
         """``speech``: pooled speech of each of t frames; p = t · points, frames slowest."""
         h = self.hidden(features)
         if self.from_speech is not None:
+            assert speech is not None
             h = (h.unflatten(2, (speech.shape[1], -1)) + self.from_speech(speech).transpose(1, 2)[..., None]).flatten(2)
         d = self.out(functional.softplus(h)).float()
         colour = torch.sigmoid(d[:, 1:4]) * 1.002 - 0.001

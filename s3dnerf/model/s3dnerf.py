@@ -118,7 +118,7 @@ class S3DNeRF(nn.Module):
         self.decoder = Decoder(features, s.decoder_width, s.feature_channels, s.slot_dim if variant == "no_deform" else 0)
         self.superres = SuperResolution(s.feature_channels, s.superres_width, s.raw_px, s.image_px, s.carry_source)
         for part in (self.appearance, self.superres):
-            part.to(memory_format=torch.channels_last)  # twice as fast on a CPU
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads lack it; twice as fast on a CPU
 
     def encode(
         self,
@@ -140,8 +140,11 @@ class S3DNeRF(nn.Module):
         if each * len(identity.box) != len(speech):
             raise ValueError(f"{len(speech)} frames of {len(identity.box)} identities: expected the same number of frames each")
         tokens, pooled = self.speech(speech)
-        aggregated = identity.aggregated.repeat_interleave(each, 0) if self.crossmodal is not None else None
-        cells = self.crossmodal(aggregated, tokens) if self.crossmodal is not None else None
+        aggregated = cells = None
+        if self.crossmodal is not None:
+            assert identity.aggregated is not None
+            aggregated = identity.aggregated.repeat_interleave(each, 0)
+            cells = self.crossmodal(aggregated, tokens)
         world_to_camera, intrinsics, box = (
             x.repeat_interleave(each, 0) for x in (identity.world_to_camera, identity.intrinsics, identity.box)
         )

@@ -74,8 +74,10 @@ class SuperResolution(nn.Module):
         self.share = nn.Conv2d(widths[0] + 3, 1, 3, padding=1)
         self.out = nn.Conv2d(widths[-1], 4, 3, padding=1)
         for layer in (self.share, self.out):
+            assert layer.bias is not None
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        assert self.out.bias is not None
         nn.init.constant_(self.out.bias[3:], -1.0)  # the gate starts at a quarter
 
     def encode(self, picture: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b _c _h _w"]]:

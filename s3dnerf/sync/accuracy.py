@@ -64,7 +64,7 @@ def held_out_accuracy(clips: Sequence[EmbeddedClip], trials: int, seed: int, res
     right: dict[str, list[bool]] = {s: [] for s in speakers}
     by_offset: dict[str, float] = {}
     for offset in OFFSETS:
-        pools = {s: [(c, f) for c in of[s] if len(f := possible_trials(c, offset))] for s in speakers}
+        pools = {s: [(c, found) for c in of[s] if len(found := possible_trials(c, offset))] for s in speakers}
         able = [s for s in speakers if pools[s]]
         if not able:
             continue

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
+from s3dnerf.processes import die_with_parent
+
 
 @dataclass(frozen=True)
 class World:
@@ -100,6 +102,8 @@ def joined(device: str | None = None) -> Iterator[World]:
     RuntimeError
         More than one process is asked for without MASTER_ADDR and MASTER_PORT, or no such device.
     """
+    if "RANK" in os.environ:
+        die_with_parent()
     rank, size, local = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if kind == "cuda":

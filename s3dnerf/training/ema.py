@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
+M = TypeVar("M", bound=nn.Module)
 
-class Averaged:
+
+class Averaged(Generic[M]):
     """A frozen copy of ``module`` that follows it.
 
     The decay ramps up from 0 (``min(decay, (1 + n) / (10 + n))`` after n updates), so that a short run does not keep its random start.
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
+    def __init__(self, module: M, decay: float) -> None:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
         self.decay, self.updates = decay, 0
 
@@ -23,7 +26,8 @@ class Averaged:
         """Take one step towards ``module``; buffers are copied."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        mine, theirs = list(self.module.parameters()), [p.detach() for p in module.parameters()]
+        mine: list[torch.Tensor] = list(self.module.parameters())
+        theirs = [p.detach() for p in module.parameters()]
         torch._foreach_lerp_(mine, theirs, 1.0 - decay)
         for kept, buffer in zip(self.module.buffers(), module.buffers()):
             kept.copy_(buffer)

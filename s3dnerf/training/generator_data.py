@@ -232,6 +232,7 @@ class GeneratorData:
         with ThreadPoolExecutor(1, thread_name_prefix="samples") as ahead:
             waiting = ahead.submit(make, first_step) if first_step < steps else None
             for step in range(first_step, steps):
+                assert waiting is not None
                 samples = waiting.result()
                 waiting = ahead.submit(make, step + 1) if step + 1 < steps else None
                 yield make_batch(samples, self.model, device)

@@ -80,10 +80,10 @@ class RandomPyramid(nn.Module):
     def __init__(self, width: int = 12) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(19)
-        self.layers = nn.ModuleList(
-            nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in ((3, width), (width, 2 * width), (2 * width, 4 * width))
-        )
-        for layer in self.layers:
+        layers = [nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in ((3, width), (width, 2 * width), (2 * width, 4 * width))]
+        self.layers = nn.ModuleList(layers)
+        for layer in layers:
+            assert layer.bias is not None
             weight = torch.randn(layer.weight.shape, generator=generator)
             layer.weight.data = weight / weight.flatten(1).norm(dim=1)[:, None, None, None] * 1.4
             layer.bias.data.zero_()
@@ -129,7 +129,7 @@ class PerceptualLoss(nn.Module):
         """Distance of lip crops in the expert's first two levels; 0 with VGG-19, which sees the lips in the frame."""
         if self.real:
             return torch.zeros((), device=generated.device)
-        blocks = self._expert[0].visual_tower.blocks[:2]
+        blocks = self._expert[0].visual_tower.blocks
         with torch.no_grad():
             mean, contrast = target.mean((1, 3, 4), keepdim=True), (target.std((1, 2, 3, 4), keepdim=True) + 1e-2)
 

@@ -29,6 +29,7 @@ import torch
 from s3dnerf.config import Settings, as_dict, settings_from
 from s3dnerf.model.discriminator import Discriminator, dual
 from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
+from s3dnerf.processes import one_message
 from s3dnerf.sync.crops import crop_lips
 from s3dnerf.sync.expert import SyncExpert, check_gate, load_expert
 from s3dnerf.sync.losses import generator_sync_loss
@@ -252,6 +253,7 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> None:
             trainer.watch.see(step, values)
             done, stop = step + 1, bool(world.mean(torch.tensor(float(asked()), device=world.device)))
             if world.is_main():
+                assert curves is not None and probe is not None
                 curves.add(step, values)
                 if done % settings.train.strip_every == 0 or done == steps:
                     write_strip(work / "strips" / f"step_{done:07d}.png", trainer.averaged.module, probe)
@@ -321,7 +323,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--job", required=True, type=Path, help="the job's JSON file")
     job = Job.from_json(parser.parse_args(arguments).job.read_text(encoding="utf-8"))
-    with joined() as world:
+    with one_message("train_s3dnerf"), joined() as world:
         train(job, world)
 
 

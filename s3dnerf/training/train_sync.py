@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from s3dnerf.config import Settings, SyncSettings, as_dict, settings_from
+from s3dnerf.processes import one_message
 from s3dnerf.sync.accuracy import Accuracy, held_out_accuracy
 from s3dnerf.sync.expert import SyncExpert, save_expert
 from s3dnerf.sync.losses import expected_triplet_loss, spread
@@ -116,8 +117,6 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> dict[st
         The loss is no finite number.
     """
     sync, work = job.settings.sync, Path(job.work)
-    if world.device.type == "cpu":
-        torch.set_num_threads(sync.threads)
     split = split_for(job.role, job.data_dir, job.settings)
     pool = ClipPool(split.train, sync.crop_px, sync.batch, job.seed)
     held_out = some_clips(split.held_out, HELD_OUT_CLIPS, sync.crop_px) if world.is_main() else []
@@ -155,6 +154,7 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> dict[st
                 for finding in monitor.learning(values["spread"]):
                     say(f"  {finding.code}: {finding.message}")
             if "held_out_accuracy" in values or step % max(1, job.steps // CURVE_POINTS) == 0:
+                assert curves is not None
                 curves.add(step, values)
             if done % sync.checkpoint_every == 0 or done == job.steps:
                 save_checkpoint(work / "checkpoint.pt", {
@@ -212,7 +212,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--job", required=True, type=Path, help="the job's JSON file")
     job = Job.from_json(parser.parse_args(arguments).job.read_text(encoding="utf-8"))
-    with joined() as world:
+    with one_message("train_sync"), joined() as world:
         train(job, world, lambda line: print(line, flush=True))
 
 

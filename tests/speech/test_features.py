@@ -36,7 +36,7 @@ def test_logmel_gives_two_tokens_a_frame(frames):
     tokens = backend.tokens(np.random.default_rng(0).uniform(-1, 1, 640 * frames))
     assert tokens.shape == (2 * frames, backend.dim) and tokens.dtype == np.float32
     assert -1 <= tokens.min() and tokens.max() <= 1 and not backend.real
-    assert np.array_equal(tokens.astype(np.float16).astype(np.float32).round(2), tokens.round(2)) or np.abs(tokens).max() <= 1
+    assert np.abs(tokens.astype(np.float16) - tokens).max() < 5e-4  # packs hold them as float16
 
 
 @pytest.mark.parametrize("token", [0, 3, 10, 19])

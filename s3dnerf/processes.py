@@ -1,0 +1,37 @@
+"""How our processes end: with their parent, and with one message where something was wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process with its parent (Linux).
+
+    For children of a launcher or a pool: killed with -9, their parent cannot end them, and what they went on writing would be
+    taken for another run's.
+    """
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def one_message(name: str) -> Iterator[None]:
+    """End the process with status 1 and one message where the library's own errors would end it with a traceback.
+
+    Our errors (RuntimeError, ValueError, OSError and their kinds) say what was expected, what came and what to do. The environment
+    variable S3DNERF_TRACEBACK shows where they came from.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
+        if os.environ.get("S3DNERF_TRACEBACK"):
+            raise
+        print(f"s3dnerf: {name}: {error}\n(S3DNERF_TRACEBACK=1 shows where)", file=sys.stderr)
+        sys.exit(1)
