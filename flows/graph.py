@@ -18,8 +18,8 @@ def module_of(definition: dict[str, Any]) -> str:
 
 
 def is_code(dep: str) -> bool:
-    """Whether a dep is a file of the project's own packages."""
-    return dep.split("/")[0] in PACKAGES and dep.endswith(".py")
+    """Whether a dep is a file of the project's own packages: modules, and the templates beside them."""
+    return dep.split("/")[0] in PACKAGES
 
 
 def differences(path: Path = Path("dvc.yaml"), write: bool = False) -> dict[str, tuple[list[str], list[str]]]:

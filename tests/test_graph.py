@@ -117,7 +117,7 @@ def test_a_first_run_goes_from_raw_video_to_a_report(first: tuple[Project, str])
     rows = pd.read_parquet(reports / "clips.parquet")
     measured = rows[rows["value"].notna()]
     for method in ("s3dnerf", "still", "wrong_speech"):
-        assert {"M-LMD", "F-LMD", "SSIM"} <= set(measured[measured["method"].str.startswith(method)]["metric"]), method
+        assert {"m_lmd", "f_lmd", "ssim"} <= set(measured[measured["method"].str.startswith(method)]["metric"]), method
 
 
 def test_a_second_run_has_nothing_to_do(first: tuple[Project, str]) -> None:
@@ -164,7 +164,7 @@ def with_raw_folder(project: Project, source: Path, added: bool) -> None:
     shutil.copytree(source / "data/tiny/sample/raw", project.folder / "raw")
     if added:
         add_video(project)
-    project.settings(sample={"enabled": False}, raw={"hdtf": "raw/HDTF", "lrs2": "raw/LRS2", "mead": "raw/MEAD"})
+    project.settings(sample={"enabled": False}, ingest={"pack_clips": 8}, raw={"hdtf": "raw/HDTF", "lrs2": "raw/LRS2", "mead": "raw/MEAD"})
 
 
 def add_video(project: Project) -> None:

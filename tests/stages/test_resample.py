@@ -77,7 +77,7 @@ def test_flash_and_beep_stay_together(kind: str, tmp_path: Path, monkeypatch: py
         for tick in white[(white > 0)]:
             found.append((record["start_s"] + tick * TICK_S, beeps[np.argmin(np.abs(beeps - tick * TICK_S))] - tick * TICK_S))
     times, gaps = np.array(found).T
-    record_property("mean_gap_ms", 1000 * gaps.mean())
+    record_property("mean_gap_ms", float(1000 * gaps.mean()))
     print(f"{kind}: {len(gaps)} flashes, beep − flash: mean {1000 * gaps.mean():+.2f} ms, largest {1000 * np.abs(gaps).max():.2f} ms")
     assert len(gaps) >= 20
     assert np.abs(gaps).max() <= LARGEST_S.get(kind, 0.021)  # half a tick of rounding, and a millisecond
