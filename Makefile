@@ -23,7 +23,7 @@ demo: setup
 	$(BIN)/s3dnerf report
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .

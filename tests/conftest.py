@@ -18,6 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The whole graph first: it takes longest, and the other worker does the rest beside it."""
+    items.sort(key=lambda item: item.path != ROOT / "tests" / "test_graph.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     import torch
