@@ -1,6 +1,6 @@
 """What Prefect costs a stage: `dvc repro` of the preset tiny with the prefect runner against the inline runner (the baseline), same run.
 
-    python benchmarks/runners.py [--rounds 3]
+    python -m benchmarks.runners [--rounds 3]
 
 Works on a fresh clone of HEAD in a temporary folder, no Prefect server configured. A first run fills the pack store and the checkpoints;
 then each round runs the whole graph again with `dvc repro --force`, once a runner, so that the difference is the runners'. MLflow is
@@ -56,7 +56,7 @@ def main() -> None:
     stages = len(STAGES) + 1  # train_sync runs twice
     means = {runner: sum(s) / len(s) for runner, s in seconds.items()}
     result = {
-        "command": f"python benchmarks/runners.py --rounds {rounds}",
+        "command": f"python -m benchmarks.runners --rounds {rounds}",
         "date": datetime.date.today().isoformat(),
         "git": git_state(),
         "hardware": hardware(),
