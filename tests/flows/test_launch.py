@@ -1,0 +1,60 @@
+"""Trainings on several processes: torchrun's workers really form a group, a failure is told, and kill -9 of the launcher leaves none behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = """
+import sys, time
+from pathlib import Path
+from s3dnerf.training.distributed import joined
+with joined("cpu") as world:
+    Path(sys.argv[1], f"rank{world.rank}").write_text(f"{world.size}\\n")
+    if sys.argv[2] == "fail":
+        raise SystemExit(3)
+    if sys.argv[2] == "wait":
+        import os
+        Path(sys.argv[1], f"pid{world.rank}").write_text(f"{os.getpid()}\\n")
+        time.sleep(60)
+"""
+
+
+def launcher(folder: Path, what: str) -> subprocess.Popen:
+    (folder / "small_training.py").write_text(MODULE)
+    code = f"from flows.run import launch; launch('small_training', [{str(folder)!r}, {what!r}], 2)"
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{folder}"}
+    return subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def test_two_processes_are_one_group(tmp_path: Path) -> None:
+    assert launcher(tmp_path, "run").wait(timeout=120) == 0
+    assert sorted(p.name for p in tmp_path.glob("rank*")) == ["rank0", "rank1"]
+    assert {p.read_text() for p in tmp_path.glob("rank*")} == {"2\n"}
+
+
+def test_a_failed_training_is_told(tmp_path: Path) -> None:
+    process = launcher(tmp_path, "fail")
+    _, said = process.communicate(timeout=120)
+    assert process.returncode != 0 and "small_training ended with status" in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends children with their parent on Linux")
+def test_kill_9_of_the_launcher_leaves_no_worker(tmp_path: Path) -> None:
+    process = launcher(tmp_path, "wait")
+    end = time.monotonic() + 120
+    while len([p for p in tmp_path.glob("pid*") if p.read_text().endswith("\n")]) < 2:
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.1)
+    workers = [psutil.Process(int(p.read_text())) for p in tmp_path.glob("pid*")]
+    process.kill()
+    process.wait()
+    gone, left = psutil.wait_procs(workers, timeout=20)
+    assert not [p for p in left if p.status() != psutil.STATUS_ZOMBIE]
