@@ -4,7 +4,7 @@ Chosen by the environment, never by ``params.yaml``, so that moving machines mak
 
 - ``S3DNERF_RUNNER``: ``prefect`` (default) or ``inline``;
 - ``S3DNERF_POOL``: ``auto`` (default), ``threads`` or ``processes``. ``auto`` does the first pack here, and starts a process
-  pool only where that saves more than POOL_START_S (`python -m benchmarks.pool` measures a pool's start: 2.8 s; the rest is margin);
+  pool only where that saves more than POOL_START_S (`python -m benchmarks.pool` measures a pool's start: 2.9 to 3.2 s; the rest is margin);
 - ``S3DNERF_WORKERS``: how many at once; default: the machine's cores.
 
 The results do not depend on the choice: jobs share nothing, each process computes on one thread, results keep the jobs' order.
