@@ -1,6 +1,6 @@
 """How long a spawned process pool of two takes until it can work: what `POOL_START_S` in flows/runners.py must cover.
 
-    python -m benchmarks.pool
+python -m benchmarks.pool
 """
 
 from __future__ import annotations

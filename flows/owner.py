@@ -61,4 +61,3 @@ def die_with(process_identity: str, poll_s: float = 0.2) -> None:
         os._exit(113)
 
     threading.Thread(target=watch, name="owner-watch", daemon=True).start()
-

@@ -10,26 +10,16 @@ Reads: a mapping (from YAML or JSON). Raises: :class:`SettingsError` naming the 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from s3dnerf.typed_settings import SettingsError, build, opt
+
 PRESETS = ("tiny", "sample", "mini", "paper")
 CORPORA = ("hdtf", "lrs2", "mead", "portraits")
 VARIANTS = ("full", "naive", "feature_concat", "no_deform", "no_sync")
-
-
-class SettingsError(ValueError):
-    """A setting is unknown, of the wrong type or out of range; the message says what is accepted."""
-
-
-def opt(default: Any, help: str, *, ge: float | None = None, le: float | None = None, choices: tuple | None = None) -> Any:
-    """One setting: default, a line of help, and the inclusive range or the choices it accepts."""
-    return field(default=default, metadata={"help": help, "ge": ge, "le": le, "choices": choices})
 
 
 @dataclass(frozen=True)
@@ -108,11 +98,13 @@ class AlignSettings:
 class MasksSettings:
     """3-D reconstruction: 257 coefficients, camera and inner-face mask."""
 
-    backend: str = opt("deep3d", "deep3d: the network with BFM 2009; fitted: our own morphable model fitted to landmarks",
-                       choices=("deep3d", "fitted"))
+    backend: str = opt(
+        "deep3d", "deep3d: the network with BFM 2009; fitted: our own morphable model fitted to landmarks", choices=("deep3d", "fitted")
+    )
     network: str | None = opt("weights/deep3d/epoch_20.pth", "Deep3DFaceRecon checkpoint (deep3d backend)")
-    morphable_model: str | None = opt("weights/deep3d/BFM_model_front.mat",
-                                      "BFM_model_front.mat, with similarity_Lm3D_all.mat beside it (deep3d backend)")
+    morphable_model: str | None = opt(
+        "weights/deep3d/BFM_model_front.mat", "BFM_model_front.mat, with similarity_Lm3D_all.mat beside it (deep3d backend)"
+    )
     batch: int = opt(16, "frames a forward pass of the network (deep3d backend)", ge=1, le=1024)
     device: str = opt("cpu", "where the network runs (deep3d backend)", choices=("cpu", "cuda"))
     smooth_frames: float = opt(1.0, "standard deviation of the smoothing of angles and translation along the clip", ge=0, le=10)
@@ -149,7 +141,7 @@ class SyncSettings:
     width: int = opt(64, "channels of the first convolution", ge=4, le=256)
     embed: int = opt(512, "embedding size", ge=16, le=1024)
     grey: bool = opt(False, "average the colours of a lip crop first: few speakers' colours mislead")
-    gate: float = opt(0.9, "held-out accuracy below which λ_sync must be 0 (0: no gate, for tests)", ge=0.0, le=1.0)
+    gate: float = opt(0.9, "held-out accuracy below which λ_sync must be 0 (below 0.5 it stops nothing: preset tiny alone)", ge=0.0, le=1.0)
     hdtf_val_fraction: float = opt(0.1, "share of HDTF's training people held out to judge the expert", ge=0.0, le=0.9)
     eval_trials: int = opt(2000, "held-out trials", ge=10, le=1_000_000)
     eval_every: int = opt(2000, "steps between held-out evaluations", ge=1)
@@ -201,8 +193,9 @@ class TrainSettings:
     ema: float = opt(0.999, "decay of the averaged generator", ge=0.0, le=0.99999)
     adam_beta1: float = opt(0.0, "Adam's β₁ of the generator (the discriminator's is 0)", ge=0.0, le=0.999)
     lr_final: float = opt(1.0, "step sizes at the last step, as a fraction (half cosine over the last half; 1: constant)", ge=0.0, le=1.0)
-    loss_preset: str = opt("paper", "paper: weights of eq. 9 from step 0; stable: adversary ramped, sync after warm-up",
-                           choices=("paper", "stable"))
+    loss_preset: str = opt(
+        "paper", "paper: weights of eq. 9 from step 0; stable: adversary ramped, sync after warm-up", choices=("paper", "stable")
+    )
     lambda_per: float = opt(0.01, "weight of the perceptual loss", ge=0.0)
     lambda_adv: float = opt(1.0, "weight of the adversarial loss", ge=0.0)
     lambda_sync: float = opt(0.5, "weight of the lip-sync loss", ge=0.0)
@@ -214,8 +207,9 @@ class TrainSettings:
     warmup_fraction: float = opt(0.3, "stable: share of the steps before adversary and sync begin", ge=0.0, le=1.0)
     r1: float = opt(5.0, "weight of the R1 penalty", ge=0.0)
     r1_every: int = opt(16, "steps between R1 penalties", ge=1)
-    perceptual: str = opt("vgg19", "vgg19, or stand_in: a fixed random pyramid and the frozen expert's features",
-                          choices=("vgg19", "stand_in"))
+    perceptual: str = opt(
+        "vgg19", "vgg19, or stand_in: a fixed random pyramid and the frozen expert's features", choices=("vgg19", "stand_in")
+    )
     vgg_weights: str | None = opt("weights/vgg19.pth", "VGG-19 weights (torchvision's file) for perceptual: vgg19")
     checkpoint_every: int = opt(1000, "steps between checkpoints", ge=1)
     strip_every: int = opt(5000, "steps between pictures of training samples", ge=1)
@@ -288,80 +282,18 @@ class Settings:
         if self.model.slot_dim % self.model.heads:
             raise SettingsError(f"model.slot_dim: {self.model.slot_dim} — accepted: a multiple of model.heads ({self.model.heads})")
         if self.align.crop_factor_min > self.align.crop_factor:
-            raise SettingsError(f"align.crop_factor_min: {self.align.crop_factor_min} — accepted: at most align.crop_factor "
-                                f"({self.align.crop_factor})")
+            raise SettingsError(
+                f"align.crop_factor_min: {self.align.crop_factor_min} — accepted: at most align.crop_factor ({self.align.crop_factor})"
+            )
+        if self.sync.gate < 0.5 and self.preset != "tiny":
+            raise SettingsError(f"sync.gate: {self.sync.gate} — accepted: at least 0.5, what guessing gives (less: preset tiny alone)")
         if self.ingest.min_clip_s > self.ingest.clip_s:
             raise SettingsError(f"ingest.min_clip_s: {self.ingest.min_clip_s} — accepted: at most ingest.clip_s ({self.ingest.clip_s})")
 
 
-def _accepts(spec: dataclasses.Field) -> str:
-    """What a field accepts, in words."""
-    meta = spec.metadata
-    if meta.get("choices"):
-        return "one of " + ", ".join(map(str, meta["choices"]))
-    bounds = [f"{sign} {meta[key]:g}" for key, sign in (("ge", "≥"), ("le", "≤")) if meta.get(key) is not None]
-    return " ".join([str(spec.type), *bounds])
-
-
-def _convert(value: Any, kind: Any, where: str, accepts: str) -> Any:
-    """``value`` as ``kind``, exactly: no truth from strings, no whole numbers from fractions."""
-    def refuse() -> typing.NoReturn:
-        raise SettingsError(f"{where}: got {value!r} — accepted: {accepts}")
-
-    origin = typing.get_origin(kind)
-    if origin in (types.UnionType, typing.Union):
-        inner = [k for k in typing.get_args(kind) if k is not type(None)]
-        return None if value is None else _convert(value, inner[0], where, accepts)
-    if origin is tuple:
-        item = typing.get_args(kind)[0]
-        if not isinstance(value, (list, tuple)):
-            refuse()
-        return tuple(_convert(v, item, where, accepts) for v in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as a string
-        try:
-            return float(value)
-        except ValueError:
-            refuse()
-    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        refuse()
-    if kind is float and not math.isfinite(value):
-        refuse()
-    return value
-
-
-def _build(cls: type, given: Any, where: str) -> Any:
-    if not isinstance(given, dict):
-        raise SettingsError(f"{where or 'params.yaml'}: got {given!r} — accepted: a mapping of {cls.__name__}'s fields")
-    specs = {f.name: f for f in dataclasses.fields(cls)}
-    kinds = typing.get_type_hints(cls)
-    for name in given:
-        if name not in specs:
-            near = difflib.get_close_matches(str(name), specs, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise SettingsError(f"{where + '.' if where else ''}{name}: no such setting — {hint}accepted: {', '.join(specs)}")
-    values = {}
-    for name, spec in specs.items():
-        path = f"{where}.{name}" if where else name
-        if dataclasses.is_dataclass(kinds[name]):
-            values[name] = _build(kinds[name], given.get(name, {}), path)
-        elif name in given:
-            accepts = _accepts(spec)
-            value = _convert(given[name], kinds[name], path, accepts)
-            meta = spec.metadata
-            low, high, choices = meta.get("ge"), meta.get("le"), meta.get("choices")
-            if (choices and value not in choices) or (
-                isinstance(value, (int, float)) and ((low is not None and value < low) or (high is not None and value > high))
-            ):
-                raise SettingsError(f"{path}: got {value!r} — accepted: {accepts}")
-            values[name] = value
-    return cls(**values)
-
-
 def settings_from(given: dict[str, Any]) -> Settings:
     """Settings of a plain mapping. Raises SettingsError naming the field and what it accepts."""
-    return _build(Settings, given, "")
+    return build(Settings, given, "")
 
 
 def load_settings(path: str | Path = "params.yaml") -> Settings:
@@ -390,6 +322,7 @@ def preset_settings(name: str) -> Settings:
 
 def as_dict(settings: Any) -> dict[str, Any]:
     """Settings as plain mappings, lists and scalars (for YAML, JSON and hashes)."""
+
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
             return {k: plain(v) for k, v in value.items()}

@@ -51,7 +51,13 @@ class Tools:
     def recipes(self) -> list[Recipe]:
         """Every metric in the order of the tables, with the versions that these tools give it."""
         return [
-            ssim.RECIPE, psnr.RECIPE, lpips.RECIPE, lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, cpbd.RECIPE, *sync.recipes_of(self.judge_key),
+            ssim.RECIPE,
+            psnr.RECIPE,
+            lpips.RECIPE,
+            lmd.FACE_RECIPE,
+            lmd.MOUTH_RECIPE,
+            cpbd.RECIPE,
+            *sync.recipes_of(self.judge_key),
             identity.recipe_of(self.identity_name),
         ]
 
@@ -210,9 +216,18 @@ def as_rows(measured: list[Measured], clip: str, corpus: str, speaker: str, meth
     """Rows of ``clips.parquet``; a missing value is nan with its reason."""
     return [
         {
-            "clip": clip, "corpus": corpus, "speaker": speaker, "method": method, "metric": m.recipe.name,
-            "value": float("nan") if m.value is None else m.value, "unit": m.recipe.unit, "direction": m.recipe.direction,
-            "version": m.recipe.version, "counted": m.counted, "failed": m.failed, "reason": m.reason,
+            "clip": clip,
+            "corpus": corpus,
+            "speaker": speaker,
+            "method": method,
+            "metric": m.recipe.name,
+            "value": float("nan") if m.value is None else m.value,
+            "unit": m.recipe.unit,
+            "direction": m.recipe.direction,
+            "version": m.recipe.version,
+            "counted": m.counted,
+            "failed": m.failed,
+            "reason": m.reason,
         }
         for m in measured
     ]

@@ -57,9 +57,17 @@ def load_tools(settings: Settings, judge_folder: str | Path) -> Tools:
         except MissingWeights as missing:
             why["identity"] = str(missing).splitlines()[0]
     return Tools(
-        faces=face_backend(settings.align), judge=judge, network=network, recogniser=recogniser, why=why,
-        judge_key=key, identity_name=chosen.identity, landmark_every=chosen.landmark_every,
-        picture_every=chosen.picture_every, identity_frames=chosen.identity_frames)
+        faces=face_backend(settings.align),
+        judge=judge,
+        network=network,
+        recogniser=recogniser,
+        why=why,
+        judge_key=key,
+        identity_name=chosen.identity,
+        landmark_every=chosen.landmark_every,
+        picture_every=chosen.picture_every,
+        identity_frames=chosen.identity_frames,
+    )
 
 
 def read_video(path: str | Path, max_frames: int | None = None) -> np.ndarray:
@@ -75,7 +83,7 @@ def read_video(path: str | Path, max_frames: int | None = None) -> np.ndarray:
     from s3dnerf.video.reading import probe
 
     clock = clock_of(probe(path))
-    index = clock.frames[max(0, -clock.first_tick):]
+    index = clock.frames[max(0, -clock.first_tick) :]
     index = np.concatenate([np.full(max(0, clock.first_tick), index[0], index.dtype), index])[:max_frames] if len(index) else index
     wanted = np.bincount(index) if len(index) else np.zeros(0, int)
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)

@@ -30,4 +30,5 @@ except ImportError:
     class UInt8(_Plain):  # type: ignore[no-redef]
         """Bytes: pixels from 0 to 255."""
 
+
 __all__ = ["Bool", "Float", "Int", "Tensor", "UInt8"]

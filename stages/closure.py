@@ -30,8 +30,11 @@ def _imports(path: Path, package: str) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], *([node.module] if node.module else [])]) \
-                if node.level else (node.module or "")
+            base = (
+                ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], *([node.module] if node.module else [])])
+                if node.level
+                else (node.module or "")
+            )
             names.add(base)
             names |= {f"{base}.{alias.name}" for alias in node.names}
     return {name for name in names if name.split(".")[0] in PACKAGES}

@@ -118,7 +118,11 @@ def wrong_speech_of(record: dict[str, Any], records: list[dict[str, Any]], other
     order; ``others`` are clips beyond the test set, used when the test set has no second speaker. None when nobody else speaks.
     """
     stages: list[list[dict[str, Any]]] = [
-        [r for r in records if r["corpus"] == record["corpus"]], records, [r for r in others if r["corpus"] == record["corpus"]], others]
+        [r for r in records if r["corpus"] == record["corpus"]],
+        records,
+        [r for r in others if r["corpus"] == record["corpus"]],
+        others,
+    ]
     for pool in stages:
         names = sorted((r["corpus"], r["clip"]) for r in pool if r["speaker"] != record["speaker"])
         if names:
@@ -196,7 +200,10 @@ def score_clip(job: Job) -> dict[str, Any]:
         score(method.name, frames)
     picture = strip(shown, n, settings.report.strip_frames) if job.picture else None
     return {
-        "rows": rows, "picture": picture, "heat": heat, "notes": notes,
+        "rows": rows,
+        "picture": picture,
+        "heat": heat,
+        "notes": notes,
         "mouth": {name: [None if np.isnan(v) else round(float(v), 3) for v in values] for name, values in mouth.items()},
     }
 
@@ -211,7 +218,8 @@ def measure_fps(settings: Settings, record: dict[str, Any]) -> dict[str, Any]:
         read=lambda: folder.load(record, max_frames=FPS_HZ),
         portrait=lambda c: made.portrait(c.frames[0], c.masks[0], c.world_to_camera[0], c.intrinsics[0], c.box),
         frames=lambda identity: made.frames(identity, clip.tokens, clip.world_to_camera, clip.intrinsics, BATCH),
-        write=lambda frames: encode_clip(frames, crf=14))
+        write=lambda frames: encode_clip(frames, crf=14),
+    )
     return speed.as_dict()
 
 
@@ -229,8 +237,10 @@ def main(context: Context) -> dict[str, Any]:
         mine = tuple(m for m in methods if shows(m, record))
         wrong = wrong_speech_of(record, records, others)
         jobs.append(Job(settings, record["corpus"], record["clip"], wrong, mine, record["clip"] in pictured))
-    context.say(f"evaluate: {len(jobs)} test clips of {', '.join(settings.evaluate.corpora)}"
-                + (f", other methods: {', '.join(sorted({m.name for m in methods}))}" if methods else ""))
+    context.say(
+        f"evaluate: {len(jobs)} test clips of {', '.join(settings.evaluate.corpora)}"
+        + (f", other methods: {', '.join(sorted({m.name for m in methods}))}" if methods else "")
+    )
     results = context.run(score_clip, jobs, [job.clip for job in jobs])
     write_outputs(context, jobs, results, methods)
     if records:
@@ -269,23 +279,32 @@ def write_outputs(context: Context, jobs: list[Job], results: list[dict[str, Any
     write_json("strips.json", strips)
     write_json("heatmap.json", heats)
     tools = _tools(context.settings)
-    write_json("methods.json", {
-        "variants": {method_of(context.settings, v): v for v in context.settings.train.variants},
-        "wrong_speech": {clip: result["notes"].get(WRONG, "") for clip, result in done.items()},
-        "notes": {clip: {k: v for k, v in result["notes"].items() if k != WRONG} for clip, result in done.items()},
-        "other_methods": sorted({m.name for m in methods}),
-        "unused_videos": sorted(str(m.label) for m in methods if not any(m in job.methods for job in jobs)),
-        "recipes": [vars(r) | {"low": _finite(r.low), "high": _finite(r.high), "perfect": _finite(r.perfect)} for r in tools.recipes()],
-        "backends": {
-            "faces": {"name": tools.faces.name, "real": tools.faces.real},
-            "judge": {"name": tools.judge.name if tools.judge else context.settings.evaluate.judge,
-                      "real": bool(tools.judge and tools.judge.real), "protocol": tools.judge.protocol if tools.judge else "",
-                      "missing": tools.why.get("judge", "")},
-            "lpips": {"name": "alexnet", "real": tools.network is not None, "missing": tools.why.get("lpips", "")},
-            "identity": {"name": tools.identity_name, "real": bool(tools.recogniser and tools.recogniser.real),
-                         "missing": tools.why.get("identity", "")},
+    write_json(
+        "methods.json",
+        {
+            "variants": {method_of(context.settings, v): v for v in context.settings.train.variants},
+            "wrong_speech": {clip: result["notes"].get(WRONG, "") for clip, result in done.items()},
+            "notes": {clip: {k: v for k, v in result["notes"].items() if k != WRONG} for clip, result in done.items()},
+            "other_methods": sorted({m.name for m in methods}),
+            "unused_videos": sorted(str(m.label) for m in methods if not any(m in job.methods for job in jobs)),
+            "recipes": [vars(r) | {"low": _finite(r.low), "high": _finite(r.high), "perfect": _finite(r.perfect)} for r in tools.recipes()],
+            "backends": {
+                "faces": {"name": tools.faces.name, "real": tools.faces.real},
+                "judge": {
+                    "name": tools.judge.name if tools.judge else context.settings.evaluate.judge,
+                    "real": bool(tools.judge and tools.judge.real),
+                    "protocol": tools.judge.protocol if tools.judge else "",
+                    "missing": tools.why.get("judge", ""),
+                },
+                "lpips": {"name": "alexnet", "real": tools.network is not None, "missing": tools.why.get("lpips", "")},
+                "identity": {
+                    "name": tools.identity_name,
+                    "real": bool(tools.recogniser and tools.recogniser.real),
+                    "missing": tools.why.get("identity", ""),
+                },
+            },
         },
-    })
+    )
 
 
 def _finite(value: float) -> float | None:

@@ -69,8 +69,16 @@ def facts_of(path: str) -> dict[str, Any]:
     if info.damage and missing_s > TRUNCATED_S:
         return {"reason": "truncated", "detail": f"{info.duration_s:.2f} s of {info.declared_s:.2f} s can be read. {info.damage}"}
     clock = clock_of(info)
-    return {"fps_hz": info.fps_hz, "width_px": info.width_px, "height_px": info.height_px, "first_tick": clock.first_tick,
-            "end_tick": clock.end_tick, "has_audio": info.has_audio, "reason": "", "detail": ""}
+    return {
+        "fps_hz": info.fps_hz,
+        "width_px": info.width_px,
+        "height_px": info.height_px,
+        "first_tick": clock.first_tick,
+        "end_tick": clock.end_tick,
+        "has_audio": info.has_audio,
+        "reason": "",
+        "detail": "",
+    }
 
 
 def probe_files(job: ProbeJob) -> list[tuple[str, dict[str, Any]]]:
@@ -89,7 +97,7 @@ def probe_all(context: Context, wanted: dict[str, str]) -> dict[str, dict[str, A
         pass  # no cache, or not ours: made anew
     todo = sorted((path, sha) for sha, path in wanted.items() if sha not in known)
     size = min(max(len(todo) // PROBE_JOBS, PROBE_FILES_MIN), PROBE_FILES_MAX)
-    jobs = [ProbeJob(tuple(todo[i:i + size])) for i in range(0, len(todo), size)]
+    jobs = [ProbeJob(tuple(todo[i : i + size])) for i in range(0, len(todo), size)]
     if jobs:
         context.say(f"ingest: opening {len(todo)} videos")
     for found in context.run(probe_files, jobs, [f"probe-{i:05d}" for i in range(len(jobs))]):
@@ -256,7 +264,9 @@ def main(context: Context) -> dict[str, Any]:
         summary[corpus] = {"files": len(files), "clips": len(records), "excluded": len(excluded), "packs": packs}
         if files:
             people = len({record["speaker"] for record in records})
-            context.say(f"  {corpus}: {len(records)} clips of {people} people in {packs} packs; {len(excluded)} excluded"
-                        + (f", {len(bad)} of them faulty" if bad else ""))
+            context.say(
+                f"  {corpus}: {len(records)} clips of {people} people in {packs} packs; {len(excluded)} excluded"
+                + (f", {len(bad)} of them faulty" if bad else "")
+            )
         check_failed_fraction("ingest", corpus, len(records) + len(bad), bad, settings.ingest.max_failed_fraction)
     return summary

@@ -48,8 +48,12 @@ def masks_of(landmarks: np.ndarray, frames: np.ndarray | None, recon: Reconstruc
     if empty:
         raise Quarantine("fit_failed", f"the mask of {empty} of {len(landmarks)} frames is empty")
     return {
-        "coefficients.npy": found.coefficients, "world_to_camera.npy": found.world_to_camera, "intrinsics.npy": found.intrinsics,
-        "box.npy": found.box, "raw_camera.npy": found.raw_camera, "mask.npy": np.packbits(found.mask, axis=-1),
+        "coefficients.npy": found.coefficients,
+        "world_to_camera.npy": found.world_to_camera,
+        "intrinsics.npy": found.intrinsics,
+        "box.npy": found.box,
+        "raw_camera.npy": found.raw_camera,
+        "mask.npy": np.packbits(found.mask, axis=-1),
     }
 
 

@@ -169,8 +169,11 @@ def plan(spec: PackStage, settings: Settings, corpus: str) -> list[PackJob]:
         inputs = {s: file_sha256(f / f"{pack}.tar") for s, f in folders.items()}
         content = json.dumps([spec.name, common, records, inputs], sort_keys=True, default=str)
         key = hashlib.sha256(content.encode()).hexdigest()[:32]
-        jobs.append(PackJob(spec.name, corpus, pack, tuple(records), {s: str(f) for s, f in folders.items()},
-                            raw_root(settings, corpus), settings, key))
+        jobs.append(
+            PackJob(
+                spec.name, corpus, pack, tuple(records), {s: str(f) for s, f in folders.items()}, raw_root(settings, corpus), settings, key
+            )
+        )
     return jobs
 
 
@@ -214,5 +217,3 @@ def run_packs(spec: PackStage, context: Context) -> dict[str, Any]:
             context.say(f"  {corpus}: {clips - len(bad)} of {clips} clips" + (f", {len(bad)} quarantined" if bad else ""))
         check_failed_fraction(spec.name, corpus, clips, bad, settings.ingest.max_failed_fraction)
     return summary
-
-

@@ -49,9 +49,11 @@ def report_files(context: Context) -> tuple[dict[str, bytes], list[str]]:
     lines = three_lines(sources, summary, listed)
     document = report_document(sources, summary, listed, world) | {"lines": lines}
     files = {
-        "summary.json": _json(summary), "clips.parquet": _parquet(sources.rows, COLUMNS),
+        "summary.json": _json(summary),
+        "clips.parquet": _parquet(sources.rows, COLUMNS),
         "membership.parquet": _parquet(sources.membership, MEMBERSHIP_COLUMNS),
-        "report.json": _json(document), "timings.json": _json(sources.timings),
+        "report.json": _json(document),
+        "timings.json": _json(sources.timings),
         "index.html": render_page(sources, summary, listed, world).encode(),
         "report.md": report_markdown(sources, summary, listed, world).encode(),
     }

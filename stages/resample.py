@@ -68,7 +68,7 @@ def make_clip(job: PackJob, record: dict[str, Any]) -> dict[str, Any]:
         frames = clock_of(info).between(start, end)
         if end - start - len(frames) > round(MAX_LOST_S * FPS_HZ) or not len(frames):
             raise Quarantine("truncated", f"{len(frames)} of {end - start} frames in {record['video']}. {info.damage}")
-        shown = info.frame_times_s[frames[0]:frames[-1] + 1]
+        shown = info.frame_times_s[frames[0] : frames[-1] + 1]
         if len(shown) > 1 and np.diff(shown).max() > MAX_LOST_S:
             raise Quarantine("frames_lost", f"{np.diff(shown).max():.2f} s without a frame in {record['video']}. {info.damage}")
         sound = cut_sound(root / (record["audio"] or record["video"]), start, len(frames), info.duration_s)
@@ -77,8 +77,10 @@ def make_clip(job: PackJob, record: dict[str, Any]) -> dict[str, Any]:
     wanted = SAMPLES_PER_TICK * len(frames)
     gap_s = (wanted - len(sound)) / RATE_HZ
     if gap_s > settings.resample.max_audio_gap_s:
-        raise Quarantine("audio_too_short", f"sound ends {gap_s:.2f} s before the picture; resample.max_audio_gap_s is "
-                                            f"{settings.resample.max_audio_gap_s:g}")
+        raise Quarantine(
+            "audio_too_short",
+            f"sound ends {gap_s:.2f} s before the picture; resample.max_audio_gap_s is {settings.resample.max_audio_gap_s:g}",
+        )
     sound = np.pad(sound, (0, wanted - len(sound)))
     level = level_dbfs(sound)
     if level < settings.resample.silence_dbfs:

@@ -25,20 +25,49 @@ from tests.small_world import make_corpus
 SPEECH_DIM = 20
 FRAMES = 12
 SMALL_MODEL = {
-    "slot_dim": 16, "encoder_width": 8, "plane_channels": 4, "slot_grid": 4, "slot_iterations": 1, "heads": 2, "deform_widths": [16, 8, 16],
-    "position_octaves": 2, "decoder_width": 16, "feature_channels": 6, "coarse_samples": 4, "fine_samples": 4, "raw_px": 16, "image_px": 64,
-    "superres_width": 8, "discriminator_width": 4,
+    # fmt: off
+    "slot_dim": 16,
+    "encoder_width": 8,
+    "plane_channels": 4,
+    "slot_grid": 4,
+    "slot_iterations": 1,
+    "heads": 2,
+    "deform_widths": [16, 8, 16],
+    "position_octaves": 2,
+    "decoder_width": 16,
+    "feature_channels": 6,
+    "coarse_samples": 4,
+    "fine_samples": 4,
+    "raw_px": 16,
+    "image_px": 64,
+    "superres_width": 8,
+    "discriminator_width": 4,
 }
+
+# fmt: on
 
 
 def settings_of(**changes: object) -> Settings:
     """The fake preset's settings: named ``tiny``; ``evaluate=…`` and the like replace single fields."""
     given: dict = {
-        "preset": "tiny", "raw": {"hdtf": "raw/HDTF", "lrs2": None, "mead": "raw/MEAD", "portraits": None}, "sample": {"enabled": True},
-        "align": {"backend": "dlib", "model_dir": None}, "masks": {"backend": "fitted", "network": None, "morphable_model": None},
-        "speech": {"backend": "logmel", "model": None}, "model": SMALL_MODEL, "train": {"perceptual": "stand_in", "vgg_weights": None},
-        "evaluate": {"clip_s": 0.8, "judge": "trained", "syncnet_weights": None, "lpips": "off", "lpips_weights": None, "identity": "off",
-                     "bootstrap": 200, "picture_every": 6},
+        "preset": "tiny",
+        "raw": {"hdtf": "raw/HDTF", "lrs2": None, "mead": "raw/MEAD", "portraits": None},
+        "sample": {"enabled": True},
+        "align": {"backend": "dlib", "model_dir": None},
+        "masks": {"backend": "fitted", "network": None, "morphable_model": None},
+        "speech": {"backend": "logmel", "model": None},
+        "model": SMALL_MODEL,
+        "train": {"perceptual": "stand_in", "vgg_weights": None},
+        "evaluate": {
+            "clip_s": 0.8,
+            "judge": "trained",
+            "syncnet_weights": None,
+            "lpips": "off",
+            "lpips_weights": None,
+            "identity": "off",
+            "bootstrap": 200,
+            "picture_every": 6,
+        },
         "report": {"strips": 2, "strip_frames": 3},
     }
     for section, values in changes.items():
@@ -69,8 +98,13 @@ class DrawnFaces:
         (left, right), (top, bottom) = np.percentile(xs, [2, 98]), np.percentile(ys, [2, 98])
         for first, count, share in ((48, 12, 1.0), (60, 8, 0.8)):  # outer lips, then inner ones: 62 stands above 66
             turn = np.pi + np.arange(count) * 2 * np.pi / count
-            points[first : first + count] = np.stack([
-                (left + right) / 2 + share * (right - left) / 2 * np.cos(turn), (top + bottom) / 2 + share * (bottom - top) / 2 * np.sin(turn)], 1)
+            points[first : first + count] = np.stack(
+                [
+                    (left + right) / 2 + share * (right - left) / 2 * np.cos(turn),
+                    (top + bottom) / 2 + share * (bottom - top) / 2 * np.sin(turn),
+                ],
+                1,
+            )
         return points
 
     def track_box(self, landmarks: np.ndarray) -> tuple[float, float, float, float]:
@@ -95,15 +129,39 @@ def _more_of_ingest(data: Path, corpus: str) -> None:
     """The columns that small_world leaves out, the raw files, one exclusion, and the resampled sound."""
     table = pd.read_parquet(data / "ingest" / corpus / "clips.parquet")
     table["video"] = [f"clips/{c.split('_', 1)[1]}.mp4" for c in table["clip"]]
-    for name, value in {"audio": "", "start_s": 0.0, "end_s": FRAMES / 25, "crop_x": -1, "crop_y": -1, "crop_w": -1, "crop_h": -1, "fps_hz": 25.0,
-                        "width_px": 256, "height_px": 256, "duration_s": FRAMES / 25, "text": ""}.items():
+    for name, value in {
+        "audio": "",
+        "start_s": 0.0,
+        "end_s": FRAMES / 25,
+        "crop_x": -1,
+        "crop_y": -1,
+        "crop_w": -1,
+        "crop_h": -1,
+        "fps_hz": 25.0,
+        "width_px": 256,
+        "height_px": 256,
+        "duration_s": FRAMES / 25,
+        "text": "",
+    }.items():
         table[name] = value
     table.to_parquet(data / "ingest" / corpus / "clips.parquet", index=False)
     files = [{"path": v, "role": "video", "status": "used", "reason": "", "detail": "", "clips": 1} for v in table["video"]]
-    files.append({"path": "clips/broken.mp4", "role": "video", "status": "excluded", "reason": "unreadable", "detail": "moov atom not found", "clips": 0})
+    files.append(
+        {
+            "path": "clips/broken.mp4",
+            "role": "video",
+            "status": "excluded",
+            "reason": "unreadable",
+            "detail": "moov atom not found",
+            "clips": 0,
+        }
+    )
     pd.DataFrame(files).to_parquet(data / "ingest" / corpus / "files.parquet", index=False)
-    write_table(data / "ingest" / corpus / "excluded.parquet", [
-        {"clip": f"{corpus}_short_000", "stage": "ingest", "reason": "too_short", "detail": "0.2 s"}], ["clip", "stage", "reason", "detail"])
+    write_table(
+        data / "ingest" / corpus / "excluded.parquet",
+        [{"clip": f"{corpus}_short_000", "stage": "ingest", "reason": "too_short", "detail": "0.2 s"}],
+        ["clip", "stage", "reason", "detail"],
+    )
     tone = (0.3 * np.sin(np.arange(640 * FRAMES) * 0.2)).astype(np.float32)
     parts = {clip: {"wav": wav_bytes(tone), "frames.npy": np.arange(FRAMES, dtype=np.int32)} for clip in table["clip"]}
     rows = write_pack(data / "resample" / corpus / f"{corpus}-0000.tar", parts)
@@ -129,10 +187,22 @@ def make_generator(folder: Path, settings: Settings, variant: str = "full", lamb
 
     torch.manual_seed(3)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in S3DNeRF(settings.model, SPEECH_DIM, variant).state_dict().items()}, folder / "generator.safetensors")
-    card = {"variant": variant, "speech_dim": SPEECH_DIM, "steps": 4, "settings": as_dict(settings), "loss_preset": "paper", "seed": 0,
-            "lambda_sync": {"value": lambda_sync, "why": "settings: train.lambda_sync"}, "perceptual": {"name": "stand_in", "real": False},
-            "speakers": ["A", "B"], "clips": 2, "corpora": ["hdtf"]}
+    save_file(
+        {k: v.contiguous() for k, v in S3DNeRF(settings.model, SPEECH_DIM, variant).state_dict().items()}, folder / "generator.safetensors"
+    )
+    card = {
+        "variant": variant,
+        "speech_dim": SPEECH_DIM,
+        "steps": 4,
+        "settings": as_dict(settings),
+        "loss_preset": "paper",
+        "seed": 0,
+        "lambda_sync": {"value": lambda_sync, "why": "settings: train.lambda_sync"},
+        "perceptual": {"name": "stand_in", "real": False},
+        "speakers": ["A", "B"],
+        "clips": 2,
+        "corpora": ["hdtf"],
+    }
     (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
     lines = [json.dumps({"step": i, "total": 1 / (i + 1), "pix": 0.1 / (i + 1)}) for i in range(12)]
     (folder / "curves.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -156,21 +226,33 @@ def make_preset(root: Path, settings: Settings, passes: bool = True) -> None:
         folder = data / "train_sync" / role
         folder.mkdir(parents=True)
         held = {"accuracy": 0.91 if passes else 0.55, "low": 0.85, "high": 0.95, "trials": 400, "speakers": 4, "clips": 9}
-        card = {"role": role, "passes": passes, "gate": 0.75, "held_out": held, "monitor": [], "settings": {},
-                "speakers": ["hdtf/A"] if role == "expert" else [], "held_out_speakers": ["hdtf/B"] if role == "expert" else []}
+        card = {
+            "role": role,
+            "passes": passes,
+            "gate": 0.75,
+            "held_out": held,
+            "monitor": [],
+            "settings": {},
+            "speakers": ["hdtf/A"] if role == "expert" else [],
+            "held_out_speakers": ["hdtf/B"] if role == "expert" else [],
+        }
         (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
         (folder / "weights.safetensors").write_bytes(b"no weights: the judge is a fake one")
         offsets = list(range(15, -16, -1))
         distance = [1.2 - 0.5 * np.exp(-((o / 2) ** 2)) for o in offsets]
         shape = {"offset_frames": offsets, "distance": distance, "by_corpus": {"lrs2": distance}, "extreme_offset_frames": 0, "windows": 90}
         (folder / "offsets.json").write_text(json.dumps(shape), encoding="utf-8")
-        (folder / "curves.jsonl").write_text("".join(json.dumps({"step": i, "loss": 1 - i / 30}) + "\n" for i in range(20)), encoding="utf-8")
+        (folder / "curves.jsonl").write_text(
+            "".join(json.dumps({"step": i, "loss": 1 - i / 30}) + "\n" for i in range(20)), encoding="utf-8"
+        )
     for variant in settings.train.variants:
         make_generator(data / "train_s3dnerf" / variant, settings, variant)
 
 
 WORLD = {
-    "git": {"revision": "0123456789abcdef", "dirty": False}, "dvc_lock": {"evaluate": {"data/tiny/evaluate": "d41d8cd9.dir"}},
-    "lock_sha256": "ab" * 32, "packages": {"numpy": "2.4.6", "torch": "2.13.0"},
+    "git": {"revision": "0123456789abcdef", "dirty": False},
+    "dvc_lock": {"evaluate": {"data/tiny/evaluate": "d41d8cd9.dir"}},
+    "lock_sha256": "ab" * 32,
+    "packages": {"numpy": "2.4.6", "torch": "2.13.0"},
     "hardware": {"cpu": "a CPU", "cores": 2, "memory_gb": 23.4, "gpu": None, "os": "Linux", "python": "3.11"},
 }

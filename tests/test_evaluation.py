@@ -49,7 +49,10 @@ def test_the_truth_against_itself(tools: Tools) -> None:
     by_definition, by_measuring = by_name(score_truth(truth, tools)), by_name(score_pair(truth.frames, truth, tools)[0])
     for name in by_measuring:
         assert by_definition[name].value == pytest.approx(by_measuring[name].value), name
-        assert (by_definition[name].counted, by_definition[name].failed) == (by_measuring[name].counted, by_measuring[name].failed) or name == "psnr"
+        assert (by_definition[name].counted, by_definition[name].failed) == (
+            by_measuring[name].counted,
+            by_measuring[name].failed,
+        ) or name == "psnr"
 
 
 def test_a_faceless_frame_counts_in_neither_video(tools: Tools) -> None:

@@ -64,8 +64,13 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 def test_bad_videos_are_named_and_the_others_scored(folders: tuple[Path, Path]) -> None:
     rows, problems = score_folders(*folders, Tools(faces=DrawnFaces()))
     assert {(p.name, p.what) for p in problems if p.what != "truth_without_sound"} == {
-        ("corrupt", "unreadable"), ("shorter", "shorter"), ("longer", "longer"), ("faceless", "faceless"), ("absent", "no_generated_video"),
-        ("unasked", "no_truth")}
+        ("corrupt", "unreadable"),
+        ("shorter", "shorter"),
+        ("longer", "longer"),
+        ("faceless", "faceless"),
+        ("absent", "no_generated_video"),
+        ("unasked", "no_truth"),
+    }
     value = {(r["clip"], r["metric"]): r for r in rows}
     assert {r["clip"] for r in rows} == {"good", "corrupt", "shorter", "longer", "faceless"}
     assert value["good", "f_lmd"]["value"] < 0.5 and value["good", "f_lmd"]["counted"] == 8

@@ -85,10 +85,24 @@ def cut_span(span: Span, facts: dict[str, Any], clip_s: float, min_clip_s: float
     for number, (low, high) in enumerate(pieces):
         start_s, end_s = low / FPS_HZ, high / FPS_HZ
         text = " ".join(w for w, a, _ in span.words if start_s <= a < end_s) if span.words and len(pieces) > 1 else span.text
-        records.append({
-            "clip": span.name if len(pieces) == 1 else f"{span.name}-{number:02d}",
-            "speaker": span.speaker, "split": span.split, "video": span.video, "audio": span.audio, "start_s": start_s, "end_s": end_s,
-            "crop_x": crop[0], "crop_y": crop[1], "crop_w": crop[2], "crop_h": crop[3], "fps_hz": facts["fps_hz"],
-            "width_px": facts["width_px"], "height_px": facts["height_px"], "duration_s": (high - low) / FPS_HZ, "text": text,
-        })
+        records.append(
+            {
+                "clip": span.name if len(pieces) == 1 else f"{span.name}-{number:02d}",
+                "speaker": span.speaker,
+                "split": span.split,
+                "video": span.video,
+                "audio": span.audio,
+                "start_s": start_s,
+                "end_s": end_s,
+                "crop_x": crop[0],
+                "crop_y": crop[1],
+                "crop_w": crop[2],
+                "crop_h": crop[3],
+                "fps_hz": facts["fps_hz"],
+                "width_px": facts["width_px"],
+                "height_px": facts["height_px"],
+                "duration_s": (high - low) / FPS_HZ,
+                "text": text,
+            }
+        )
     return records

@@ -204,8 +204,18 @@ def _whole_videos(layout: Layout, videos: list[RawFile], lists: dict[str, Annota
             elif free is None:
                 layout.exclude(name, "overlap", f"{interval[0]:g}–{interval[1]:g} s lies in an earlier interval of the list")
             else:
-                layout.spans.append(Span(name, person(hdtf_speaker(entry.video)), "", held[full], start_s=free[0], end_s=free[1],
-                                         crop=crop, crop_of_height_px=entry.height_px))
+                layout.spans.append(
+                    Span(
+                        name,
+                        person(hdtf_speaker(entry.video)),
+                        "",
+                        held[full],
+                        start_s=free[0],
+                        end_s=free[1],
+                        crop=crop,
+                        crop_of_height_px=entry.height_px,
+                    )
+                )
     used = {span.video for span in layout.spans}
     for full, path in held.items():
         if path not in used and not layout.files[path].reason:

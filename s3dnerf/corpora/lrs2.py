@@ -52,7 +52,7 @@ def find(root: Path, files: Iterable[RawFile], settings: IngestSettings) -> Layo
     videos: dict[tuple[str, str], RawFile] = {}
     transcripts: dict[tuple[str, str], RawFile] = {}
     for file in files:
-        where = file.parts[file.parts.index("mvlrs_v1") + 1:] if "mvlrs_v1" in file.parts else file.parts
+        where = file.parts[file.parts.index("mvlrs_v1") + 1 :] if "mvlrs_v1" in file.parts else file.parts
         if len(where) == 1 and where[0] in LISTS:
             lists[where[0]] = parse_list(read_text(root / file.path))
             layout.files[file.path] = FileFate("list")

@@ -36,7 +36,7 @@ def parse_path(file: RawFile) -> dict[str, str] | None:
         if kind not in parts[1:-1]:
             continue
         at = parts.index(kind, 1)
-        inner = list(parts[at + 1:-1])
+        inner = list(parts[at + 1 : -1])
         take = view = ""
         if kind == "video":
             if inner and inner[0] not in VIEWS:
@@ -49,8 +49,15 @@ def parse_path(file: RawFile) -> dict[str, str] | None:
         level = re.fullmatch(r"level_?(\d+)", inner[1]) if len(inner) == 2 else None
         if level is None:
             return None
-        return {"person": parts[at - 1], "kind": kind, "take": take, "view": view, "emotion": inner[0], "level": level[1],
-                "sentence": file.stem}
+        return {
+            "person": parts[at - 1],
+            "kind": kind,
+            "take": take,
+            "view": view,
+            "emotion": inner[0],
+            "level": level[1],
+            "sentence": file.stem,
+        }
     return None
 
 
@@ -62,7 +69,7 @@ def official_test(sentences: dict[tuple[str, str, str], set[str]]) -> set[tuple[
     chosen = set()
     for (who, emotion, level), names in sentences.items():
         ordered = sorted(names, key=lambda n: (int(n) if n.isdigit() else 0, n))
-        chosen |= {(who, emotion, level, name) for name in ordered[-TEST_SENTENCES.get(emotion, TEST_SENTENCES_EMOTION):]}
+        chosen |= {(who, emotion, level, name) for name in ordered[-TEST_SENTENCES.get(emotion, TEST_SENTENCES_EMOTION) :]}
     return chosen
 
 

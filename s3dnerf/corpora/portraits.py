@@ -1,7 +1,7 @@
 """A plain folder of one-person videos: those of AD-NeRF and GeneFace (table 2), or anyone's own. For evaluation: all ``test``.
 
-    <name>.mp4, <name>.mpg, …   in any folder below the root; the person is the file's name without trailing digits after a
-    ``_`` or ``-`` (``May_1.mp4``, ``May_2.mp4`` are one person), or what ``ingest.same_person`` says
+<name>.mp4, <name>.mpg, …   in any folder below the root; the person is the file's name without trailing digits after a
+``_`` or ``-`` (``May_1.mp4``, ``May_2.mp4`` are one person), or what ``ingest.same_person`` says
 """
 
 from __future__ import annotations

@@ -18,20 +18,46 @@ VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".mpg", ".mpeg", ".m4
 AUDIO_SUFFIXES = (".wav", ".m4a", ".mp3", ".aac", ".flac", ".ogg")
 
 CLIP_COLUMNS = {
-    "clip": "str", "corpus": "str", "speaker": "str", "split": "str", "pack": "str", "video": "str", "audio": "str",
-    "start_s": "float64", "end_s": "float64", "crop_x": "int64", "crop_y": "int64", "crop_w": "int64", "crop_h": "int64",
-    "fps_hz": "float64", "width_px": "int64", "height_px": "int64", "duration_s": "float64", "text": "str",
-    "video_sha256": "str", "audio_sha256": "str",
+    "clip": "str",
+    "corpus": "str",
+    "speaker": "str",
+    "split": "str",
+    "pack": "str",
+    "video": "str",
+    "audio": "str",
+    "start_s": "float64",
+    "end_s": "float64",
+    "crop_x": "int64",
+    "crop_y": "int64",
+    "crop_w": "int64",
+    "crop_h": "int64",
+    "fps_hz": "float64",
+    "width_px": "int64",
+    "height_px": "int64",
+    "duration_s": "float64",
+    "text": "str",
+    "video_sha256": "str",
+    "audio_sha256": "str",
 }
 FILE_COLUMNS = {"path": "str", "role": "str", "status": "str", "reason": "str", "detail": "str", "clips": "int64"}
 EXCLUDED_COLUMNS = {"clip": "str", "stage": "str", "reason": "str", "detail": "str"}
 INVENTORY_COLUMNS = {"corpus": "str", "path": "str", "size": "int64", "sha256": "str"}
 
 # Left out on purpose or never held: these do not count against ``ingest.max_failed_fraction``.
-DELIBERATE = frozenset({
-    "view_not_used", "training_sentence", "over_limit", "not_held", "no_interval", "no_crop", "duplicate", "not_in_layout", "orphan",
-    "overlap",
-})
+DELIBERATE = frozenset(
+    {
+        "view_not_used",
+        "training_sentence",
+        "over_limit",
+        "not_held",
+        "no_interval",
+        "no_crop",
+        "duplicate",
+        "not_in_layout",
+        "orphan",
+        "overlap",
+    }
+)
 
 
 class CorpusError(ValueError):

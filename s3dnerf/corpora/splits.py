@@ -61,8 +61,12 @@ def check_people(people: Iterable[tuple[str, str, str]]) -> None:
         seen.setdefault(speaker, {}).setdefault(split, set()).add(corpus)
     torn = {name: splits for name, splits in seen.items() if len(splits) > 1}
     if torn:
-        lines = [f"  {name}: " + ", ".join(f"{split} in {'+'.join(sorted(corpora))}" for split, corpora in sorted(splits.items()))
-                 for name, splits in sorted(torn.items())]
+        lines = [
+            f"  {name}: " + ", ".join(f"{split} in {'+'.join(sorted(corpora))}" for split, corpora in sorted(splits.items()))
+            for name, splits in sorted(torn.items())
+        ]
         raise CorpusError(
-            "people in more than one split (a model is never evaluated on a person it was trained on):\n" + "\n".join(lines[:10])
-            + "\n  hold the person out everywhere (ingest.hdtf_test_speakers), or rename the file if these are two people")
+            "people in more than one split (a model is never evaluated on a person it was trained on):\n"
+            + "\n".join(lines[:10])
+            + "\n  hold the person out everywhere (ingest.hdtf_test_speakers), or rename the file if these are two people"
+        )

@@ -69,8 +69,10 @@ def pose_difference(ours: np.ndarray, theirs: np.ndarray) -> dict[str, np.ndarra
     spread = ours.std(axis=0), theirs.std(axis=0)
     covariance = ((ours - ours.mean(axis=0)) * (theirs - theirs.mean(axis=0))).mean(axis=0)
     return {
-        "correlation": covariance / np.maximum(spread[0] * spread[1], 1e-9), "constant": constant,
-        "median": np.median(np.abs(difference - constant), axis=0), "gain": spread[0] / np.maximum(spread[1], 1e-9),
+        "correlation": covariance / np.maximum(spread[0] * spread[1], 1e-9),
+        "constant": constant,
+        "median": np.median(np.abs(difference - constant), axis=0),
+        "gain": spread[0] / np.maximum(spread[1], 1e-9),
     }
 
 
@@ -95,11 +97,16 @@ def against_truth(parts: ClipParts, truth: Truth, lip_scale: float) -> dict[str,
     turn = same_frame(parts.world_to_camera[..., :3].astype(np.float64), true_turn)
     pose = pose_difference(_degrees(turn), _degrees(true_turn))
     true_box, _ = lip_boxes(true_points, lip_scale)
-    centred = np.linalg.norm((parts.landmarks - parts.landmarks.mean(axis=1, keepdims=True))
-                             - (true_points - true_points.mean(axis=1, keepdims=True)), axis=2)
-    result = {"frames": float(len(rows)), "landmarks": float(off.mean()), "centred": float(centred.mean()),
-              **{name: float(off[:, region].mean()) for name, region in REGIONS.items()},
-              "lip_box": float(np.abs(true_box - parts.lip_box).mean())}
+    centred = np.linalg.norm(
+        (parts.landmarks - parts.landmarks.mean(axis=1, keepdims=True)) - (true_points - true_points.mean(axis=1, keepdims=True)), axis=2
+    )
+    result = {
+        "frames": float(len(rows)),
+        "landmarks": float(off.mean()),
+        "centred": float(centred.mean()),
+        **{name: float(off[:, region].mean()) for name, region in REGIONS.items()},
+        "lip_box": float(np.abs(true_box - parts.lip_box).mean()),
+    }
     for i, axis in enumerate(AXES):
         result[axis], result[f"{axis}_constant"] = float(pose["median"][i]), float(pose["constant"][i])
         result[f"{axis}_correlation"], result[f"{axis}_gain"] = float(pose["correlation"][i]), float(pose["gain"][i])
@@ -119,8 +126,9 @@ def _degrees(rotation: np.ndarray) -> np.ndarray:
     return camera.pose_degrees(np.concatenate([rotation, np.zeros((*rotation.shape[:2], 1))], axis=2))
 
 
-def detection_rate(path: Path, frames: np.ndarray, crop: tuple[int, int, int, int] | None, backend: FaceBackend, detect_px: int
-                   ) -> tuple[int, int]:
+def detection_rate(
+    path: Path, frames: np.ndarray, crop: tuple[int, int, int, int] | None, backend: FaceBackend, detect_px: int
+) -> tuple[int, int]:
     """In how many of a video's frames the detector finds one face, and how many were looked at. No tracking helps it."""
     found = [main_face(backend.detect(frame, detect_px))[1] == 1 for frame in read_frames(path, np.unique(frames), crop)]
     return sum(found), len(found)
@@ -155,9 +163,14 @@ def sample_accuracy(data_dir: Path, detect_every: int = 5) -> list[dict[str, flo
             row |= {"found": float(found), "looked": float(looked)}
             if all(clip in pack for pack in packs.values()):
                 parts = ClipParts(
-                    frames, (0, 0) if crop is None else (x, y), packs["align"].read(clip, "landmarks.npy"),
-                    packs["align"].read(clip, "matrix.npy"), packs["masks"].read(clip, "world_to_camera.npy"),
-                    np.unpackbits(packs["masks"].read(clip, "mask.npy"), axis=-1).astype(bool), packs["lips"].read(clip, "lip_box.npy"))
+                    frames,
+                    (0, 0) if crop is None else (x, y),
+                    packs["align"].read(clip, "landmarks.npy"),
+                    packs["align"].read(clip, "matrix.npy"),
+                    packs["masks"].read(clip, "world_to_camera.npy"),
+                    np.unpackbits(packs["masks"].read(clip, "mask.npy"), axis=-1).astype(bool),
+                    packs["lips"].read(clip, "lip_box.npy"),
+                )
                 row |= against_truth(parts, truth, settings.lips.scale)
             rows.append(row)
     if not rows:
@@ -184,8 +197,12 @@ def deep3d_accuracy(shared: Path, align: AlignSettings, seconds: float = 10.0, n
         pose = pose_difference(camera.pose_degrees(found.world_to_camera), np.degrees(theirs[frames, 224:227])[:, [1, 0, 2]])
         row: dict[str, float | str] = {"clip": file.stem, "frames": float(len(frames)), "fit_px": float(np.median(found.error_px))}
         for i, axis in enumerate(AXES):
-            row |= {axis: float(pose["median"][i]), f"{axis}_correlation": float(pose["correlation"][i]),
-                    f"{axis}_gain": float(pose["gain"][i]), f"{axis}_constant": float(pose["constant"][i])}
+            row |= {
+                axis: float(pose["median"][i]),
+                f"{axis}_correlation": float(pose["correlation"][i]),
+                f"{axis}_gain": float(pose["gain"][i]),
+                f"{axis}_constant": float(pose["constant"][i]),
+            }
         rows.append(row)
     return rows
 
@@ -223,12 +240,16 @@ def main(arguments: list[str] | None = None) -> None:
         found, looked = (sum(float(row[key]) for row in rows) for key in ("found", "looked"))
         print("landmarks and lip box: px at 256; pose: median absolute degrees after removing one rotation of the head frame a clip")
         print(table(rows, ["landmarks", *REGIONS, "centred", *AXES, "mask_iou", "lip_box"]))
-        print(f"detector ({preset_settings(given.sample.name).align.backend}): one face in {found:.0f} of {looked:.0f} source frames "
-              f"({100 * found / looked:.2f} %); clips that reached lips: {sum('landmarks' in row for row in rows)} of {len(rows)}")
+        print(
+            f"detector ({preset_settings(given.sample.name).align.backend}): one face in {found:.0f} of {looked:.0f} source frames "
+            f"({100 * found / looked:.2f} %); clips that reached lips: {sum('landmarks' in row for row in rows)} of {len(rows)}"
+        )
     if given.deep3d is not None:
         rows = results["deep3d"] = deep3d_accuracy(given.deep3d, preset_settings("mini").align)
-        print("pose against Deep3DFaceRecon: median absolute degrees after removing a clip's constant;"
-              " r: correlation; ×: our spread over theirs")
+        print(
+            "pose against Deep3DFaceRecon: median absolute degrees after removing a clip's constant;"
+            " r: correlation; ×: our spread over theirs"
+        )
         print(table(rows, [*AXES, *(f"{axis}_{what}" for what in ("correlation", "gain") for axis in AXES), "fit_px"]))
     if given.json is not None:
         write_atomic(given.json, (json.dumps(results, indent=1, sort_keys=True) + "\n").encode())

@@ -61,8 +61,10 @@ def speaker_of(found: Tracks) -> Track:
     for other in found.tracks:
         together = sorted(set(other.boxes) & set(main.boxes))
         if other is not main and len(together) >= PERSISTENT * len(main.boxes) and other.side_px() >= RIVAL_SIZE * main.side_px():
-            raise FaceError("two_faces", f"a second face, {other.side_px():.0f} px beside {main.side_px():.0f} px, "
-                                         f"in {len(together)} of {found.frames} frames")
+            raise FaceError(
+                "two_faces",
+                f"a second face, {other.side_px():.0f} px beside {main.side_px():.0f} px, in {len(together)} of {found.frames} frames",
+            )
     cuts = sorted({*found.cuts, *found.leaps(main)})
     if cuts:
         more = f" and {len(cuts) - 1} more" if len(cuts) > 1 else ""
@@ -79,8 +81,11 @@ def filled(track: Track, frames: int, max_missing_fraction: float) -> tuple[np.n
     lost = int((~present).sum())
     if lost > max_missing_fraction * frames:
         longest = max(b - a for a, b in gaps(present))
-        raise FaceError("face_lost", f"no face in {lost} of {frames} frames, at most {max_missing_fraction:g} of them may lack it "
-                                     f"(align.max_missing_fraction); the longest gap is {longest} frames")
+        raise FaceError(
+            "face_lost",
+            f"no face in {lost} of {frames} frames, at most {max_missing_fraction:g} of them may lack it "
+            f"(align.max_missing_fraction); the longest gap is {longest} frames",
+        )
     at = np.flatnonzero(present)
     known = np.stack([track.landmarks[int(i)] for i in at]).astype(np.float64).reshape(len(at), -1)
     every = np.stack([np.interp(np.arange(frames), at, column) for column in known.T], axis=1)
@@ -125,8 +130,11 @@ def check_inside(landmarks: np.ndarray, size_px: tuple[int, int]) -> None:
     outside = ((landmarks < 0) | (landmarks > np.array(size_px))).any(axis=2).mean(axis=1)
     leaving = outside > OUTSIDE_POINTS
     if leaving.mean() > OUTSIDE_FRAMES:
-        raise FaceError("face_leaves_frame", f"in {int(leaving.sum())} of {len(landmarks)} frames more than {OUTSIDE_POINTS:.0%} of the "
-                                             "face's points are outside the picture")
+        raise FaceError(
+            "face_leaves_frame",
+            f"in {int(leaving.sum())} of {len(landmarks)} frames more than {OUTSIDE_POINTS:.0%} of the "
+            "face's points are outside the picture",
+        )
 
 
 def too_small(side_px: float, settings: AlignSettings) -> FaceError:

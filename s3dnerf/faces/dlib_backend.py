@@ -64,8 +64,10 @@ class DlibBackend:
             size = round(image.shape[1] * scale), round(image.shape[0] * scale)
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         boxes, scores, _ = self._detector.run(np.ascontiguousarray(image), 0, threshold)
-        return [Face((b.left() / scale, b.top() / scale, (b.right() + 1) / scale, (b.bottom() + 1) / scale), float(s))
-                for b, s in zip(boxes, scores)]
+        return [
+            Face((b.left() / scale, b.top() / scale, (b.right() + 1) / scale, (b.bottom() + 1) / scale), float(s))
+            for b, s in zip(boxes, scores)
+        ]
 
     def landmarks(self, image: np.ndarray, box_px: tuple[float, float, float, float]) -> np.ndarray:
         return self.landmarks_and_doubt(image, box_px)[0]
@@ -74,8 +76,9 @@ class DlibBackend:
         x0, y0, x1, y1 = box_px
         scale = PATCH_BOX_PX / max((x1 - x0 + y1 - y0) / 2, 1.0)
         edge = PATCH_MARGIN * PATCH_BOX_PX
-        matrix = np.array([[scale, 0, PATCH_BOX_PX / 2 + edge - scale * (x0 + x1) / 2],
-                           [0, scale, PATCH_BOX_PX / 2 + edge - scale * (y0 + y1) / 2]])
+        matrix = np.array(
+            [[scale, 0, PATCH_BOX_PX / 2 + edge - scale * (x0 + x1) / 2], [0, scale, PATCH_BOX_PX / 2 + edge - scale * (y0 + y1) / 2]]
+        )
         patch = warp(image, matrix, round(PATCH_BOX_PX + 2 * edge))
         answers = np.empty((len(JITTER), 68, 2))
         for i, (dx, dy, growth) in enumerate(JITTER):

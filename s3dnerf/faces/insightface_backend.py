@@ -50,16 +50,22 @@ class InsightFaceBackend:
 
         provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[device]
         if provider not in onnxruntime.get_available_providers():
-            raise MissingWeights(f"align.device: {device}", provider, "pip install onnxruntime-gpu in place of onnxruntime", "MIT",
-                                 "align.device: cpu")
+            raise MissingWeights(
+                f"align.device: {device}", provider, "pip install onnxruntime-gpu in place of onnxruntime", "MIT", "align.device: cpu"
+            )
         from insightface.app import FaceAnalysis
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self.model_dir = folder
         try:
-            analysis = FaceAnalysis(name=str(folder), allowed_modules=["detection", "landmark_3d_68"], sess_options=options,
-                                    providers=[provider], static_shape_sessions=False)
+            analysis = FaceAnalysis(
+                name=str(folder),
+                allowed_modules=["detection", "landmark_3d_68"],
+                sess_options=options,
+                providers=[provider],
+                static_shape_sessions=False,
+            )
         except AssertionError:  # how FaceAnalysis says that none of the models detects faces
             raise MissingWeights("align.model_dir", folder / "det_10g.onnx", WHERE, LICENCE, INSTEAD) from None
         analysis.prepare(ctx_id=-1 if device == "cpu" else 0, det_thresh=WEAK_SCORE, det_size=(640, 640))
@@ -81,8 +87,12 @@ class InsightFaceBackend:
     def landmarks(self, image: np.ndarray, box_px: tuple[float, float, float, float]) -> np.ndarray:
         if self._landmarks is None:
             raise MissingWeights(
-                "align.model_dir", self.model_dir / "1k3d68.onnx",
-                WHERE + " (this folder has a detector but no model of 68 3-D points)", LICENCE, INSTEAD)
+                "align.model_dir",
+                self.model_dir / "1k3d68.onnx",
+                WHERE + " (this folder has a detector but no model of 68 3-D points)",
+                LICENCE,
+                INSTEAD,
+            )
         from insightface.app.common import Face as InsightFace
 
         points = self._landmarks.get(np.ascontiguousarray(image[..., ::-1]), InsightFace(bbox=np.asarray(box_px, np.float32)))

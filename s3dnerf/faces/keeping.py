@@ -33,8 +33,9 @@ class KeptFrames:
         Side of the cut, and about how many face boxes wide it will be.
     """
 
-    def __init__(self, read: Callable[[], Iterator[np.ndarray]], count: int, size_px: int, crop_factor: float,
-                 limit_bytes: int = WHOLE_BYTES) -> None:
+    def __init__(
+        self, read: Callable[[], Iterator[np.ndarray]], count: int, size_px: int, crop_factor: float, limit_bytes: int = WHOLE_BYTES
+    ) -> None:
         self._read, self._count, self._limit = read, count, limit_bytes
         self._size_px, self._crop_factor = size_px, crop_factor
         self._whole: list[np.ndarray] = []
@@ -64,7 +65,7 @@ class KeptFrames:
         reach = AROUND * side
         left, top = int(max((x0 + x1) / 2 - reach, 0)), int(max((y0 + y1) / 2 - reach, 0))
         right, bottom = int(min((x0 + x1) / 2 + reach + 1, width)), int(min((y0 + y1) / 2 + reach + 1, height))
-        part = frame[top:max(bottom, top + 1), left:max(right, left + 1)]
+        part = frame[top : max(bottom, top + 1), left : max(right, left + 1)]
         scale = min(1.0, DETAIL * self._size_px / (self._crop_factor * side))
         w, h = max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1)
         fx, fy = w / part.shape[1], h / part.shape[0]

@@ -41,8 +41,9 @@ class PortraitFace:
     matrix: np.ndarray
 
 
-def prepare_portrait(image: np.ndarray, settings: Settings, backend: FaceBackend | None = None,
-                     recon: Reconstructor | None = None) -> PortraitFace:
+def prepare_portrait(
+    image: np.ndarray, settings: Settings, backend: FaceBackend | None = None, recon: Reconstructor | None = None
+) -> PortraitFace:
     """Detect, align, reconstruct and mask the one face of a photograph.
 
     Parameters
@@ -68,8 +69,11 @@ def prepare_portrait(image: np.ndarray, settings: Settings, backend: FaceBackend
     faces = backend.detect(image, settings.align.detect_px)
     face, rivals = main_face(faces)
     if face is None:
-        raise FaceError("no_face", f"no face was found in the picture of {image.shape[1]}×{image.shape[0]} px; "
-                                   "take one that shows a single face from the front, at least a fifth of the picture high")
+        raise FaceError(
+            "no_face",
+            f"no face was found in the picture of {image.shape[1]}×{image.shape[0]} px; "
+            "take one that shows a single face from the front, at least a fifth of the picture high",
+        )
     if rivals > 1:
         places = ", ".join(f"{f.side_px:.0f} px at ({f.centre_px[0]:.0f}, {f.centre_px[1]:.0f})" for f in faces[:rivals])
         raise FaceError("several_faces", f"{rivals} faces of similar size were found ({places}); cut the picture to one person")

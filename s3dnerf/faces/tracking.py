@@ -109,7 +109,7 @@ def stands_out(changes: np.ndarray, reach: int = 4) -> np.ndarray:
     result = np.zeros(len(changes))
     for at in range(1, len(changes)):
         low = max(at - reach, 1)
-        around = np.delete(changes[low:at + reach + 1], at - low)
+        around = np.delete(changes[low : at + reach + 1], at - low)
         result[at] = changes[at] / max(float(np.median(around)) if len(around) else 1.0, 1.0)
     return result
 
@@ -220,8 +220,11 @@ class Tracker:
 
     def _resumed(self, number: int, face: Face) -> Track | None:
         """A track that rests since a while (a face turned away, a hand before it) and whose place this face takes; not past a cut."""
-        resting = [t for t in self.tracks if t not in self._live and number not in t.boxes
-                   and not any(max(t.boxes) < cut <= number for cut in self.breaks)]
+        resting = [
+            t
+            for t in self.tracks
+            if t not in self._live and number not in t.boxes and not any(max(t.boxes) < cut <= number for cut in self.breaks)
+        ]
         best = max(resting, key=lambda t: iou(t.boxes[max(t.boxes)], face.box_px), default=None)
         return best if best is not None and iou(best.boxes[max(best.boxes)], face.box_px) >= MATCH_IOU / 2 else None
 
@@ -248,8 +251,13 @@ class Tracker:
         return trial if doubt < max(DOUBTFUL, 2 * track.doubt) else None
 
 
-def track_faces(frames: Iterable[np.ndarray], backend: FaceBackend, detect_every: int, detect_px: int,
-                settled: Callable[[np.ndarray, Box | None], None] | None = None) -> Tracks:
+def track_faces(
+    frames: Iterable[np.ndarray],
+    backend: FaceBackend,
+    detect_every: int,
+    detect_px: int,
+    settled: Callable[[np.ndarray, Box | None], None] | None = None,
+) -> Tracks:
     """All faces of a clip; ``frames`` is read once, forward. ``settled``: see :meth:`Tracker.run`."""
     return Tracker(backend, detect_every, detect_px).run(frames, settled)
 

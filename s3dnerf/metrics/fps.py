@@ -49,8 +49,12 @@ def synchronise(device: str) -> None:
 
 
 def measure_speed(
-    read: Callable[[], Any], portrait: Callable[[Any], Any], frames: Callable[[Any], Iterable[Any]], write: Callable[[list[Any]], Any],
-    device: str = "cpu", clock: Callable[[], float] = time.perf_counter,
+    read: Callable[[], Any],
+    portrait: Callable[[Any], Any],
+    frames: Callable[[Any], Iterable[Any]],
+    write: Callable[[list[Any]], Any],
+    device: str = "cpu",
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Speed:
     """Time one clip's synthesis.
 

@@ -23,7 +23,8 @@ from s3dnerf.metrics.result import UP, Measured, Recipe, over_frames
 
 ARCFACE_RECIPE = Recipe("identity", "Identity", "", UP, "identity-arcface-1", -1.0, 1.0, "cosine of ArcFace embeddings", perfect=1.0)
 DLIB_RECIPE = Recipe(
-    "identity", "Identity", "", UP, "identity-dlib-1", -math.inf, 1.0, "1 − distance of dlib's 128-D descriptors", perfect=1.0)
+    "identity", "Identity", "", UP, "identity-dlib-1", -math.inf, 1.0, "1 − distance of dlib's 128-D descriptors", perfect=1.0
+)
 NO_FRAME = "no frame has a face in both videos"
 
 # where ArcFace's training crops have the eyes, the nose and the mouth's corners, pixels of 112²

@@ -53,24 +53,55 @@ def backends(sources: Sources) -> list[Backend]:
     judge, lpips, identity = (told.get(k, {}) for k in ("judge", "lpips", "identity"))
     face_real = s.align.backend == "insightface"
     listed = [
-        Backend("Face detector and 68 landmarks", s.align.backend, REAL if face_real else STANDS_IN, "insightface buffalo_l",
-                _hashes(sources, "align.model_dir") if face_real else dlib_hash("landmarks"),
-                "" if face_real else "dlib: HOG detector and regression trees"),
-        Backend("3-D face and camera", s.masks.backend, REAL if s.masks.backend == "deep3d" else STANDS_IN, "Deep3DFaceRecon with BFM 2009",
-                _hashes(sources, "masks.network", "masks.morphable_model"),
-                "" if s.masks.backend == "deep3d" else "a morphable model of our own, fitted to landmarks"),
-        Backend("Speech features", s.speech.backend, REAL if s.speech.backend == "wav2vec2" else STANDS_IN, "wav2vec2-base-960h",
-                _hashes(sources, "speech.model"), "" if s.speech.backend == "wav2vec2" else "log-mel windows"),
-        Backend("Perceptual loss", perceptual["name"], REAL if perceptual["real"] else STANDS_IN, "VGG-19",
-                _hashes(sources, "train.vgg_weights"),
-                "" if perceptual["real"] else "features of the frozen expert and a fixed random pyramid"),
+        Backend(
+            "Face detector and 68 landmarks",
+            s.align.backend,
+            REAL if face_real else STANDS_IN,
+            "insightface buffalo_l",
+            _hashes(sources, "align.model_dir") if face_real else dlib_hash("landmarks"),
+            "" if face_real else "dlib: HOG detector and regression trees",
+        ),
+        Backend(
+            "3-D face and camera",
+            s.masks.backend,
+            REAL if s.masks.backend == "deep3d" else STANDS_IN,
+            "Deep3DFaceRecon with BFM 2009",
+            _hashes(sources, "masks.network", "masks.morphable_model"),
+            "" if s.masks.backend == "deep3d" else "a morphable model of our own, fitted to landmarks",
+        ),
+        Backend(
+            "Speech features",
+            s.speech.backend,
+            REAL if s.speech.backend == "wav2vec2" else STANDS_IN,
+            "wav2vec2-base-960h",
+            _hashes(sources, "speech.model"),
+            "" if s.speech.backend == "wav2vec2" else "log-mel windows",
+        ),
+        Backend(
+            "Perceptual loss",
+            perceptual["name"],
+            REAL if perceptual["real"] else STANDS_IN,
+            "VGG-19",
+            _hashes(sources, "train.vgg_weights"),
+            "" if perceptual["real"] else "features of the frozen expert and a fixed random pyramid",
+        ),
         _judge(sources, judge),
-        Backend("LPIPS", lpips.get("name", "alexnet"), REAL if lpips.get("real") else OFF, "AlexNet with linear heads",
-                _hashes(sources, "evaluate.lpips_weights"), lpips.get("missing", "")),
-        Backend("Identity similarity", identity.get("name", s.evaluate.identity),
-                OFF if identity.get("missing") else REAL if identity.get("real") else STANDS_IN, "insightface recogniser (ArcFace)",
-                dlib_hash("recogniser") if s.evaluate.identity == "dlib" else _hashes(sources, "align.model_dir"),
-                identity.get("missing", "") or ("" if identity.get("real") else "dlib's recogniser: numbers are not ArcFace cosines")),
+        Backend(
+            "LPIPS",
+            lpips.get("name", "alexnet"),
+            REAL if lpips.get("real") else OFF,
+            "AlexNet with linear heads",
+            _hashes(sources, "evaluate.lpips_weights"),
+            lpips.get("missing", ""),
+        ),
+        Backend(
+            "Identity similarity",
+            identity.get("name", s.evaluate.identity),
+            OFF if identity.get("missing") else REAL if identity.get("real") else STANDS_IN,
+            "insightface recogniser (ArcFace)",
+            dlib_hash("recogniser") if s.evaluate.identity == "dlib" else _hashes(sources, "align.model_dir"),
+            identity.get("missing", "") or ("" if identity.get("real") else "dlib's recogniser: numbers are not ArcFace cosines"),
+        ),
     ]
     return listed
 
@@ -82,8 +113,14 @@ def _judge(sources: Sources, judge: dict[str, Any]) -> Backend:
     if judge.get("real"):
         return Backend("Sync judge", name, REAL, "SyncNet v2", hashes)
     trained = {"train_sync/judge": sources.hashes["judge"]} if "judge" in sources.hashes else {}
-    return Backend("Sync judge", name, STANDS_IN, "SyncNet v2", trained,
-                   f"{judge.get('name', '')}: trained on LRS2 alone, another seed, never trained a generator")
+    return Backend(
+        "Sync judge",
+        name,
+        STANDS_IN,
+        "SyncNet v2",
+        trained,
+        f"{judge.get('name', '')}: trained on LRS2 alone, another seed, never trained a generator",
+    )
 
 
 def stand_ins(listed: list[Backend]) -> list[Backend]:

@@ -49,8 +49,11 @@ def heat_map(made: Synthesizer, identity: Any, clip: Clip, moved: np.ndarray) ->
     middle = focal * centre[:2] / centre[2] + clip.intrinsics[0, :2, 2]
     reach = focal * clip.box[3] / centre[2]
     found: dict[str, Any] = {
-        "mean": None, "moving": None, "moved": np.round(moved.astype(np.float64), 5).tolist(),
-        "window": [round(float(v), 2) for v in (*(middle - reach), *(middle + reach))], "source": clip.frames[0],
+        "mean": None,
+        "moving": None,
+        "moved": np.round(moved.astype(np.float64), 5).tolist(),
+        "window": [round(float(v), 2) for v in (*(middle - reach), *(middle + reach))],
+        "source": clip.frames[0],
     }
     if cells is not None:
         values = cells.float().cpu().numpy().astype(np.float64)  # [n, cells, d]

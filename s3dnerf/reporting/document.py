@@ -29,30 +29,49 @@ def report_document(sources: Sources, summary: dict[str, Any], listed: list[Back
         return value if math.isfinite(value) else None
 
     return {
-        "schema": SCHEMA, "preset": s.preset,
+        "schema": SCHEMA,
+        "preset": s.preset,
         "says": words.warnings(sources, listed) + [words.trained_on(sources)] + words.verdicts(sources, summary),
         "origin": {
-            "git": {"revision": UNKNOWN, "dirty": UNKNOWN} | (world.get("git") or {}), "dvc_lock": world.get("dvc_lock") or UNKNOWN,
-            "lock_sha256": world.get("lock_sha256") or UNKNOWN, "packages": world.get("packages") or UNKNOWN,
+            "git": {"revision": UNKNOWN, "dirty": UNKNOWN} | (world.get("git") or {}),
+            "dvc_lock": world.get("dvc_lock") or UNKNOWN,
+            "lock_sha256": world.get("lock_sha256") or UNKNOWN,
+            "packages": world.get("packages") or UNKNOWN,
             "hardware": dict.fromkeys(("cpu", "cores", "memory_gb", "gpu", "os", "python"), UNKNOWN) | (world.get("hardware") or {}),
         },
         "determinism": {
             "seeds": {"generator": s.seed, "expert": s.sync.expert_seed, "judge": s.sync.judge_seed},
             "cpu": "one thread a process, fixed batches, single-threaded bit-exact ffmpeg: equal inputs give equal bytes",
-            "byte_identical": ["clips.parquet", "summary.json", "membership.parquet"], "varies": ["timings.json"],
+            "byte_identical": ["clips.parquet", "summary.json", "membership.parquet"],
+            "varies": ["timings.json"],
         },
-        "settings": as_dict(s), "backends": [b.as_dict() for b in listed],
+        "settings": as_dict(s),
+        "backends": [b.as_dict() for b in listed],
         "metrics": [
-            {"name": r.name, "title": r.title, "version": r.version, "direction": r.direction, "unit": r.unit, "low": bound(r.low),
-             "high": bound(r.high), "recipe": r.source} for r in sources.recipes
+            {
+                "name": r.name,
+                "title": r.title,
+                "version": r.version,
+                "direction": r.direction,
+                "unit": r.unit,
+                "low": bound(r.low),
+                "high": bound(r.high),
+                "recipe": r.source,
+            }
+            for r in sources.recipes
         ],
         "methods": {
-            "ours": sources.ours, "variants": sources.variants, "controls": ["wrong_speech", "still"],
-            "other": sources.methods.get("other_methods", []), "unused_videos": sources.methods.get("unused_videos", []),
-            "wrong_speech": sources.methods.get("wrong_speech", {}), "notes": sources.methods.get("notes", {}),
+            "ours": sources.ours,
+            "variants": sources.variants,
+            "controls": ["wrong_speech", "still"],
+            "other": sources.methods.get("other_methods", []),
+            "unused_videos": sources.methods.get("unused_videos", []),
+            "wrong_speech": sources.methods.get("wrong_speech", {}),
+            "notes": sources.methods.get("notes", {}),
         },
         "networks": sources.hashes,
-        "cards": {name: card for name, card in sources.cards.items() if card}, "membership": counts(sources.membership),
+        "cards": {name: card for name, card in sources.cards.items() if card},
+        "membership": counts(sources.membership),
         "statistics": {"interval": summary["interval"], "test": summary["test"]},
     }
 
@@ -63,12 +82,25 @@ def report_markdown(sources: Sources, summary: dict[str, Any], listed: list[Back
     lines += [f"> **{line}**  " for line in words.warnings(sources, listed)]
     lines += ["", words.trained_on(sources), ""]
     lines += [f"- {line}" for line in words.verdicts(sources, summary)]
-    lines += ["", words.membership_line(sources), "", "## Tables", "",
-              "Numbers in italics are the paper's, on other data; bold: best of the methods measured on the most clips.", ""]
+    lines += [
+        "",
+        words.membership_line(sources),
+        "",
+        "## Tables",
+        "",
+        "Numbers in italics are the paper's, on other data; bold: best of the methods measured on the most clips.",
+        "",
+    ]
     for table in all_tables(sources, summary):
         lines += [markdown(table), ""]
-    lines += ["The paper's appendix and its user study were not available; nothing here stands for them.", "", "## Backends", "",
-              "| component | ran with | status | the real thing | note |", "|---|---|---|---|---|"]
+    lines += [
+        "The paper's appendix and its user study were not available; nothing here stands for them.",
+        "",
+        "## Backends",
+        "",
+        "| component | ran with | status | the real thing | note |",
+        "|---|---|---|---|---|",
+    ]
     lines += [f"| {b.component} | {b.name} | {b.status} | {b.real_thing} | {b.note} |" for b in listed]
     lines += ["", "## Membership", "", "| corpus | what | status | stage | reason | count |", "|---|---|---|---|---|---|"]
     keys = ("corpus", "kind", "status", "stage", "reason", "count")

@@ -89,14 +89,18 @@ def heat_maps(sources: Sources) -> list[Figure]:
         source = png_array(data)
         parts = []
         whole = [0.0, 0.0, float(source.shape[1]), float(source.shape[0])]
-        layers = (("mean", "F_cm, mean over channels", heat["window"]), ("moving", "F_cm, deviation over time", heat["window"]),
-                  ("moved", "‖Δx‖, mean over time", whole))
+        layers = (
+            ("mean", "F_cm, mean over channels", heat["window"]),
+            ("moving", "F_cm, deviation over time", heat["window"]),
+            ("moved", "‖Δx‖, mean over time", whole),
+        )
         for key, label, window in layers:
             if heat[key] is None:
                 continue
             overlay = heat_overlay(source, np.array(heat[key]), window)
-            parts.append(f'<figure class="tile">{_image(jpeg_uri(overlay), f"{clip}: {label}", 256, 256)}'
-                         f"<figcaption>{label}</figcaption></figure>")
+            parts.append(
+                f'<figure class="tile">{_image(jpeg_uri(overlay), f"{clip}: {label}", 256, 256)}<figcaption>{label}</figcaption></figure>'
+            )
         found.append(Figure(clip, f'<div class="tiles">{"".join(parts)}</div>'))
     return found
 
@@ -116,8 +120,10 @@ def offset_curve(sources: Sources, role: str) -> Figure | None:
     if held:
         span = "" if held.get("low") is None else f" (95 %: {held['low']:.3f} to {held['high']:.3f})"
         verdict = "passed" if card.get("passes") else "did not pass"
-        said = (f"Right in {held['accuracy']:.3f}{span} of {held.get('trials', 0)} held-out trials, {held.get('speakers', 0)} unseen "
-                f"speakers; {verdict} its gate of {card.get('gate', float('nan')):g}.")
+        said = (
+            f"Right in {held['accuracy']:.3f}{span} of {held.get('trials', 0)} held-out trials, {held.get('speakers', 0)} unseen "
+            f"speakers; {verdict} its gate of {card.get('gate', float('nan')):g}."
+        )
     chart = line_chart(series, "offset (frames)", "mean distance", mark_x=0.0, title=f"offset curve of the {role}")
     return Figure(role.capitalize(), chart, said)
 
@@ -179,7 +185,9 @@ def contact_sheets(sources: Sources) -> list[Figure]:
         samples = wav_samples(CorpusPacks(data / "resample" / corpus).read(record["clip"], "wav"))
         mel = _image(jpeg_uri(mel_picture(clip.mel), 70), f"mel of {record['clip']}", 520, 64)
         body = f'<div class="tiles">{"".join(tiles)}</div>{waveform(samples)}<div class="mel">{mel}</div>'
-        caption = (f"{record['clip']}: {record['speaker']}, {len(clip.frames)} frames, split {record['split']}, from {record['video']}. "
-                   "Landmarks blue and pink, mask outline yellow, lip box green; below, the sound and its mel spectrogram.")
+        caption = (
+            f"{record['clip']}: {record['speaker']}, {len(clip.frames)} frames, split {record['split']}, from {record['video']}. "
+            "Landmarks blue and pink, mask outline yellow, lip box green; below, the sound and its mel spectrogram."
+        )
         found.append(Figure(CORPUS_TITLES[corpus], body, caption))
     return found

@@ -41,11 +41,23 @@ def file_rows(data_dir: Path, corpus: str) -> list[dict[str, Any]]:
             rows.append(_row(corpus, "file", file["path"], UNACCOUNTED, path=file["path"], **silent))
             continue
         used = said["status"] == USED
-        rows.append(_row(
-            corpus, "file", file["path"], said["status"], path=file["path"], stage="" if used else "ingest", reason=said["reason"],
-            detail=said["detail"], used_for=f"{said['role']}: {said['clips']} clips" if used else ""))
-    rows += [_row(corpus, "file", path, UNACCOUNTED, path=path, stage="inventory", detail="ingest names it, the inventory does not")
-             for path in sorted(told)]
+        rows.append(
+            _row(
+                corpus,
+                "file",
+                file["path"],
+                said["status"],
+                path=file["path"],
+                stage="" if used else "ingest",
+                reason=said["reason"],
+                detail=said["detail"],
+                used_for=f"{said['role']}: {said['clips']} clips" if used else "",
+            )
+        )
+    rows += [
+        _row(corpus, "file", path, UNACCOUNTED, path=path, stage="inventory", detail="ingest names it, the inventory does not")
+        for path in sorted(told)
+    ]
     return rows
 
 
@@ -103,9 +115,7 @@ def clip_rows(
     return rows
 
 
-def membership(
-    data_dir: str | Path, measured: set[str], evaluated: tuple[str, ...], uses: dict[str, set[str]]
-) -> list[dict[str, Any]]:
+def membership(data_dir: str | Path, measured: set[str], evaluated: tuple[str, ...], uses: dict[str, set[str]]) -> list[dict[str, Any]]:
     """All rows, sorted: files before clips, by corpus and name.
 
     Parameters

@@ -21,9 +21,19 @@ from s3dnerf.reporting.tables import CORPUS_TITLES, MISSING, Table, further, num
 HERE = Path(__file__).parent
 MOST_ROWS = 400
 SECTIONS = [
-    ("words", "In plain words"), ("tables", "Tables"), ("controls", "Does the speech matter?"), ("pictures", "Frames"), ("mouth", "Mouth"),
-    ("heat", "Heat map"), ("sync", "Lip sync"), ("curves", "Training"), ("preprocessing", "Preprocessing"), ("clips", "Clips"),
-    ("membership", "Membership"), ("backends", "Backends"), ("origin", "Origin"),
+    ("words", "In plain words"),
+    ("tables", "Tables"),
+    ("controls", "Does the speech matter?"),
+    ("pictures", "Frames"),
+    ("mouth", "Mouth"),
+    ("heat", "Heat map"),
+    ("sync", "Lip sync"),
+    ("curves", "Training"),
+    ("preprocessing", "Preprocessing"),
+    ("clips", "Clips"),
+    ("membership", "Membership"),
+    ("backends", "Backends"),
+    ("origin", "Origin"),
 ]
 
 
@@ -68,8 +78,15 @@ def _numbered(table: Table) -> dict[str, Any]:
                 note_number = reasons.index(cell.title) + 1
             shown.append({**vars(cell), "number": note_number})
         body.append({"kind": kind, "cells": shown})
-    return {"name": table.name, "title": table.title, "groups": table.groups, "columns": table.columns, "body": body, "reasons": reasons,
-            "notes": table.notes}
+    return {
+        "name": table.name,
+        "title": table.title,
+        "groups": table.groups,
+        "columns": table.columns,
+        "body": body,
+        "reasons": reasons,
+        "notes": table.notes,
+    }
 
 
 def cards(sources: Sources, summary: dict[str, Any]) -> list[dict[str, Any]]:
@@ -91,13 +108,19 @@ def cards(sources: Sources, summary: dict[str, Any]) -> list[dict[str, Any]]:
                 colour = {"better": "good", "worse": "bad"}.get(verdict, "flat")
                 versus.append({"text": f"{number(other, recipe.name)} {name}: {verdict}", "colour": colour})
         unit = f" {recipe.unit}" if recipe.unit else ""
-        found.append({"what": f"{CORPUS_TITLES[corpus]} · {recipe.title} {recipe.arrow}", "value": number(cell["mean"], recipe.name) + unit,
-                      "versus": versus})
+        found.append(
+            {
+                "what": f"{CORPUS_TITLES[corpus]} · {recipe.title} {recipe.arrow}",
+                "value": number(cell["mean"], recipe.name) + unit,
+                "versus": versus,
+            }
+        )
     speed = sources.timings.get("evaluate", {}).get("fps")
     if speed:
         more = f"{speed['with_files_fps']:.1f} fps with files, first frame after {speed['fit_time_s']:.2f} s"
-        found.append({"what": "Speed on this machine", "value": f"{speed['network_fps']:.1f} fps",
-                      "versus": [{"text": more, "colour": "flat"}]})
+        found.append(
+            {"what": "Speed on this machine", "value": f"{speed['network_fps']:.1f} fps", "versus": [{"text": more, "colour": "flat"}]}
+        )
     return found
 
 
@@ -131,9 +154,13 @@ def origin(world: dict[str, Any], sources: Sources) -> list[tuple[str, str]]:
     cores, memory, python = (hardware.get(k, "unknown") for k in ("cores", "memory_gb", "python"))
     size = f"{cores} cores, {memory} GB, Python {python}"
     return [
-        ("Git revision", f"{git.get('revision', 'unknown')}, {dirty}"), ("dvc.lock sha256", str(world.get("lock_sha256", "unknown"))),
-        ("Preset", s.preset), ("Seeds", f"generator {s.seed}, expert {s.sync.expert_seed}, judge {s.sync.judge_seed}"),
-        ("Hardware", machine), ("", size), ("Determinism", "CPU: one thread a process, fixed batches; equal inputs give equal bytes"),
+        ("Git revision", f"{git.get('revision', 'unknown')}, {dirty}"),
+        ("dvc.lock sha256", str(world.get("lock_sha256", "unknown"))),
+        ("Preset", s.preset),
+        ("Seeds", f"generator {s.seed}, expert {s.sync.expert_seed}, judge {s.sync.judge_seed}"),
+        ("Hardware", machine),
+        ("", size),
+        ("Determinism", "CPU: one thread a process, fixed batches; equal inputs give equal bytes"),
     ]
 
 
@@ -151,8 +178,13 @@ def _head(sources: Sources, summary: dict[str, Any], listed: list[Backend], worl
     for corpus, part in summary["corpora"].items():
         chips.append(f"{CORPUS_TITLES[corpus]}: {words.many(part['clips'], 'clip')}, {words.many(part['speakers'], 'speaker')}")
     return {
-        "preset": s.preset, "chips": chips, "warnings": words.warnings(sources, listed), "trained_on": words.trained_on(sources),
-        "verdicts": words.verdicts(sources, summary), "membership_line": words.membership_line(sources), "cards": cards(sources, summary),
+        "preset": s.preset,
+        "chips": chips,
+        "warnings": words.warnings(sources, listed),
+        "trained_on": words.trained_on(sources),
+        "verdicts": words.verdicts(sources, summary),
+        "membership_line": words.membership_line(sources),
+        "cards": cards(sources, summary),
     }
 
 
@@ -168,8 +200,12 @@ def _figures(sources: Sources, summary: dict[str, Any]) -> dict[str, Any]:
     curves = [figures.curve_group(sources.curves.get(name, []), title) for name, title in trainings]
     offsets = [figures.offset_curve(sources, role) for role in ("expert", "judge")]
     return {
-        "differences": differences, "strips": figures.strips(sources), "mouths": figures.mouths(sources),
-        "heat_maps": figures.heat_maps(sources), "offsets": [f for f in offsets if f], "curves": [c for c in curves if c],
+        "differences": differences,
+        "strips": figures.strips(sources),
+        "mouths": figures.mouths(sources),
+        "heat_maps": figures.heat_maps(sources),
+        "offsets": [f for f in offsets if f],
+        "curves": [c for c in curves if c],
         "contact_sheets": figures.contact_sheets(sources),
     }
 
@@ -184,10 +220,14 @@ def _lists(sources: Sources, listed: list[Backend], world: dict[str, Any]) -> di
     keys = ("corpus", "kind", "status", "stage", "reason", "count")
     networks = {name: card for name, card in sources.cards.items() if card}
     return {
-        "clip_columns": columns, "clip_rows": clip_rows[:MOST_ROWS], "clips_left": max(0, len(clip_rows) - MOST_ROWS),
+        "clip_columns": columns,
+        "clip_rows": clip_rows[:MOST_ROWS],
+        "clips_left": max(0, len(clip_rows) - MOST_ROWS),
         "membership_counts": [[r[k] for k in keys] for r in counts(sources.membership)],
         "exclusions": [[r[k] for k in ("corpus", "kind", "name", "stage", "reason", "detail")] for r in excluded[:MOST_ROWS]],
-        "exclusions_total": len(excluded), "backends": listed, "origin": origin(world, sources),
+        "exclusions_total": len(excluded),
+        "backends": listed,
+        "origin": origin(world, sources),
         "recipe_rows": [[r.title, r.version, r.direction, r.unit, _range(r.low, r.high), r.source] for r in sources.recipes],
         "lock_rows": [[stage, path, value] for stage, outs in sorted(lock.items()) for path, value in sorted(outs.items())],
         "package_rows": sorted([name, version] for name, version in (world.get("packages") or {}).items()),
@@ -205,10 +245,14 @@ def render_page(sources: Sources, summary: dict[str, Any], listed: list[Backend]
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     shown = _figures(sources, summary)
     return environment.get_template("page.html").render(
-        css=(HERE / "page.css").read_text(encoding="utf-8"), js=(HERE / "page.js").read_text(encoding="utf-8"),
+        css=(HERE / "page.css").read_text(encoding="utf-8"),
+        js=(HERE / "page.js").read_text(encoding="utf-8"),
         sections=[x for x in SECTIONS if x[0] != "heat" or shown["heat_maps"]],
         tables=[_numbered(t) for t in all_tables(sources, summary)],
-        **_head(sources, summary, listed, world), **shown, **_lists(sources, listed, world))
+        **_head(sources, summary, listed, world),
+        **shown,
+        **_lists(sources, listed, world),
+    )
 
 
 def _short(value: Any, depth: int = 0) -> Any:
@@ -216,4 +260,3 @@ def _short(value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict):
         return {k: _short(v, depth + 1) for k, v in value.items() if not (depth == 1 and k == "settings")}
     return [*value[:40], f"… {len(value) - 40} more"] if isinstance(value, list) and len(value) > 40 else value
-

@@ -7,6 +7,7 @@ user study were not available.
 from __future__ import annotations
 
 METRICS = ("ssim", "lpips", "f_lmd", "m_lmd", "cpbd", "lse_c")  # the paper's "Sync" is SyncNet's confidence, LSE-C
+# fmt: off
 
 _TABLE_1 = {
     "hdtf": {
@@ -35,15 +36,32 @@ _TABLE_3 = {
     "no_deform": (0.556, 0.457, None, None, 0.140, 0.240), "no_sync": (0.801, 0.263, 3.276, 3.342, 0.255, 5.649),
     "full": (0.829, 0.258, 2.799, 2.929, 0.263, 6.514),
 }
+# fmt: on
 VARIANT_TITLES = {
-    "full": "S³D-NeRF (full)", "naive": "Naive deformation (ND)", "feature_concat": "Feature concatenation (FCD)",
-    "no_deform": "Without deformation", "no_sync": "Without lip-sync loss",
+    "full": "S³D-NeRF (full)",
+    "naive": "Naive deformation (ND)",
+    "feature_concat": "Feature concatenation (FCD)",
+    "no_deform": "Without deformation",
+    "no_sync": "Without lip-sync loss",
 }
 # folder names under which people keep other methods' videos → the paper's name
 ALIASES = {
-    "wav2lip": "Wav2Lip", "makeittalk": "MakeItTalk", "pcavs": "PC-AVS", "pc-avs": "PC-AVS", "pc_avs": "PC-AVS", "styletalk": "StyleTalk",
-    "sadtalker": "SadTalker", "geneface": "GeneFace", "adnerf": "AD-NeRF", "ad-nerf": "AD-NeRF", "ad_nerf": "AD-NeRF",
-    "ernerf": "ER-NeRF", "er-nerf": "ER-NeRF", "er_nerf": "ER-NeRF", "iplap": "IP-LAP", "diffdub": "DiffDub",
+    "wav2lip": "Wav2Lip",
+    "makeittalk": "MakeItTalk",
+    "pcavs": "PC-AVS",
+    "pc-avs": "PC-AVS",
+    "pc_avs": "PC-AVS",
+    "styletalk": "StyleTalk",
+    "sadtalker": "SadTalker",
+    "geneface": "GeneFace",
+    "adnerf": "AD-NeRF",
+    "ad-nerf": "AD-NeRF",
+    "ad_nerf": "AD-NeRF",
+    "ernerf": "ER-NeRF",
+    "er-nerf": "ER-NeRF",
+    "er_nerf": "ER-NeRF",
+    "iplap": "IP-LAP",
+    "diffdub": "DiffDub",
 }
 
 

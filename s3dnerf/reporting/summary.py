@@ -25,10 +25,18 @@ def _cell(rows: list[dict[str, Any]], resamples: int) -> dict[str, Any]:
     good = [r for r in rows if math.isfinite(r["value"])]
     reasons = sorted({r["reason"] for r in rows if r["reason"]}, key=lambda x: (-sum(r["reason"] == x for r in rows), x))
     cell: dict[str, Any] = {
-        "unit": rows[0]["unit"], "direction": rows[0]["direction"], "version": rows[0]["version"],
-        "clips": len(good), "clips_failed": len(rows) - len(good),
-        "frames": int(sum(r["counted"] for r in rows)), "frames_failed": int(sum(r["failed"] for r in rows)),
-        "mean": None, "low": None, "high": None, "speakers": len({r["speaker"] for r in good}), "reason": reasons[0] if reasons else "",
+        "unit": rows[0]["unit"],
+        "direction": rows[0]["direction"],
+        "version": rows[0]["version"],
+        "clips": len(good),
+        "clips_failed": len(rows) - len(good),
+        "frames": int(sum(r["counted"] for r in rows)),
+        "frames_failed": int(sum(r["failed"] for r in rows)),
+        "mean": None,
+        "low": None,
+        "high": None,
+        "speakers": len({r["speaker"] for r in good}),
+        "reason": reasons[0] if reasons else "",
     }
     if good:
         found = cluster_interval([r["value"] for r in good], [r["speaker"] for r in good], resamples)
@@ -56,8 +64,13 @@ def _difference(rows: list[dict[str, Any]], ours: str, other: str, resamples: in
             continue
         up = mine[0]["direction"] == "up"
         found[metric] = {
-            "mean": _number(difference.mean), "low": _number(difference.low), "high": _number(difference.high), "p": _number(difference.p),
-            "clips": difference.clips, "speakers": difference.speakers, "reason": "",
+            "mean": _number(difference.mean),
+            "low": _number(difference.low),
+            "high": _number(difference.high),
+            "p": _number(difference.p),
+            "clips": difference.clips,
+            "speakers": difference.speakers,
+            "reason": "",
             "better": None if difference.mean == 0 else (difference.mean > 0) == up,
         }
     measured = [m for m in metrics if found[m]["mean"] is not None]
@@ -80,7 +93,8 @@ def summarise(rows: list[dict[str, Any]], preset: str, ours: str, resamples: int
         mine = [r for r in rows if r["corpus"] == corpus]
         methods = sorted({r["method"] for r in mine})
         corpora[corpus] = {
-            "clips": len({r["clip"] for r in mine}), "speakers": len({r["speaker"] for r in mine}),
+            "clips": len({r["clip"] for r in mine}),
+            "speakers": len({r["speaker"] for r in mine}),
             "methods": {
                 method: {
                     metric: _cell([r for r in mine if r["method"] == method and r["metric"] == metric], resamples)
@@ -90,11 +104,16 @@ def summarise(rows: list[dict[str, Any]], preset: str, ours: str, resamples: int
             },
             "differences": {
                 f"{ours} - {other}": _difference([r for r in mine if r["method"] in (ours, other)], ours, other, resamples)
-                for other in methods if other not in (ours, "truth")
-            } if ours in methods else {},
+                for other in methods
+                if other not in (ours, "truth")
+            }
+            if ours in methods
+            else {},
         }
     return {
-        "schema": SCHEMA, "preset": preset, "method": ours,
+        "schema": SCHEMA,
+        "preset": preset,
+        "method": ours,
         "interval": f"95 %, bootstrap over speakers, {resamples} resamples, expanded percentile",
         "test": "sign flips of whole speakers, two-sided, exact up to 14 speakers; p_holm: Holm over the metrics of one comparison",
         "corpora": corpora,

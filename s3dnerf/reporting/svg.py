@@ -62,8 +62,14 @@ def _path(points: list[tuple[float, float] | None]) -> str:
 
 
 def line_chart(
-    series: Sequence[Series], x_label: str, y_label: str, width: int = 520, height: int = 260, mark_x: float | None = None,
-    y_range: tuple[float, float] | None = None, title: str = "",
+    series: Sequence[Series],
+    x_label: str,
+    y_label: str,
+    width: int = 520,
+    height: int = 260,
+    mark_x: float | None = None,
+    y_range: tuple[float, float] | None = None,
+    title: str = "",
 ) -> str:
     """A line chart.
 
@@ -90,8 +96,10 @@ def line_chart(
     parts = [f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title or y_label)}">']
     for tick in nice_ticks(y0, y1, 4):
         _, y = at(x0, tick)
-        parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{width - RIGHT}"/><text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" '
-                     f'text-anchor="end">{_text(tick)}</text>')
+        parts.append(
+            f'<path class="grid" d="M{LEFT} {y:.1f}H{width - RIGHT}"/><text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" '
+            f'text-anchor="end">{_text(tick)}</text>'
+        )
     for tick in nice_ticks(x0, x1, 6):
         x, _ = at(tick, y0)
         parts.append(f'<text class="tick" x="{x:.1f}" y="{height - BOTTOM + 17}" text-anchor="middle">{_text(tick)}</text>')
@@ -132,18 +140,24 @@ def interval_plot(bars: Sequence[Bar], title: str, width: int = 520) -> str:
     height = TOP + row * len(bars) + 8
     middle = (left + width - right) / 2
     reach = (width - right - left) / 2 - 4
-    parts = [f'<svg class="chart bars" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
-             f'<path class="mark" d="M{middle:.1f} {TOP - 6}V{height - 6}"/>']
+    parts = [
+        f'<svg class="chart bars" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
+        f'<path class="mark" d="M{middle:.1f} {TOP - 6}V{height - 6}"/>'
+    ]
     for i, bar in enumerate(bars):
         y = TOP + row * i + row / 2
         scale = max(abs(v) for v in (bar.mean, bar.low or 0.0, bar.high or 0.0)) or 1.0
-        x = [middle + reach * v / scale for v in (bar.mean, bar.low if bar.low is not None else bar.mean,
-                                                  bar.high if bar.high is not None else bar.mean)]
+        x = [
+            middle + reach * v / scale
+            for v in (bar.mean, bar.low if bar.low is not None else bar.mean, bar.high if bar.high is not None else bar.mean)
+        ]
         colour = "good" if bar.good else "bad" if bar.good is False else "flat"
-        parts.append(f'<text class="label" x="{left - 10}" y="{y + 4:.1f}" text-anchor="end">{escape(bar.name)}</text>'
-                     f'<path class="whisker {colour}" d="M{x[1]:.1f} {y:.1f}H{x[2]:.1f}"/>'
-                     f'<circle class="dot {colour}" cx="{x[0]:.1f}" cy="{y:.1f}" r="4.5"/>'
-                     f'<text class="tick" x="{width - right + 10}" y="{y + 4:.1f}">{escape(bar.text)}</text>')
+        parts.append(
+            f'<text class="label" x="{left - 10}" y="{y + 4:.1f}" text-anchor="end">{escape(bar.name)}</text>'
+            f'<path class="whisker {colour}" d="M{x[1]:.1f} {y:.1f}H{x[2]:.1f}"/>'
+            f'<circle class="dot {colour}" cx="{x[0]:.1f}" cy="{y:.1f}" r="4.5"/>'
+            f'<text class="tick" x="{width - right + 10}" y="{y + 4:.1f}">{escape(bar.text)}</text>'
+        )
     return "".join(parts) + "</svg>"
 
 

@@ -94,7 +94,11 @@ class Row:
 
 
 def comparison(
-    name: str, title: str, rows: Sequence[Row], summary: dict[str, Any] | None, quoted: dict[str, dict[str, float | None]],
+    name: str,
+    title: str,
+    rows: Sequence[Row],
+    summary: dict[str, Any] | None,
+    quoted: dict[str, dict[str, float | None]],
     recipes: Sequence[Recipe],
 ) -> Table:
     """A table of methods by metrics: the paper's metrics with a measured and a quoted column each; without ``quoted``, all
@@ -144,8 +148,11 @@ def _best(methods: dict[str, Any], rows: Sequence[Row], recipes: Sequence[Recipe
     for recipe in recipes:
         if recipe.direction not in ("up", "down"):
             continue
-        values = {r.method: methods[r.method][recipe.name]["mean"] for r in rows
-                  if r.kind != "truth" and r.method in methods and methods[r.method].get(recipe.name, {}).get("mean") is not None}
+        values = {
+            r.method: methods[r.method][recipe.name]["mean"]
+            for r in rows
+            if r.kind != "truth" and r.method in methods and methods[r.method].get(recipe.name, {}).get("mean") is not None
+        }
         most = max((methods[m][recipe.name]["clips"] for m in values), default=0)
         values = {m: v for m, v in values.items() if methods[m][recipe.name]["clips"] == most}
         if len(values) > 1:
@@ -204,10 +211,16 @@ def table_2(
             here_fps = Cell(f"{speed['network_fps']:.2f}", MEASURED, speed["network_fps"], note, where)
             hours = speed["fit_time_s"] / 3600
             here_fit = Cell(f"{speed['fit_time_s']:.2f} s", MEASURED, hours, "", "from the portrait to the first frame")
-        cells += [here_fps, quoted_cell(fps) if fps else no_cell(), here_fit,
-                  Cell(f"{fit} h", QUOTED, float(fit.strip("< ")), "", "quoted from the paper") if fit else no_cell()]
-    table.notes.append("FPS: the network alone, the portrait cached; below it, with the portrait's encoding · with reading and writing. "
-                       "FPS and fit time are this machine's and vary by nature: they stand in timings.json, never in summary.json.")
+        cells += [
+            here_fps,
+            quoted_cell(fps) if fps else no_cell(),
+            here_fit,
+            Cell(f"{fit} h", QUOTED, float(fit.strip("< ")), "", "quoted from the paper") if fit else no_cell(),
+        ]
+    table.notes.append(
+        "FPS: the network alone, the portrait cached; below it, with the portrait's encoding · with reading and writing. "
+        "FPS and fit time are this machine's and vary by nature: they stand in timings.json, never in summary.json."
+    )
     return table
 
 

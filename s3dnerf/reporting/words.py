@@ -36,7 +36,8 @@ def warnings(sources: Sources, listed: list[Backend]) -> list[str]:
         held = expert.get("held_out", {})
         found.append(
             f"The lip-sync expert did not pass its gate: right in {held.get('accuracy', float('nan')):.3f} of held-out trials, "
-            f"{expert.get('gate', float('nan')):g} was asked. A generator may then be trained with λ_sync = 0 only.")
+            f"{expert.get('gate', float('nan')):g} was asked. A generator may then be trained with λ_sync = 0 only."
+        )
     for variant in sources.settings.train.variants:
         card = sources.cards.get(variant, {})
         if card and variant != "no_sync" and card.get("lambda_sync", {}).get("value") == 0:
@@ -45,8 +46,10 @@ def warnings(sources: Sources, listed: list[Backend]) -> list[str]:
     standing = stand_ins(listed)
     if standing:
         names = ", ".join(f"{b.component[0].lower()}{b.component[1:]} ({b.name})" for b in standing)
-        found.append(f"{len(standing)} of {len(listed)} backends stand in for the real thing: {names}. "
-                     "The numbers compare rows of this report with each other, not with the paper's.")
+        found.append(
+            f"{len(standing)} of {len(listed)} backends stand in for the real thing: {names}. "
+            "The numbers compare rows of this report with each other, not with the paper's."
+        )
     lost = sum(r["status"] == "unaccounted" for r in sources.membership)
     if lost:
         found.append(f"{lost} raw files or clips are accounted for by no stage: see Membership.")
@@ -62,13 +65,19 @@ def trained_on(sources: Sources) -> str:
     people, clips = len(card.get("speakers", [])), card.get("clips", 0)
     tested = {c: {r["speaker"] for r in sources.rows if r["corpus"] == c} for c in s.evaluate.corpora}
     clips_of = {c: len({r["clip"] for r in sources.rows if r["corpus"] == c}) for c in tested}
-    where = " and ".join(f"{many(clips_of[c], f'{CORPUS_TITLES[c]} clip')} of {many(len(who), 'person', 'people')}"
-                         for c, who in tested.items() if who) or "no clips"
+    where = (
+        " and ".join(
+            f"{many(clips_of[c], f'{CORPUS_TITLES[c]} clip')} of {many(len(who), 'person', 'people')}" for c, who in tested.items() if who
+        )
+        or "no clips"
+    )
     both = sorted(set(card.get("speakers", [])) & set().union(*tested.values()))
     seen = f"but {', '.join(both)} had been trained on" if both else "none of whom was trained on"
     learned = f"{many(clips, 'clip')} of {many(people, 'person', 'people')} ({kind}) in {card.get('steps', 0):,} steps"
-    return (f"The generator ({variant}) learned from {learned} with the loss preset “{card.get('loss_preset', '?')}”, "
-            f"and was measured on {where}, {seen}.")
+    return (
+        f"The generator ({variant}) learned from {learned} with the loss preset “{card.get('loss_preset', '?')}”, "
+        f"and was measured on {where}, {seen}."
+    )
 
 
 def _against(corpus: str, control: str, words: str, summary: dict[str, Any], recipes: dict[str, Recipe], ours: str) -> str | None:
@@ -103,8 +112,10 @@ def verdicts(sources: Sources, summary: dict[str, Any]) -> list[str]:
         tests = max((sum(d["mean"] is not None for d in one.values()) for one in part["differences"].values()), default=0)
         smallest = min(1.0, tests * 2.0 / 2 ** part["speakers"])
         if tests and smallest >= ALPHA:
-            found.append(f"{CORPUS_TITLES[corpus]} has {many(part['speakers'], 'test speaker')}: with so few no test can give less than "
-                         f"{_p(smallest)} after Holm, whatever the model does.")
+            found.append(
+                f"{CORPUS_TITLES[corpus]} has {many(part['speakers'], 'test speaker')}: with so few no test can give less than "
+                f"{_p(smallest)} after Holm, whatever the model does."
+            )
     return found
 
 

@@ -43,8 +43,29 @@ def read_audio(path: str | Path, start_s: float = 0.0, end_s: float | None = Non
     # aresample=async fills gaps and the late start by the timestamps, so that sample i is at time i / rate
     chain = f"aresample={rate_hz}:async=1:min_hard_comp=0.01:first_pts=0,atrim=start_sample={first}"
     chain += "" if last is None else f":end_sample={last}"
-    command = [ffmpeg_path(), "-v", "error", "-nostdin", *source(path), "-vn", "-map", "0:a:0", "-af", chain,
-               "-ac", "1", "-ar", str(rate_hz), "-c:a", "pcm_f32le", "-f", "f32le", "-flags", "+bitexact", "pipe:1"]
+    command = [
+        ffmpeg_path(),
+        "-v",
+        "error",
+        "-nostdin",
+        *source(path),
+        "-vn",
+        "-map",
+        "0:a:0",
+        "-af",
+        chain,
+        "-ac",
+        "1",
+        "-ar",
+        str(rate_hz),
+        "-c:a",
+        "pcm_f32le",
+        "-f",
+        "f32le",
+        "-flags",
+        "+bitexact",
+        "pipe:1",
+    ]
     done = subprocess.run(command, capture_output=True, check=False)
     log = done.stderr.decode(errors="replace").strip()
     if done.returncode:

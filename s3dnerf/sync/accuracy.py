@@ -83,8 +83,15 @@ def held_out_accuracy(clips: Sequence[EmbeddedClip], trials: int, seed: int, res
     used = [s for s in speakers if right[s]]
     low, high = speaker_interval([right[s] for s in used], rng, resamples)
     return Accuracy(
-        accuracy=float(np.mean(list(by_offset.values()))), low=low, high=high, trials=sum(map(len, right.values())), speakers=len(used),
-        clips=len(clips), by_offset=by_offset, by_speaker={s: float(np.mean(right[s])) for s in used})
+        accuracy=float(np.mean(list(by_offset.values()))),
+        low=low,
+        high=high,
+        trials=sum(map(len, right.values())),
+        speakers=len(used),
+        clips=len(clips),
+        by_offset=by_offset,
+        by_speaker={s: float(np.mean(right[s])) for s in used},
+    )
 
 
 def speaker_interval(right: Sequence[Sequence[bool]], rng: np.random.Generator, resamples: int) -> tuple[float | None, float | None]:

@@ -92,4 +92,5 @@ def check_gate(card: dict[str, Any], lambda_sync: float) -> None:
         why = "; ".join(finding["message"] for finding in card["monitor"])
         raise SyncGateError(
             f"train.lambda_sync: {lambda_sync:g} — the {card['role']} is right in {held['accuracy']:.3f} of held-out trials, "
-            f"below sync.gate = {card['gate']:g}; accepted: 0 until it passes{' (' + why + ')' if why else ''}")
+            f"below sync.gate = {card['gate']:g}; accepted: 0 until it passes{' (' + why + ')' if why else ''}"
+        )

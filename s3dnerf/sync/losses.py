@@ -29,7 +29,10 @@ def cosine_table(a: Float[Tensor, "n e"], b: Float[Tensor, "m e"]) -> Float[Tens
 
 
 def triplet_loss(
-    lips: Float[Tensor, "b e"], audio: Float[Tensor, "b e"], negative_lips: Float[Tensor, "b e"], negative_audio: Float[Tensor, "b e"],
+    lips: Float[Tensor, "b e"],
+    audio: Float[Tensor, "b e"],
+    negative_lips: Float[Tensor, "b e"],
+    negative_audio: Float[Tensor, "b e"],
     margin: float,
 ) -> Float[Tensor, " b"]:
     """Eq. 7, corrected, of each anchor window.

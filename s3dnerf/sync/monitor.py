@@ -62,10 +62,18 @@ class SyncMonitor:
             return [Finding("loss_not_finite", "the loss is not a finite number: lower sync.lr, or sync.precision: fp32")]
         if len(self.losses) < self.patience or mean < STUCK_SHARE * bad:
             return []
-        cause = ("all embeddings point the same way: lower sync.lr" if spread < COLLAPSED_SPREAD
-                 else "embeddings differ, but not with the sound: look at the crops and at the sound's offset, or train longer")
-        return [Finding("loss_stuck", f"the mean loss of the last {len(self.losses)} steps is {mean:.3f}, and {bad:g} (2η) is what "
-                                      f"embeddings that know nothing give; {cause}")]
+        cause = (
+            "all embeddings point the same way: lower sync.lr"
+            if spread < COLLAPSED_SPREAD
+            else "embeddings differ, but not with the sound: look at the crops and at the sound's offset, or train longer"
+        )
+        return [
+            Finding(
+                "loss_stuck",
+                f"the mean loss of the last {len(self.losses)} steps is {mean:.3f}, and {bad:g} (2η) is what "
+                f"embeddings that know nothing give; {cause}",
+            )
+        ]
 
 
 def crop_findings(clips: Sequence[tuple[str, np.ndarray]]) -> list[Finding]:
@@ -81,8 +89,13 @@ def crop_findings(clips: Sequence[tuple[str, np.ndarray]]) -> list[Finding]:
     found = []
     for code, names, what in (("crops_flat", flat, "show one even colour"), ("crops_still", still, "do not move")):
         if names and len(names) >= max(1, 0.1 * len(clips)):
-            found.append(Finding(code, f"no lips in the crops: {len(names)} of {len(clips)} clips' crops {what}, for example "
-                                       f"{', '.join(names[:3])}; look at data/<preset>/lips and align"))
+            found.append(
+                Finding(
+                    code,
+                    f"no lips in the crops: {len(names)} of {len(clips)} clips' crops {what}, for example "
+                    f"{', '.join(names[:3])}; look at data/<preset>/lips and align",
+                )
+            )
     return found
 
 
@@ -95,16 +108,26 @@ def offset_findings(curve: Sequence[float]) -> list[Finding]:
         return []
     offset = middle - where
     side = "early" if offset > 0 else "late"
-    return [Finding("audio_shifted", f"the offset curve's extreme is at {offset:+d} frames, not at 0: the sound is {side} against the "
-                                     "lips; look at the resampling of the corpora")]
+    return [
+        Finding(
+            "audio_shifted",
+            f"the offset curve's extreme is at {offset:+d} frames, not at 0: the sound is {side} against the "
+            "lips; look at the resampling of the corpora",
+        )
+    ]
 
 
 def speaker_findings(speakers: int, train_accuracy: float, held_out_accuracy: float) -> list[Finding]:
     """Findings of the speakers: so few, or a network that knows those it was trained on and no others."""
     gap = train_accuracy - held_out_accuracy
     if gap > OVERFIT_GAP:
-        return [Finding("too_few_speakers", f"right in {train_accuracy:.2f} of trials on the {speakers} training speakers but "
-                                            f"{held_out_accuracy:.2f} on unseen ones: more speakers are needed, not more steps")]
+        return [
+            Finding(
+                "too_few_speakers",
+                f"right in {train_accuracy:.2f} of trials on the {speakers} training speakers but "
+                f"{held_out_accuracy:.2f} on unseen ones: more speakers are needed, not more steps",
+            )
+        ]
     if speakers < FEW_SPEAKERS:
         return [Finding("too_few_speakers", f"{speakers} training speakers: too few to learn lips rather than faces")]
     return []

@@ -64,5 +64,9 @@ def sync_result(distances: Float[Tensor, "k n"]) -> SyncResult:
         raise ValueError(f"{distances.shape[1]} windows: expected more than {len(distances) // 2} to measure every offset")
     least, where = curve.min(dim=0)
     return SyncResult(
-        lse_c=float(curve.median() - least), lse_d=float(least), offset_frames=len(curve) // 2 - int(where),
-        curve=[float(x) for x in curve], windows=int(distances.shape[1]))
+        lse_c=float(curve.median() - least),
+        lse_d=float(least),
+        offset_frames=len(curve) // 2 - int(where),
+        curve=[float(x) for x in curve],
+        windows=int(distances.shape[1]),
+    )

@@ -20,8 +20,10 @@ FRAMES, SIDE_PX = 5, 224
 COLUMNS, COLUMNS_PER_FRAME, COEFFICIENTS = 20, 4, 13
 SAMPLES_PER_FRAME = 640
 EMBED = 1024
-WHERE = ("SyncNet v2's weights come from its authors: syncnet_v2.model, linked in the README of github.com/joonson/syncnet_python; "
-         "lay it where evaluate.syncnet_weights points, or set evaluate.judge: trained")
+WHERE = (
+    "SyncNet v2's weights come from its authors: syncnet_v2.model, linked in the README of github.com/joonson/syncnet_python; "
+    "lay it where evaluate.syncnet_weights points, or set evaluate.judge: trained"
+)
 
 
 class SyncNetWeightsError(RuntimeError):
@@ -48,24 +50,30 @@ class SyncNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.netcnnaud = _convolutions(2, [
-            (1, 64, 3, 1, 1, (1, 1, 0)),
-            (64, 192, 3, 1, 1, (3, (1, 2), 0)),
-            (192, 384, 3, 1, 1, None),
-            (384, 256, 3, 1, 1, None),
-            (256, 256, 3, 1, 1, (3, 2, 0)),
-            (256, 512, (5, 4), 1, 0, None),
-        ])
+        self.netcnnaud = _convolutions(
+            2,
+            [
+                (1, 64, 3, 1, 1, (1, 1, 0)),
+                (64, 192, 3, 1, 1, (3, (1, 2), 0)),
+                (192, 384, 3, 1, 1, None),
+                (384, 256, 3, 1, 1, None),
+                (256, 256, 3, 1, 1, (3, 2, 0)),
+                (256, 512, (5, 4), 1, 0, None),
+            ],
+        )
         self.netfcaud = _head()
         self.netfclip = _head()
-        self.netcnnlip = _convolutions(3, [
-            (3, 96, (5, 7, 7), (1, 2, 2), 0, ((1, 3, 3), (1, 2, 2), 0)),
-            (96, 256, (1, 5, 5), (1, 2, 2), (0, 1, 1), ((1, 3, 3), (1, 2, 2), (0, 1, 1))),
-            (256, 256, (1, 3, 3), 1, (0, 1, 1), None),
-            (256, 256, (1, 3, 3), 1, (0, 1, 1), None),
-            (256, 256, (1, 3, 3), 1, (0, 1, 1), ((1, 3, 3), (1, 2, 2), 0)),
-            (256, 512, (1, 6, 6), 1, 0, None),
-        ])
+        self.netcnnlip = _convolutions(
+            3,
+            [
+                (3, 96, (5, 7, 7), (1, 2, 2), 0, ((1, 3, 3), (1, 2, 2), 0)),
+                (96, 256, (1, 5, 5), (1, 2, 2), (0, 1, 1), ((1, 3, 3), (1, 2, 2), (0, 1, 1))),
+                (256, 256, (1, 3, 3), 1, (0, 1, 1), None),
+                (256, 256, (1, 3, 3), 1, (0, 1, 1), None),
+                (256, 256, (1, 3, 3), 1, (0, 1, 1), ((1, 3, 3), (1, 2, 2), 0)),
+                (256, 512, (1, 6, 6), 1, 0, None),
+            ],
+        )
 
     def visual(self, frames: Float[Tensor, "b 3 5 224 224"]) -> Float[Tensor, "b 1024"]:
         """Embedding of five frames, BGR 0–255."""

@@ -32,7 +32,9 @@ class Residual(nn.Module):
 def _down(channels_in: int, channels: int, kernel: int, stride: tuple[int, int]) -> nn.Sequential:
     """Halve the grid (by ``stride``), change the channels, one residual block."""
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels, kernel, stride=stride, padding=kernel // 2, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),
+        nn.Conv2d(channels_in, channels, kernel, stride=stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
         Residual(channels),
     )
 

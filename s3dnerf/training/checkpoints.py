@@ -37,8 +37,10 @@ def _check_plain(value: Any, where: str) -> None:
         for i, item in enumerate(value):
             _check_plain(item, f"{where}[{i}]")
     else:
-        raise TypeError(f"checkpoint {where}: {type(value).__name__} — expected tensors, mappings, lists, text, numbers; "
-                        "turn a numpy array into a tensor")
+        raise TypeError(
+            f"checkpoint {where}: {type(value).__name__} — expected tensors, mappings, lists, text, numbers; "
+            "turn a numpy array into a tensor"
+        )
 
 
 def _previous(path: Path) -> Path:
@@ -146,8 +148,12 @@ def data_fingerprint(folders: Iterable[str | Path]) -> str:
 
     A time that changed under equal content only means that a run starts again.
     """
-    named = sorted((f"{Path(folder).as_posix()}/{path.relative_to(folder).as_posix()}", path)
-                   for folder in folders for path in Path(folder).rglob("*") if path.is_file())
+    named = sorted(
+        (f"{Path(folder).as_posix()}/{path.relative_to(folder).as_posix()}", path)
+        for folder in folders
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    )
     by_content = sum(path.stat().st_size for _, path in named) <= CONTENT_HASH_BYTES
     digest = hashlib.sha256()
     for name, path in named:

@@ -90,8 +90,14 @@ class ClipFolder:
         if not len(frames) == len(masks) == len(tokens) // 2:
             raise ValueError(f"{clip}: {len(frames)} frames, {len(masks)} masks, {len(tokens)} tokens: expected N, N, 2 N")
         return Clip(
-            record=record, frames=frames[:n], masks=masks[:n], landmarks=read("align", "landmarks.npy")[:n],
-            world_to_camera=read("masks", "world_to_camera.npy")[:n], intrinsics=read("masks", "intrinsics.npy")[:n],
-            box=read("masks", "box.npy"), lip_box=read("lips", "lip_box.npy"), tokens=tokens[: 2 * n],
+            record=record,
+            frames=frames[:n],
+            masks=masks[:n],
+            landmarks=read("align", "landmarks.npy")[:n],
+            world_to_camera=read("masks", "world_to_camera.npy")[:n],
+            intrinsics=read("masks", "intrinsics.npy")[:n],
+            box=read("masks", "box.npy"),
+            lip_box=read("lips", "lip_box.npy"),
+            tokens=tokens[: 2 * n],
             mel=mel[: int(80 * n / 25) + 16],
         )

@@ -125,12 +125,15 @@ def split_for(role: str, data_dir: str | Path, settings: Settings) -> SyncSplit:
         raise SyncDataError(
             f"judge: no LRS2 clip of the train split came through preprocessing — the judge is trained on LRS2 alone: set raw.lrs2 "
             f"({settings.raw.lrs2!r} now) to a folder with mvlrs_v1/, or look up why its clips were excluded in "
-            f"{Path(data_dir) / 'ingest' / 'lrs2'}")
+            f"{Path(data_dir) / 'ingest' / 'lrs2'}"
+        )
     train = [(folder, r) for folder, r in train if r["duration_s"] >= 0.6]
     for name, part in (("train on", train), ("hold out", held_out)):
         if not part:
-            raise SyncDataError(f"{role}: no clip to {name} — needs clips of {'HDTF and LRS2' if role == 'expert' else 'LRS2'}; "
-                                "look at data/<preset>/ingest/*/excluded.parquet and the stages' quarantine.parquet")
+            raise SyncDataError(
+                f"{role}: no clip to {name} — needs clips of {'HDTF and LRS2' if role == 'expert' else 'LRS2'}; "
+                "look at data/<preset>/ingest/*/excluded.parquet and the stages' quarantine.parquet"
+            )
     shared = set(SyncSplit.speakers(train)) & set(SyncSplit.speakers(held_out))
     if shared:
         raise SyncDataError(f"{role}: {sorted(shared)} both train and judge — the split is by speaker: mend ingest's split")
@@ -144,8 +147,15 @@ class ClipPool:
     order that has moved on by ``per_step`` clips a step. With room for all clips it holds all, in their own order.
     """
 
-    def __init__(self, source: Sequence[tuple[ClipFolder, dict[str, Any]]], size: int, batch: int, seed: int,
-                 pool_bytes: int = POOL_BYTES, workers: int = 1) -> None:
+    def __init__(
+        self,
+        source: Sequence[tuple[ClipFolder, dict[str, Any]]],
+        size: int,
+        batch: int,
+        seed: int,
+        pool_bytes: int = POOL_BYTES,
+        workers: int = 1,
+    ) -> None:
         self.source, self.size, self.seed = list(source), size, seed
         side = size + 2 * crop_margin(size)
         per_clip = max(float(np.mean([r["duration_s"] for _, r in self.source])) * 25 * 3 * side**2, 1.0)

@@ -74,5 +74,10 @@ def offset_curves(clips: Sequence[EmbeddedClip]) -> dict[str, Any]:
     curves = {name: [round(float(s / c), 6) if c else 2.0 for s, c in zip(sums[name], counts[name])] for name in sums}
     offsets = list(range(REACH_FRAMES, -REACH_FRAMES - 1, -1))
     distance = curves.pop("all")
-    return {"offset_frames": offsets, "distance": distance, "by_corpus": dict(sorted(curves.items())),
-            "extreme_offset_frames": offsets[int(np.argmin(distance))], "windows": sum(len(c.speech) for c in clips)}
+    return {
+        "offset_frames": offsets,
+        "distance": distance,
+        "by_corpus": dict(sorted(curves.items())),
+        "extreme_offset_frames": offsets[int(np.argmin(distance))],
+        "windows": sum(len(c.speech) for c in clips),
+    }

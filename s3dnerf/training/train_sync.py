@@ -102,7 +102,8 @@ def train_step(
     mean = float(world.mean(loss))
     if not math.isfinite(mean):
         raise SyncTrainingError(
-            f"train_sync {job.role}: the loss is {mean} at step {step} — lower sync.lr ({sync.lr:g}), or sync.precision: fp32")
+            f"train_sync {job.role}: the loss is {mean} at step {step} — lower sync.lr ({sync.lr:g}), or sync.precision: fp32"
+        )
     return {"loss": mean, "lr": rate, "spread": spread(e_lips)}
 
 
@@ -133,9 +134,11 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> dict[st
         start, best, monitor.losses = state["step"], state["best"], state["losses"]
     curves = Curves(work / "curves.jsonl", start) if world.is_main() else None
     if world.is_main():
-        say(f"train_sync {job.role}: {len(split.train)} clips of {len(SyncSplit.speakers(split.train))} people, held out "
+        say(
+            f"train_sync {job.role}: {len(split.train)} clips of {len(SyncSplit.speakers(split.train))} people, held out "
             f"{len(held_out)} clips of {len({c.speaker for c in held_out})}; {sum(p.numel() for p in network.parameters()):,} parameters, "
-            f"steps {start}…{job.steps} on {world.size} × {world.device}")
+            f"steps {start}…{job.steps} on {world.size} × {world.device}"
+        )
     for step in range(start, job.steps):
         clips = pool.at(step)
         if not clips:
@@ -148,8 +151,11 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> dict[st
                 found = judged(network, held_out, job, world)
                 values["held_out_accuracy"] = found.accuracy
                 if found.accuracy > best["accuracy"]:
-                    best = {"step": done, "accuracy": found.accuracy,
-                            "weights": {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}}
+                    best = {
+                        "step": done,
+                        "accuracy": found.accuracy,
+                        "weights": {k: v.detach().cpu().clone() for k, v in network.state_dict().items()},
+                    }
                 say(f"  step {done}/{job.steps}: loss {np.mean(monitor.losses[-50:]):.3f}, held-out accuracy {found.accuracy:.3f}")
                 for finding in monitor.learning(values["spread"]):
                     say(f"  {finding.code}: {finding.message}")
@@ -157,9 +163,16 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> dict[st
                 assert curves is not None
                 curves.add(step, values)
             if done % sync.checkpoint_every == 0 or done == job.steps:
-                save_checkpoint(work / "checkpoint.pt", {
-                    "step": done, "network": network.state_dict(), "optimiser": optimiser.state_dict(), "best": best,
-                    "losses": monitor.losses})
+                save_checkpoint(
+                    work / "checkpoint.pt",
+                    {
+                        "step": done,
+                        "network": network.state_dict(),
+                        "optimiser": optimiser.state_dict(),
+                        "best": best,
+                        "losses": monitor.losses,
+                    },
+                )
         world.barrier()
     card = write_result(job, network, best, split, held_out, pool, monitor, world, say) if world.is_main() else None
     world.barrier()
@@ -172,8 +185,15 @@ def judged(network: SyncExpert, clips: list[LipClip], job: Job, world: World) ->
 
 
 def write_result(
-    job: Job, network: SyncExpert, best: dict[str, Any], split: SyncSplit, held_out: list[LipClip], pool: ClipPool, monitor: SyncMonitor,
-    world: World, say: Callable[[str], None],
+    job: Job,
+    network: SyncExpert,
+    best: dict[str, Any],
+    split: SyncSplit,
+    held_out: list[LipClip],
+    pool: ClipPool,
+    monitor: SyncMonitor,
+    world: World,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
     """The job's out folder, from the best step's weights. Returns the card."""
     sync, out = job.settings.sync, Path(job.out)
@@ -184,24 +204,41 @@ def write_result(
     trained = embed_clips(network, some_clips(split.train, TRAIN_CLIPS_JUDGED, sync.crop_px), world)
     train_accuracy = held_out_accuracy(trained, sync.eval_trials, job.seed).accuracy
     offsets = offset_curves(embedded)
-    findings = [*monitor.learning(last_spread), *crop_findings([(c.clip, c.lips) for c in pool.at(job.steps - 1)]),
-                *offset_findings(offsets["distance"]),
-                *speaker_findings(len(SyncSplit.speakers(split.train)), train_accuracy, accuracy.accuracy)]
+    findings = [
+        *monitor.learning(last_spread),
+        *crop_findings([(c.clip, c.lips) for c in pool.at(job.steps - 1)]),
+        *offset_findings(offsets["distance"]),
+        *speaker_findings(len(SyncSplit.speakers(split.train)), train_accuracy, accuracy.accuracy),
+    ]
     card = {
-        "format": 1, "role": job.role, "settings": as_dict(sync), "seed": job.seed, "steps": job.steps, "selected_step": best["step"],
-        "corpora": sorted({r["corpus"] for _, r in split.train}), "speakers": SyncSplit.speakers(split.train), "clips": len(split.train),
-        "held_out_speakers": SyncSplit.speakers(split.held_out), "held_out": accuracy.as_dict(), "train_accuracy": train_accuracy,
-        "offset_frames": offsets["extreme_offset_frames"], "gate": sync.gate, "passes": accuracy.accuracy >= sync.gate,
-        "monitor": [f.as_dict() for f in findings], "parameters": sum(p.numel() for p in network.parameters()),
+        "format": 1,
+        "role": job.role,
+        "settings": as_dict(sync),
+        "seed": job.seed,
+        "steps": job.steps,
+        "selected_step": best["step"],
+        "corpora": sorted({r["corpus"] for _, r in split.train}),
+        "speakers": SyncSplit.speakers(split.train),
+        "clips": len(split.train),
+        "held_out_speakers": SyncSplit.speakers(split.held_out),
+        "held_out": accuracy.as_dict(),
+        "train_accuracy": train_accuracy,
+        "offset_frames": offsets["extreme_offset_frames"],
+        "gate": sync.gate,
+        "passes": accuracy.accuracy >= sync.gate,
+        "monitor": [f.as_dict() for f in findings],
+        "parameters": sum(p.numel() for p in network.parameters()),
         "note": "the step was selected by this accuracy, on these held-out speakers",
     }
     write_atomic(out / "offsets.json", (json.dumps(offsets, indent=1) + "\n").encode())
     write_atomic(out / "curves.jsonl", (Path(job.work) / "curves.jsonl").read_bytes())
     save_expert(out, best["weights"], card)
     interval = "one speaker: no interval" if accuracy.low is None else f"95 % interval by speaker {accuracy.low:.3f}–{accuracy.high:.3f}"
-    say(f"train_sync {job.role}: held-out accuracy {accuracy.accuracy:.3f} ({interval}; {accuracy.trials} trials, {accuracy.speakers} "
+    say(
+        f"train_sync {job.role}: held-out accuracy {accuracy.accuracy:.3f} ({interval}; {accuracy.trials} trials, {accuracy.speakers} "
         f"speakers) at step {best['step']}; offset {offsets['extreme_offset_frames']:+d}; gate {sync.gate:g} "
-        f"{'passed' if card['passes'] else 'NOT passed'}")
+        f"{'passed' if card['passes'] else 'NOT passed'}"
+    )
     for finding in findings:
         say(f"  {finding.code}: {finding.message}")
     return card

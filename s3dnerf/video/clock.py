@@ -40,7 +40,7 @@ class Clock:
     def between(self, start_tick: int, end_tick: int) -> np.ndarray:
         """Source frames of the ticks start_tick … end_tick − 1 that the file has; int32 (≤ n,)."""
         low, high = max(start_tick, self.first_tick), min(end_tick, self.end_tick)
-        return self.frames[low - self.first_tick:max(high, low) - self.first_tick]
+        return self.frames[low - self.first_tick : max(high, low) - self.first_tick]
 
 
 def round_ticks(pts: np.ndarray, time_base: Fraction, fps_hz: int = FPS_HZ) -> np.ndarray:

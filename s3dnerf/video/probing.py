@@ -163,11 +163,21 @@ def _probe(path: str, size: int, mtime_ns: int) -> VideoInfo:
     span = float(times[-1] - times[0])
     fps = (len(pts) - 1) / span if len(pts) > 1 and span > 0 else 1 / max(last * float(time_base), 1e-6)
     return VideoInfo(
-        fps_hz=round(fps, 6), width_px=h if rotation in (90, 270) else w, height_px=w if rotation in (90, 270) else h,
-        duration_s=float((int(pts[-1]) + last - start_pts) * time_base), frame_times_s=times,
-        has_audio=re.search(r"Stream #0:\d+.*: Audio:", log) is not None, rotation=rotation,
-        pts=pts, time_base=time_base, start_pts=start_pts, last_pts_end=int(pts[-1]) + last, declared_s=declared,
-        damage=damage, container=header[1].rstrip(","))
+        fps_hz=round(fps, 6),
+        width_px=h if rotation in (90, 270) else w,
+        height_px=w if rotation in (90, 270) else h,
+        duration_s=float((int(pts[-1]) + last - start_pts) * time_base),
+        frame_times_s=times,
+        has_audio=re.search(r"Stream #0:\d+.*: Audio:", log) is not None,
+        rotation=rotation,
+        pts=pts,
+        time_base=time_base,
+        start_pts=start_pts,
+        last_pts_end=int(pts[-1]) + last,
+        declared_s=declared,
+        damage=damage,
+        container=header[1].rstrip(","),
+    )
 
 
 def _rescale(value: int, given: Fraction, wanted: Fraction) -> int:

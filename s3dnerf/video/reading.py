@@ -68,8 +68,24 @@ def read_frames(path: str | Path, index: np.ndarray, crop: tuple[int, int, int, 
     start_s = info.frame_times_s[first] - SEEK_BEFORE_S
     if start_s > 0 and info.container.split(",")[0] in SEEKABLE:
         seek = ["-noaccurate_seek", "-ss", f"{start_s:.3f}"]
-    command = [ffmpeg_path(), "-v", "error", "-nostdin", "-copyts", *seek, *source(path), "-map", "0:V:0", "-vf", chain,
-               "-fps_mode", "passthrough", "-f", "rawvideo", "pipe:1"]
+    command = [
+        ffmpeg_path(),
+        "-v",
+        "error",
+        "-nostdin",
+        "-copyts",
+        *seek,
+        *source(path),
+        "-map",
+        "0:V:0",
+        "-vf",
+        chain,
+        "-fps_mode",
+        "passthrough",
+        "-f",
+        "rawvideo",
+        "pipe:1",
+    ]
     given = 0
     with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, bufsize=1 << 20) as process:
         stream = cast(io.BufferedReader, process.stdout)
@@ -81,7 +97,7 @@ def read_frames(path: str | Path, index: np.ndarray, crop: tuple[int, int, int, 
                 if stream.readinto(data) != len(data):
                     break
                 given += 1
-                frame = np.frombuffer(data, np.uint8).reshape(high, wide, 3)[y - y0:y - y0 + h, x - x0:x - x0 + w]
+                frame = np.frombuffer(data, np.uint8).reshape(high, wide, 3)[y - y0 : y - y0 + h, x - x0 : x - x0 + w]
                 while number == at:
                     yield frame
                     number = next(numbers, None)

@@ -20,7 +20,7 @@ LISTS = {
     "RD_crop_ratio.txt": "Radio1_0.mp4 1.2\n",
     "WRA_annotion_time.txt": "AdamKinzinger0.mp4 00:05-02:55\nAdamKinzinger1.mp4 00:05-01:55 \nMittRomney.mp4 08:10-08:30 00:33-08:53\nLong.mp4 1:02:03-1:02:10\n",
     "WRA_crop_wh.txt": "AdamKinzinger0_0.mp4 306 480 41 480\nAdamKinzinger1_0.mp4 319 492 11 492\nMittRomney_0.mp4 614 964 0 964\n"
-                       "MittRomney_1.mp4 614 964 0 964\nLong_0.mp4 0 240 0 240\n",
+    "MittRomney_1.mp4 614 964 0 964\nLong_0.mp4 0 240 0 240\n",
     "WRA_resolution.txt": "AdamKinzinger0.mp4 720\nAdamKinzinger1.mp4 0\nMittRomney.mp4 1080\nLong.mp4 360\n",
 }
 
@@ -72,16 +72,39 @@ def test_real_lists_every_exclusion_is_named(shared: Path) -> None:
 
 
 def test_whole_videos(tmp_path: Path) -> None:
-    layout = find(tmp_path, ["videos/Radio1.mp4", "videos/RD_Radio11.mkv", "videos/AdamKinzinger0.mp4", "videos/AdamKinzinger1.mp4",
-                             "videos/Nobody.mp4", "videos/Radio24.mp4", "videos/Long.mp4", "notes.txt"], LISTS)
+    layout = find(
+        tmp_path,
+        [
+            "videos/Radio1.mp4",
+            "videos/RD_Radio11.mkv",
+            "videos/AdamKinzinger0.mp4",
+            "videos/AdamKinzinger1.mp4",
+            "videos/Nobody.mp4",
+            "videos/Radio24.mp4",
+            "videos/Long.mp4",
+            "notes.txt",
+        ],
+        LISTS,
+    )
     spans = {span.name: span for span in layout.spans}
     first = spans["hdtf_RD_Radio1_000"]
-    assert (first.video, first.start_s, first.end_s, first.crop, first.crop_of_height_px) == ("videos/Radio1.mp4", 20, 95, (466, 0, 530, 530), 720)
+    assert (first.video, first.start_s, first.end_s, first.crop, first.crop_of_height_px) == (
+        "videos/Radio1.mp4",
+        20,
+        95,
+        (466, 0, 530, 530),
+        720,
+    )
     assert spans["hdtf_RD_Radio11_001"].start_s == 90 and spans["hdtf_RD_Radio11_001"].video == "videos/RD_Radio11.mkv"
     assert spans["hdtf_WRA_Long_000"].start_s == 3723
     assert {spans[f"hdtf_WRA_AdamKinzinger{i}_000"].speaker for i in (0, 1)} == {"AdamKinzinger"}
-    assert excluded(layout) == {"hdtf_RD_Radio11_000": "no_crop", "hdtf_RD_Radio24": "no_interval", "hdtf_Nobody": "no_interval",
-                                "hdtf_WRA_MittRomney_000": "not_held", "hdtf_WRA_MittRomney_001": "not_held"}
+    assert excluded(layout) == {
+        "hdtf_RD_Radio11_000": "no_crop",
+        "hdtf_RD_Radio24": "no_interval",
+        "hdtf_Nobody": "no_interval",
+        "hdtf_WRA_MittRomney_000": "not_held",
+        "hdtf_WRA_MittRomney_001": "not_held",
+    }
     assert layout.files["notes.txt"].reason == "not_in_layout" and layout.files["videos/Radio24.mp4"].reason == "no_interval"
 
 
@@ -92,12 +115,27 @@ def test_overlapping_intervals_share_nothing(tmp_path: Path) -> None:
 
 
 def test_cut_clips(tmp_path: Path) -> None:
-    layout = find(tmp_path, ["clips/RD_Radio8_000.mp4", "clips/RD_Radio2_000.mp4", "clips/WDA_EdMarkey0_000.mp4", "clips/EX_A_b_c_012.mp4",
-                             "clips/strange name.mp4", "videos/Radio8.mp4"], LISTS | {"RD_annotion_time.txt": "Radio8.mp4 00:00-00:10\n"},
-                  hdtf_test_speakers=("Radio2", "Radio8"), same_person=(("Radio2", "Radio8"),))
+    layout = find(
+        tmp_path,
+        [
+            "clips/RD_Radio8_000.mp4",
+            "clips/RD_Radio2_000.mp4",
+            "clips/WDA_EdMarkey0_000.mp4",
+            "clips/EX_A_b_c_012.mp4",
+            "clips/strange name.mp4",
+            "videos/Radio8.mp4",
+        ],
+        LISTS | {"RD_annotion_time.txt": "Radio8.mp4 00:00-00:10\n"},
+        hdtf_test_speakers=("Radio2", "Radio8"),
+        same_person=(("Radio2", "Radio8"),),
+    )
     spans = {span.name: span for span in layout.spans}
     assert {name: span.speaker for name, span in spans.items()} == {
-        "hdtf_RD_Radio8_000": "Radio2", "hdtf_RD_Radio2_000": "Radio2", "hdtf_WDA_EdMarkey0_000": "EdMarkey", "hdtf_EX_A_b_c_012": "A_b_c"}
+        "hdtf_RD_Radio8_000": "Radio2",
+        "hdtf_RD_Radio2_000": "Radio2",
+        "hdtf_WDA_EdMarkey0_000": "EdMarkey",
+        "hdtf_EX_A_b_c_012": "A_b_c",
+    }
     assert {name for name, span in spans.items() if span.split == "test"} == {"hdtf_RD_Radio8_000", "hdtf_RD_Radio2_000"}
     assert layout.files["clips/strange name.mp4"].reason == "not_in_layout"
     assert layout.files["videos/Radio8.mp4"].reason == "duplicate"  # its clips are held already
@@ -110,11 +148,24 @@ def test_a_test_person_nobody_knows_is_refused(tmp_path: Path) -> None:
 
 def test_speakers() -> None:
     assert [hdtf_speaker(v) for v in ("AdamKinzinger2", "Radio11", "Radio13", "KatieHill", "FAzSK8PLmGI", "007")] == [
-        "AdamKinzinger", "Radio11", "Radio13", "KatieHill", "FAzSK8PLmGI", "007"]
+        "AdamKinzinger",
+        "Radio11",
+        "Radio13",
+        "KatieHill",
+        "FAzSK8PLmGI",
+        "007",
+    ]
 
 
-@pytest.mark.parametrize(("name", "text", "line"), [("RD_crop_wh.txt", "Radio1_0.mp4 1 2 3\n", "line 1"), ("RD_crop_wh.txt", "\nRadio1.mp4 1 2 3 4\n", "line 2"),
-                                                    ("RD_resolution.txt", "Radio1.mp4 high\n", "line 1"), ("RD_video_url.txt", "Radio1\n", "line 1")])
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("RD_crop_wh.txt", "Radio1_0.mp4 1 2 3\n", "line 1"),
+        ("RD_crop_wh.txt", "\nRadio1.mp4 1 2 3 4\n", "line 2"),
+        ("RD_resolution.txt", "Radio1.mp4 high\n", "line 1"),
+        ("RD_video_url.txt", "Radio1\n", "line 1"),
+    ],
+)
 def test_a_broken_line_is_named(name: str, text: str, line: str) -> None:
     with pytest.raises(CorpusError, match=f"{name}, {line}: cannot be read"):
         hdtf.parse_lists({name: text})
@@ -126,19 +177,24 @@ def test_an_unreadable_interval_keeps_the_numbers_of_the_others(tmp_path: Path) 
     assert excluded(layout)["hdtf_RD_Radio11_000"] == excluded(layout)["hdtf_RD_Radio11_002"] == "bad_interval"
 
 
-@pytest.mark.parametrize(("crop", "stated", "size", "expected"), [
-    ((466, 0, 530, 530), 720, (1280, 720), (466, 0, 530, 530)),
-    ((466, 0, 530, 530), 720, (1920, 1080), (699, 0, 795, 795)),  # a download at another resolution than annotated
-    ((466, 10, 530, 530), 1080, (640, 360), (155, 3, 177, 177)),
-    ((389, 0, 776, 776), 720, (1920, 1080), (389, 0, 776, 776)),  # does not fit the stated 720: measured on a picture like this
-    ((100, 0, 240, 240), 0, (640, 360), (100, 0, 240, 240)),  # resolution 0: unknown, taken as it is
-    ((700, 0, 600, 600), 720, (1280, 720), (700, 0, 580, 600)),  # a little over the border: cut there
-])
+@pytest.mark.parametrize(
+    ("crop", "stated", "size", "expected"),
+    [
+        ((466, 0, 530, 530), 720, (1280, 720), (466, 0, 530, 530)),
+        ((466, 0, 530, 530), 720, (1920, 1080), (699, 0, 795, 795)),  # a download at another resolution than annotated
+        ((466, 10, 530, 530), 1080, (640, 360), (155, 3, 177, 177)),
+        ((389, 0, 776, 776), 720, (1920, 1080), (389, 0, 776, 776)),  # does not fit the stated 720: measured on a picture like this
+        ((100, 0, 240, 240), 0, (640, 360), (100, 0, 240, 240)),  # resolution 0: unknown, taken as it is
+        ((700, 0, 600, 600), 720, (1280, 720), (700, 0, 580, 600)),  # a little over the border: cut there
+    ],
+)
 def test_crops_fit_the_file_that_is_held(crop: tuple, stated: int, size: tuple, expected: tuple) -> None:
     assert fit_crop(Span("a", "a", "train", "a", crop=crop, crop_of_height_px=stated), *size) == expected
 
 
-@pytest.mark.parametrize(("crop", "stated", "size"), [((389, 0, 776, 776), 0, (640, 360)), ((-400, 0, 500, 500), 720, (1280, 720)), ((0, 0, 0, 9), 0, (64, 64))])
+@pytest.mark.parametrize(
+    ("crop", "stated", "size"), [((389, 0, 776, 776), 0, (640, 360)), ((-400, 0, 500, 500), 720, (1280, 720)), ((0, 0, 0, 9), 0, (64, 64))]
+)
 def test_crops_beyond_the_frame_are_excluded(crop: tuple, stated: int, size: tuple) -> None:
     with pytest.raises(SpanError) as caught:
         fit_crop(Span("a", "a", "train", "a", crop=crop, crop_of_height_px=stated), *size)

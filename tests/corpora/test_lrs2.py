@@ -29,17 +29,31 @@ def test_transcripts() -> None:
 
 
 def test_lists_split_by_folder(tmp_path: Path) -> None:
-    layout = find(tmp_path, {"test.txt": "1/00001 NF\n1/00009 NF\n", "val.txt": "2/00001\n", "train.txt": "3/00001\n\n", "main/3/00001.txt": TRANSCRIPT,
-                             "main/9/00001.txt": "Text: LOST\n", "readme": "x"},
-                  ["main/1/00001.mp4", "main/2/00001.mp4", "main/3/00001.mp4", "pretrain/1/00050.mp4", "pretrain/3/00002.mp4"])
+    layout = find(
+        tmp_path,
+        {
+            "test.txt": "1/00001 NF\n1/00009 NF\n",
+            "val.txt": "2/00001\n",
+            "train.txt": "3/00001\n\n",
+            "main/3/00001.txt": TRANSCRIPT,
+            "main/9/00001.txt": "Text: LOST\n",
+            "readme": "x",
+        },
+        ["main/1/00001.mp4", "main/2/00001.mp4", "main/3/00001.mp4", "pretrain/1/00050.mp4", "pretrain/3/00002.mp4"],
+    )
     assert {span.name: span.split for span in layout.spans} == {
-        "lrs2_main_1_00001": "test", "lrs2_main_2_00001": "val", "lrs2_main_3_00001": "train",
+        "lrs2_main_1_00001": "test",
+        "lrs2_main_2_00001": "val",
+        "lrs2_main_3_00001": "train",
         "lrs2_pretrain_1_00050": "test",  # a person of the test list, never trained on
-        "lrs2_pretrain_3_00002": "train"}
+        "lrs2_pretrain_3_00002": "train",
+    }
     assert {span.name: span.text for span in layout.spans if span.text} == {"lrs2_main_3_00001": "DOWN THE ROAD"}
     assert {row["clip"]: row["reason"] for row in layout.excluded} == {"lrs2_main_1_00009": "missing"}
     assert {path: fate.reason for path, fate in layout.files.items() if fate.reason} == {
-        "mvlrs_v1/readme": "not_in_layout", "mvlrs_v1/main/9/00001.txt": "orphan"}
+        "mvlrs_v1/readme": "not_in_layout",
+        "mvlrs_v1/main/9/00001.txt": "orphan",
+    }
 
 
 def test_a_part_that_is_not_held_is_one_line(tmp_path: Path) -> None:

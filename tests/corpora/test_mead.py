@@ -18,8 +18,9 @@ def find(paths: list[str], **settings) -> Layout:
 def person(name: str, emotion: str, level: int, sentences: int, view: str = "front") -> list[str]:
     """Paths of so many sentences with their sound."""
     where = f"{emotion}/level_{level}"
-    return [path for n in range(1, sentences + 1)
-            for path in (f"{name}/video/{view}/{where}/{n:03d}.mp4", f"{name}/audio/{where}/{n:03d}.m4a")]
+    return [
+        path for n in range(1, sentences + 1) for path in (f"{name}/video/{view}/{where}/{n:03d}.mp4", f"{name}/audio/{where}/{n:03d}.m4a")
+    ]
 
 
 def test_official_split_takes_the_last_sentences() -> None:
@@ -40,17 +41,39 @@ def test_identity_split_holds_people_out() -> None:
 
 
 def test_views_sound_and_quirks() -> None:
-    layout = find(["M030/video/front/sad/level_3/001.mp4", "M030/audio/sad/level_3/001.m4a", "M030/audio/sad/level_3/001.wav",
-                   "M030/video/left_30/sad/level_3/001.mp4", "W021/video/1/front/happy/level_1/001.mp4", "W021/audio/happy/level_1/001.m4a",
-                   "W021/video/front/happy/level_1/002.mp4", "W009/video/front/fear/level_2/001.mp4", "video_list_test.txt", "W009/notes.pdf",
-                   "W009/video/front/fear/001.mp4", "W009/video/behind/fear/level_2/001.mp4"], mead_split="identity")
+    layout = find(
+        [
+            "M030/video/front/sad/level_3/001.mp4",
+            "M030/audio/sad/level_3/001.m4a",
+            "M030/audio/sad/level_3/001.wav",
+            "M030/video/left_30/sad/level_3/001.mp4",
+            "W021/video/1/front/happy/level_1/001.mp4",
+            "W021/audio/happy/level_1/001.m4a",
+            "W021/video/front/happy/level_1/002.mp4",
+            "W009/video/front/fear/level_2/001.mp4",
+            "video_list_test.txt",
+            "W009/notes.pdf",
+            "W009/video/front/fear/001.mp4",
+            "W009/video/behind/fear/level_2/001.mp4",
+        ],
+        mead_split="identity",
+    )
     sounds = {span.name: span.audio for span in layout.spans}
-    assert sounds == {"mead_M030_front_sad_3_001": "M030/audio/sad/level_3/001.m4a", "mead_W021_1_front_happy_1_001": "W021/audio/happy/level_1/001.m4a",
-                      "mead_W021_front_happy_1_002": "", "mead_W009_front_fear_2_001": ""}
+    assert sounds == {
+        "mead_M030_front_sad_3_001": "M030/audio/sad/level_3/001.m4a",
+        "mead_W021_1_front_happy_1_001": "W021/audio/happy/level_1/001.m4a",
+        "mead_W021_front_happy_1_002": "",
+        "mead_W009_front_fear_2_001": "",
+    }
     reasons = {path: fate.reason for path, fate in layout.files.items() if fate.reason}
-    assert reasons == {"M030/audio/sad/level_3/001.wav": "duplicate", "M030/video/left_30/sad/level_3/001.mp4": "view_not_used",
-                       "video_list_test.txt": "not_in_layout", "W009/notes.pdf": "not_in_layout", "W009/video/front/fear/001.mp4": "not_in_layout",
-                       "W009/video/behind/fear/level_2/001.mp4": "not_in_layout"}
+    assert reasons == {
+        "M030/audio/sad/level_3/001.wav": "duplicate",
+        "M030/video/left_30/sad/level_3/001.mp4": "view_not_used",
+        "video_list_test.txt": "not_in_layout",
+        "W009/notes.pdf": "not_in_layout",
+        "W009/video/front/fear/001.mp4": "not_in_layout",
+        "W009/video/behind/fear/level_2/001.mp4": "not_in_layout",
+    }
 
 
 @pytest.mark.parametrize("path", ["video/front/sad/level_3/001.mp4", "M030/video/front/sad/001.mp4", "M030/front/sad/level_3/001.mp4"])

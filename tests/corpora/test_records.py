@@ -24,8 +24,21 @@ def test_slugs_are_safe_and_distinct() -> None:
     assert all(name.replace("-", "").replace("_", "").isalnum() and name.isascii() for name in made)
 
 
-@pytest.mark.parametrize(("length", "expected"), [(250, [250]), (251, [250]), (255, [250]), (256, [128, 128]), (627, [209, 209, 209]), (24, []), (25, [25]),
-                                                  (0, []), (1779, [250] * 7), (500, [250, 250])])
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        (250, [250]),
+        (251, [250]),
+        (255, [250]),
+        (256, [128, 128]),
+        (627, [209, 209, 209]),
+        (24, []),
+        (25, [25]),
+        (0, []),
+        (1779, [250] * 7),
+        (500, [250, 250]),
+    ],
+)
 def test_even_pieces_of_at_most_ten_seconds(length: int, expected: list[int]) -> None:
     pieces = cut_ticks(2, 2 + length, 10.0, 1.0)
     assert [b - a for a, b in pieces] == expected
@@ -42,7 +55,10 @@ def test_cutting_a_span() -> None:
     words = (("A", 0.1, 0.2), ("B", 11.0, 11.4), ("C", 19.9, 20.5))
     span = Span("lrs2_x", "x", "train", "v.mp4", start_s=0.0, end_s=20.0, text="A B C", words=words)
     clips = cut_span(span, FACTS, 10.0, 1.0)
-    assert [(c["clip"], c["start_s"], c["end_s"], c["text"]) for c in clips] == [("lrs2_x-00", 0.0, 10.0, "A"), ("lrs2_x-01", 10.0, 20.0, "B C")]
+    assert [(c["clip"], c["start_s"], c["end_s"], c["text"]) for c in clips] == [
+        ("lrs2_x-00", 0.0, 10.0, "A"),
+        ("lrs2_x-01", 10.0, 20.0, "B C"),
+    ]
     assert cut_span(Span("y", "y", "train", "v.mp4", start_s=38.0, end_s=60.0), FACTS, 10.0, 1.0)[0]["end_s"] == 40.0  # to the file's end
     for start, end, reason in ((41.0, 60.0, "interval_outside"), (39.5, 60.0, "too_short")):
         with pytest.raises(SpanError) as caught:
@@ -51,7 +67,12 @@ def test_cutting_a_span() -> None:
 
 
 def made_clips(people: int, videos: int, clips: int) -> list[dict[str, str]]:
-    return [{"clip": f"c_{p}_{v}_{c}", "speaker": f"p{p}", "video": f"{p}/{v}.mp4"} for p in range(people) for v in range(videos) for c in range(clips)]
+    return [
+        {"clip": f"c_{p}_{v}_{c}", "speaker": f"p{p}", "video": f"{p}/{v}.mp4"}
+        for p in range(people)
+        for v in range(videos)
+        for c in range(clips)
+    ]
 
 
 def test_packs_are_small_whole_and_independent_of_order() -> None:
@@ -105,7 +126,9 @@ def test_held_out_shares() -> None:
     names = [f"n{i}" for i in range(400)]
     many = held_out(names, 0.1, "s")
     assert 20 <= len(many) <= 65 and held_out([*names, "one more"], 0.1, "s") - {"one more"} == many
-    assert len(held_out(names[:8], 0.25, "s")) == 2 and len(held_out(names[:3], 0.01, "s")) == 1 and len(held_out(names[:3], 0.99, "s")) == 2
+    assert (
+        len(held_out(names[:8], 0.25, "s")) == 2 and len(held_out(names[:3], 0.01, "s")) == 1 and len(held_out(names[:3], 0.99, "s")) == 2
+    )
     assert held_out(names, 0.0, "s") == set() and held_out(names[:5], 1.0, "s") == set(names[:5])
 
 
@@ -119,7 +142,9 @@ def test_portraits() -> None:
     files = [RawFile(path, 1, path) for path in ("May_1.mp4", "May_2.mp4", "b/Obama.mpg", "c/Obama.mpg", "readme.txt")]
     layout = portraits.find(Path("raw"), files, IngestSettings())
     assert {span.name: (span.speaker, span.split) for span in layout.spans if "Obama" not in span.name} == {
-        "portraits_May_1": ("May", "test"), "portraits_May_2": ("May", "test")}
+        "portraits_May_1": ("May", "test"),
+        "portraits_May_2": ("May", "test"),
+    }
     assert len({span.name for span in layout.spans}) == 4 and layout.files["readme.txt"].reason == "not_in_layout"
 
 

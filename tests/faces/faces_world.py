@@ -40,8 +40,9 @@ class ScriptedBackend:
 
     name, real, contour, sure_score = "scripted", False, "visible", 0.0
 
-    def __init__(self, script: list[list[Box]], blind: set[int] = frozenset(), weak: set[int] = frozenset(),
-                 doubtful: set[int] = frozenset()) -> None:
+    def __init__(
+        self, script: list[list[Box]], blind: set[int] = frozenset(), weak: set[int] = frozenset(), doubtful: set[int] = frozenset()
+    ) -> None:
         self.script, self.blind, self.weak, self.doubtful = script, blind, weak, doubtful
         self.detected: list[int] = []
 
@@ -86,7 +87,19 @@ def frames_of(count: int, size: tuple[int, int] = (240, 320), scene: list[int] |
 
 def make_talking_video(folder: Path, seconds: float = 1.0, size: tuple[int, int] = (240, 260), speakers: int = 1) -> tuple[Path, Truth]:
     """A synthetic talking head as an ordinary video, and its truth."""
-    plan = VideoPlan("hdtf", "hdtf/Ames", 0, 0, str(folder / "raw"), str(folder), "clips/RD_Ames_000.mp4", "", (25, 1), size,
-                     ((size[1] / 2, size[0] * 0.45, 55.0),), ((0.0, seconds, "speaker"),))
+    plan = VideoPlan(
+        "hdtf",
+        "hdtf/Ames",
+        0,
+        0,
+        str(folder / "raw"),
+        str(folder),
+        "clips/RD_Ames_000.mp4",
+        "",
+        (25, 1),
+        size,
+        ((size[1] / 2, size[0] * 0.45, 55.0),),
+        ((0.0, seconds, "speaker"),),
+    )
     make_video(plan)
     return folder / "raw" / plan.video, load_truth(truth_path(folder, "hdtf", plan.video))

@@ -49,7 +49,13 @@ def test_a_perfect_pipeline_has_no_error_and_a_shifted_one_has_its_shift(talking
     turned[..., :3] = turned[..., :3] @ camera.rotation(np.array([0.1, 0, 0]))
     box, _ = lip_boxes(points, 1.4)
     errors = against_truth(ClipParts(rows, crop, points, matrix, turned, mask, box), truth, 1.4)
-    assert errors["landmarks"] < 1e-6 and errors["yaw"] < 1e-6 and errors["pitch"] < 1e-6 and errors["mask_iou"] == 1 and errors["lip_box"] < 1e-5
+    assert (
+        errors["landmarks"] < 1e-6
+        and errors["yaw"] < 1e-6
+        and errors["pitch"] < 1e-6
+        and errors["mask_iou"] == 1
+        and errors["lip_box"] < 1e-5
+    )
     errors = against_truth(ClipParts(rows, crop, points + [3, 4], matrix, turned, np.roll(mask, 9, axis=2), box + 2), truth, 1.4)
     assert errors["landmarks"] == pytest.approx(5) and errors["lips"] == pytest.approx(5) and errors["centred"] < 1e-6
     assert 0.5 < errors["mask_iou"] < 0.95 and errors["lip_box"] == pytest.approx(2, abs=1e-4)

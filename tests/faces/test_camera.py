@@ -31,11 +31,16 @@ def test_the_whole_way_to_the_aligned_frame_is_deep3d_s(seed: int) -> None:
 
 def test_one_point_by_hand() -> None:
     # yaw 90° takes a point one unit before the face to one unit at the image's right: 1015 · 1 / 10 pixels from the centre
-    pixel = camera.project(np.array([[0.0, 0, 1]]), camera.world_to_camera(np.array([0, np.pi / 2, 0]), np.zeros(3)),
-                           camera.intrinsics(np.array([1.0, 112, 112]), 224))
+    pixel = camera.project(
+        np.array([[0.0, 0, 1]]),
+        camera.world_to_camera(np.array([0, np.pi / 2, 0]), np.zeros(3)),
+        camera.intrinsics(np.array([1.0, 112, 112]), 224),
+    )
     assert np.allclose(pixel, [[112 + 101.5, 112]])
     # a unit up is up in the picture: y grows downward
-    pixel = camera.project(np.array([[0.0, 1, 0]]), camera.world_to_camera(np.zeros(3), np.zeros(3)), camera.intrinsics(np.array([1.0, 112, 112]), 224))
+    pixel = camera.project(
+        np.array([[0.0, 1, 0]]), camera.world_to_camera(np.zeros(3), np.zeros(3)), camera.intrinsics(np.array([1.0, 112, 112]), 224)
+    )
     assert np.allclose(pixel, [[112, 112 - 101.5]])
 
 
@@ -65,7 +70,9 @@ def test_there_and_back() -> None:
 
 def test_the_normalised_focal_length_is_1015_over_scale_and_side() -> None:
     k = camera.normalised(camera.intrinsics(np.array([0.8, 120, 130]), 256), 256)
-    assert k[0, 0] == pytest.approx(1015 / (0.8 * 256)) and k[0, 2] == pytest.approx(120 / 256) and k[1, 2] == pytest.approx((256 - 130) / 256)
+    assert (
+        k[0, 0] == pytest.approx(1015 / (0.8 * 256)) and k[0, 2] == pytest.approx(120 / 256) and k[1, 2] == pytest.approx((256 - 130) / 256)
+    )
     assert k[2, 2] == 1
 
 
@@ -84,5 +91,7 @@ def test_other_intrinsics_show_the_head_in_the_same_place_and_size() -> None:
     w2c = camera.world_to_camera(np.array([0.1, -0.3, 0.05]), np.array([0.1, 0.05, -0.2]))
     old, new = camera.intrinsics(np.array([0.95, 120, 128]), 256), camera.intrinsics(np.array([1.0, 126, 124]), 256)
     a, b = camera.project(points, w2c, old), camera.project(points, camera.with_intrinsics(w2c, old, new, centre), new)
-    assert np.allclose(camera.project(centre[None], w2c, old), camera.project(centre[None], camera.with_intrinsics(w2c, old, new, centre), new))
+    assert np.allclose(
+        camera.project(centre[None], w2c, old), camera.project(centre[None], camera.with_intrinsics(w2c, old, new, centre), new)
+    )
     assert np.abs(a - b).max() < 1.0 and np.abs(a - camera.project(points, w2c, new)).max() > 5

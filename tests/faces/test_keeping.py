@@ -12,7 +12,7 @@ from tests.faces.faces_world import ScriptedBackend, box_at
 
 def smooth_frames(count: int, size: tuple[int, int]) -> list[np.ndarray]:
     """Pictures without hard edges (so that how they are reduced hardly matters), each with its number."""
-    y, x = np.mgrid[:size[0], :size[1]] / 40.0
+    y, x = np.mgrid[: size[0], : size[1]] / 40.0
     frames = []
     for i in range(count):
         picture = 127 + 60 * np.stack([np.sin(x + 0.1 * i), np.sin(y), np.cos(x + y)], axis=2)
@@ -57,7 +57,9 @@ def test_a_large_clip_is_kept_in_parts_that_cut_the_same() -> None:
         assert kept.in_parts and len(reads) == 1 and len(cuts) == 14
         off = max(np.abs(a[4:, 4:].astype(int) - warp(b, matrix, 256)[4:, 4:]).max() for a, b in zip(cuts, frames, strict=True))
         assert off <= 4
-        assert sum(part.nbytes for part, _ in kept._parts) < 14 * 1.1e6 and max(part.nbytes for part, _ in kept._parts) < frames[0].nbytes / 2
+        assert (
+            sum(part.nbytes for part, _ in kept._parts) < 14 * 1.1e6 and max(part.nbytes for part, _ in kept._parts) < frames[0].nbytes / 2
+        )
 
 
 def test_a_cut_beyond_what_was_kept_reads_again() -> None:

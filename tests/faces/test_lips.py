@@ -35,7 +35,9 @@ def test_the_clip_s_box_holds_every_frame_s_lips_with_the_margin() -> None:
         landmarks = moving(reach=reach)
         box, boxes = lip_boxes(landmarks, 1.4)
         margin = 0.2 * extent_of(landmarks)
-        assert (landmarks[:, 48:].min(axis=1) >= box[:2] + margin - 1).all() and (landmarks[:, 48:].max(axis=1) <= box[2:] - margin + 1).all()
+        assert (landmarks[:, 48:].min(axis=1) >= box[:2] + margin - 1).all() and (
+            landmarks[:, 48:].max(axis=1) <= box[2:] - margin + 1
+        ).all()
         assert box[2] - box[0] == pytest.approx(1.4 * extent_of(landmarks) + 2 * reach, rel=0.05)
 
 

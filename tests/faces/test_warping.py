@@ -15,7 +15,7 @@ def blob(size: int, centre: tuple[float, float], sigma: float) -> np.ndarray:
 
 def centroid(image: np.ndarray) -> np.ndarray:
     weight = image.astype(float)
-    y, x = np.mgrid[:image.shape[0], :image.shape[1]] + 0.5
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]] + 0.5
     return np.array([(x * weight).sum(), (y * weight).sum()]) / weight.sum()
 
 

@@ -24,9 +24,12 @@ def write_landmark_model(path: Path, points: np.ndarray) -> None:
         helper.make_node("Add", ["answer", "nothing"], ["fc1"]),
     ]
     graph = helper.make_graph(
-        nodes, "landmarks", [helper.make_tensor_value_info("data", TensorProto.FLOAT, ["n", 3, 192, 192])],
+        nodes,
+        "landmarks",
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, ["n", 3, 192, 192])],
         [helper.make_tensor_value_info("fc1", TensorProto.FLOAT, [1, 3309])],
-        [numpy_helper.from_array(answer, "answer"), numpy_helper.from_array(np.zeros((), np.float32), "zero")])
+        [numpy_helper.from_array(answer, "answer"), numpy_helper.from_array(np.zeros((), np.float32), "zero")],
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.save(model, str(path))
 
@@ -39,14 +42,16 @@ def constant_network(coefficients: np.ndarray, width: int = 4) -> ReconNetwork:
     for head in network.final_layers:
         size = head.out_channels
         torch.nn.init.zeros_(head.weight)
-        head.bias.data = torch.from_numpy(coefficients[start:start + size]).float()
+        head.bias.data = torch.from_numpy(coefficients[start : start + size]).float()
         start += size
     return network
 
 
 def write_checkpoint(path: Path, network: ReconNetwork) -> None:
     """As Deep3DFaceRecon saves it: the network beside what training left."""
-    torch.save({"net_recon": network.state_dict(), "opt_00": {"state": {}, "param_groups": [{"lr": 1e-4}]}, "sched_00": {"last_epoch": 20}}, path)
+    torch.save(
+        {"net_recon": network.state_dict(), "opt_00": {"state": {}, "param_groups": [{"lr": 1e-4}]}, "sched_00": {"last_epoch": 20}}, path
+    )
 
 
 def write_face_model(folder: Path) -> MorphableModel:

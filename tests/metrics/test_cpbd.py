@@ -93,8 +93,12 @@ def _pictures() -> dict[str, np.ndarray]:
     one_edge = np.zeros((64, 128), np.uint8)
     one_edge[30, 60] = 255
     return {
-        "noise": random.integers(0, 256, (70, 130), dtype=np.uint8), "smooth": smooth, "slow": slow, "faint": faint,
-        "flat": np.full((64, 64), 7, np.uint8), "one_edge": one_edge,
+        "noise": random.integers(0, 256, (70, 130), dtype=np.uint8),
+        "smooth": smooth,
+        "slow": slow,
+        "faint": faint,
+        "flat": np.full((64, 64), 7, np.uint8),
+        "one_edge": one_edge,
         "noisy_ramp": (np.linspace(0, 200, 192)[None] + random.normal(0, 3, (128, 192))).clip(0, 255).astype(np.uint8),
     }
 

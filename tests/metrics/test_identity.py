@@ -39,10 +39,16 @@ def _tiny_arcface(path: Path) -> None:
     import onnx
     from onnx import TensorProto, helper
 
-    nodes = [helper.make_node("AveragePool", ["data"], ["pooled"], kernel_shape=[28, 28], strides=[28, 28]),
-             helper.make_node("Flatten", ["pooled"], ["out"])]
-    graph = helper.make_graph(nodes, "tiny", [helper.make_tensor_value_info("data", TensorProto.FLOAT, [1, 3, 112, 112])],
-                              [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, 48])])
+    nodes = [
+        helper.make_node("AveragePool", ["data"], ["pooled"], kernel_shape=[28, 28], strides=[28, 28]),
+        helper.make_node("Flatten", ["pooled"], ["out"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, [1, 3, 112, 112])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, 48])],
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
     model.ir_version = 8
     onnx.save(model, path)

@@ -32,15 +32,19 @@ def write_weights(folder: Path, seed: int = 0) -> tuple[dict[str, torch.Tensor],
 
 def literal(backbone: dict, heads: dict, x: np.ndarray, y: np.ndarray) -> float:
     """One pair of frames, layer by layer."""
+
     def features(image: np.ndarray) -> list[torch.Tensor]:
         h = torch.tensor(image / 127.5 - 1, dtype=torch.float64).permute(2, 0, 1)[None]
         h = (h - torch.tensor([-0.030, -0.088, -0.188], dtype=torch.float64)[None, :, None, None]) / torch.tensor(
-            [0.458, 0.448, 0.450], dtype=torch.float64)[None, :, None, None]
+            [0.458, 0.448, 0.450], dtype=torch.float64
+        )[None, :, None, None]
         found = []
         for i, (stride, padding) in zip(CONVOLUTIONS, ((4, 2), (1, 2), (1, 1), (1, 1), (1, 1))):
             if i in (3, 6):
                 h = functional.max_pool2d(h, 3, 2)
-            h = functional.conv2d(h, backbone[f"features.{i}.weight"].double(), backbone[f"features.{i}.bias"].double(), stride, padding).relu()
+            h = functional.conv2d(
+                h, backbone[f"features.{i}.weight"].double(), backbone[f"features.{i}.bias"].double(), stride, padding
+            ).relu()
             found.append(h)
         return found
 

@@ -24,8 +24,9 @@ def test_speed_counts_what_it_says() -> None:
             yield i
 
     written: list = []
-    speed = measure_speed(lambda: spend(2.0, "in"), lambda x: spend(1.0, "who"), frames, lambda made: spend(2.0, written.extend(made)),
-                          clock=lambda: now[0])
+    speed = measure_speed(
+        lambda: spend(2.0, "in"), lambda x: spend(1.0, "who"), frames, lambda made: spend(2.0, written.extend(made)), clock=lambda: now[0]
+    )
     assert speed.network_fps == pytest.approx(10 / 5)
     assert speed.with_portrait_fps == pytest.approx(10 / 6)
     assert speed.with_files_fps == pytest.approx(10 / 10)

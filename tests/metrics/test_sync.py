@@ -23,7 +23,11 @@ def judge() -> TrainedJudge:
 def clip(frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     random = np.random.default_rng(frames)
     shown = np.stack([picture(0.5 + 0.5 * np.sin(i), 0.9)[0] for i in range(frames)])
-    return shown, random.normal(0, 0.1, 640 * frames).astype(np.float32), random.normal(0, 1, (int(80 * frames / 25) + 16, 80)).astype(np.float32)
+    return (
+        shown,
+        random.normal(0, 0.1, 640 * frames).astype(np.float32),
+        random.normal(0, 1, (int(80 * frames / 25) + 16, 80)).astype(np.float32),
+    )
 
 
 def test_numbers_are_the_judges(judge: TrainedJudge) -> None:

@@ -52,8 +52,16 @@ def html() -> str:
     picture = page.figures.Figure("one", f'<img src="{jpeg_uri(np.zeros((40, 300, 3), np.uint8))}" alt="black">', "")
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(page.HERE), autoescape=True, undefined=jinja2.ChainableUndefined)
     return environment.get_template("page.html").render(
-        css=(page.HERE / "page.css").read_text(encoding="utf-8"), js=(page.HERE / "page.js").read_text(encoding="utf-8"), preset="tiny",
-        tables=shown, strips=[picture], sections=page.SECTIONS, chips=["preset tiny"], warnings=["A warning."], clip_columns=[])
+        css=(page.HERE / "page.css").read_text(encoding="utf-8"),
+        js=(page.HERE / "page.js").read_text(encoding="utf-8"),
+        preset="tiny",
+        tables=shown,
+        strips=[picture],
+        sections=page.SECTIONS,
+        chips=["preset tiny"],
+        warnings=["A warning."],
+        clip_columns=[],
+    )
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt-get install chromium)")
@@ -61,9 +69,24 @@ def test_tables_sort_pictures_load_and_nothing_is_asked_for(html: str, tmp_path:
     path = tmp_path / "index.html"
     path.write_text(html.replace("</body>", PROBE + "</body>"), encoding="utf-8")
     done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--enable-logging=stderr",
-         f"--user-data-dir={tmp_path / 'profile'}", "--window-size=500,900", "--virtual-time-budget=3000", "--dump-dom", f"file://{path}"],
-        capture_output=True, text=True, timeout=120)
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--no-first-run",
+            "--enable-logging=stderr",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--window-size=500,900",
+            "--virtual-time-budget=3000",
+            "--dump-dom",
+            f"file://{path}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     found = json.loads(re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.S)[1].replace("&quot;", '"'))
     measured = [float(v) for v in found["up"] if v]
     assert measured == sorted(measured) and found["up"] != found["before"]

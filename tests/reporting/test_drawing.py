@@ -17,7 +17,9 @@ def parse(markup: str) -> ElementTree.Element:
 
 
 def test_a_line_chart_is_svg_and_breaks_at_gaps() -> None:
-    chart = line_chart([Series("a <b>", [0, 1, 2, 3], [0.0, 1.0, None, 2.0], 0), Series("c", [0, 3], [1.0, 1.0], 1)], "x", "y & z", mark_x=2)
+    chart = line_chart(
+        [Series("a <b>", [0, 1, 2, 3], [0.0, 1.0, None, 2.0], 0), Series("c", [0, 3], [1.0, 1.0], 1)], "x", "y & z", mark_x=2
+    )
     tree = parse(chart)
     lines = [p for p in tree.iter("path") if "line" in p.get("class", "")]
     assert len(lines) == 2 and lines[0].get("d").count("M") == 2  # a gap begins a new piece

@@ -24,10 +24,22 @@ def long_table(effect: float = 0.5) -> list[dict]:
                     value = shift * (1 + 0.05 * i)
                 if recipe.name == "lpips" or (recipe.name == "m_lmd" and method == "s3dnerf" and i == 9):
                     value, reason = math.nan, "no weights" if recipe.name == "lpips" else "no frame has landmarks in both videos"
-                rows.append({
-                    "clip": f"hdtf_{i}", "corpus": "hdtf", "speaker": f"P{i}", "method": method, "metric": recipe.name, "value": value,
-                    "unit": recipe.unit, "direction": recipe.direction, "version": recipe.version, "counted": 75 if not reason else 0,
-                    "failed": 0 if not reason else 75, "reason": reason})
+                rows.append(
+                    {
+                        "clip": f"hdtf_{i}",
+                        "corpus": "hdtf",
+                        "speaker": f"P{i}",
+                        "method": method,
+                        "metric": recipe.name,
+                        "value": value,
+                        "unit": recipe.unit,
+                        "direction": recipe.direction,
+                        "version": recipe.version,
+                        "counted": 75 if not reason else 0,
+                        "failed": 0 if not reason else 75,
+                        "reason": reason,
+                    }
+                )
     return rows
 
 
@@ -98,6 +110,13 @@ def test_further_measures_and_markdown() -> None:
 def test_the_papers_numbers() -> None:
     """A few against the page they stand on, one a table: the full model's SSIM is printed twice, and differs."""
     assert paper.table_1("hdtf")["S³D-NeRF"]["ssim"] == 0.819 and paper.table_3()["full"]["ssim"] == 0.829
-    assert paper.table_1("mead")["S³D-NeRF"] == {"ssim": 0.845, "lpips": 0.161, "f_lmd": 2.014, "m_lmd": 2.921, "cpbd": 0.152, "lse_c": 6.768}
+    assert paper.table_1("mead")["S³D-NeRF"] == {
+        "ssim": 0.845,
+        "lpips": 0.161,
+        "f_lmd": 2.014,
+        "m_lmd": 2.921,
+        "cpbd": 0.152,
+        "lse_c": 6.768,
+    }
     assert paper.table_2()["ER-NeRF"]["f_lmd"] == 1.158 and paper.table_2()["ER-NeRF"]["m_lmd"] == 1.659
     assert paper.table_1("lrs2") == {} and paper.paper_name("pcavs") == "PC-AVS" and paper.paper_name("Mine") == "Mine"

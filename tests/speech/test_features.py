@@ -15,8 +15,16 @@ def folder(tmp_path_factory):
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
     torch.manual_seed(0)
-    config = Wav2Vec2Config(hidden_size=24, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, conv_dim=(16,) * 7,
-                            num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2, vocab_size=32)
+    config = Wav2Vec2Config(
+        hidden_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        conv_dim=(16,) * 7,
+        num_conv_pos_embeddings=8,
+        num_conv_pos_embedding_groups=2,
+        vocab_size=32,
+    )
     path = tmp_path_factory.mktemp("wav2vec2")
     Wav2Vec2ForCTC(config).save_pretrained(path)
     Wav2Vec2FeatureExtractor(sampling_rate=16000, do_normalize=True).save_pretrained(path)

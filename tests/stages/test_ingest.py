@@ -39,17 +39,31 @@ def put(good: Path, *paths: Path) -> None:
 def make_bad(clips: Path, good: Path) -> dict[str, str]:
     """One file of every kind that ingest refuses; file → reason."""
     data = good.read_bytes()
-    files = {"RD_Empty_000.mp4": "zero_bytes", "RD_Text_000.mp4": "unreadable", "RD_Picture_000.mp4": "unreadable", "RD_Noise_000.mp4": "unreadable",
-             "RD_Headless_000.mp4": "unreadable", "RD_Truncated_000.mp4": "truncated", "RD_Soundonly_000.mp4": "no_video",
-             "RD_Mute_000.mp4": "no_audio", "RD_Oneframe_000.mp4": "too_short", "RD_Short_000.mp4": "too_short",
-             "RD_Playlist_000.mp4": "unreadable", "RD_Backwards_000.mkv": "broken_timestamps", "RD_Notimes_000.mp4": "broken_timestamps", "RD_Deadlink_000.mp4": "unreadable",
-             "RD_nonumber.mp4": "not_in_layout", os.fsdecode(b"RD_n\xe4me_000.mp4"): "name_not_utf8", "RD_notes.txt": "not_in_layout"}
+    files = {
+        "RD_Empty_000.mp4": "zero_bytes",
+        "RD_Text_000.mp4": "unreadable",
+        "RD_Picture_000.mp4": "unreadable",
+        "RD_Noise_000.mp4": "unreadable",
+        "RD_Headless_000.mp4": "unreadable",
+        "RD_Truncated_000.mp4": "truncated",
+        "RD_Soundonly_000.mp4": "no_video",
+        "RD_Mute_000.mp4": "no_audio",
+        "RD_Oneframe_000.mp4": "too_short",
+        "RD_Short_000.mp4": "too_short",
+        "RD_Playlist_000.mp4": "unreadable",
+        "RD_Backwards_000.mkv": "broken_timestamps",
+        "RD_Notimes_000.mp4": "broken_timestamps",
+        "RD_Deadlink_000.mp4": "unreadable",
+        "RD_nonumber.mp4": "not_in_layout",
+        os.fsdecode(b"RD_n\xe4me_000.mp4"): "name_not_utf8",
+        "RD_notes.txt": "not_in_layout",
+    }
     (clips / "RD_Empty_000.mp4").write_bytes(b"")
     (clips / "RD_Text_000.mp4").write_text("<html>404</html>\n" * 300)
     ffmpeg("-f", "lavfi", "-i", "color=red:s=64x64", "-frames:v", "1", "-f", "image2", clips / "p.png")
     (clips / "p.png").rename(clips / "RD_Picture_000.mp4")
     (clips / "RD_Noise_000.mp4").write_bytes(np.random.default_rng(1).bytes(20000))
-    (clips / "RD_Headless_000.mp4").write_bytes(data[len(data) // 2:])
+    (clips / "RD_Headless_000.mp4").write_bytes(data[len(data) // 2 :])
     (clips / "RD_Truncated_000.mp4").write_bytes(data[: len(data) // 2])
     ffmpeg("-i", good, "-vn", "-c", "copy", clips / "RD_Soundonly_000.mp4")
     ffmpeg("-i", good, "-an", "-c", "copy", clips / "RD_Mute_000.mp4")
@@ -58,7 +72,7 @@ def make_bad(clips: Path, good: Path) -> dict[str, str]:
     (clips / "RD_Playlist_000.mp4").write_text(f"ffconcat version 1.0\nfile '{good}'\n")
     broken = bytearray(write(clips / "RD_Backwards_000.mkv", 75, "25", sound=tone(3.2), codec=("-c:v", "mjpeg")).read_bytes())
     at = [found.end() for found in re.finditer(rb"\xa3[\x40-\x7f].\x81(?=..\x80\xff)", broken, re.DOTALL)][30]
-    broken[at:at + 2] = (800).to_bytes(2, "big")  # the block of frame 30, due at 1200 ms, says 800
+    broken[at : at + 2] = (800).to_bytes(2, "big")  # the block of frame 30, due at 1200 ms, says 800
     (clips / "RD_Backwards_000.mkv").write_bytes(broken)
     # frames predicted from later ones, and only their decoding times are left
     (clips / "RD_Notimes_000.mp4").write_bytes(data.replace(b"ctts", b"free"))
@@ -72,15 +86,38 @@ def make_bad(clips: Path, good: Path) -> dict[str, str]:
 def make_unusual(clips: Path, good: Path) -> dict[str, tuple[int, int, int]]:
     """Files that look odd and are good: file → width, height, seconds."""
     ffmpeg("-display_rotation", "90", "-i", good, "-c", "copy", clips / "RD_Turned_000.mp4")
-    write(clips / "RD_Odd_000.mp4", [np.full((77, 131, 3), i, np.uint8) for i in range(50)], "25", sound=tone(2), codec=(*X264[:-1], "yuv444p"))
+    write(
+        clips / "RD_Odd_000.mp4",
+        [np.full((77, 131, 3), i, np.uint8) for i in range(50)],
+        "25",
+        sound=tone(2),
+        codec=(*X264[:-1], "yuv444p"),
+    )
     write(clips / "RD_Large_000.mp4", [np.full((2160, 3840, 3), 99, np.uint8)] * 6, "5", sound=tone(1.4), codec=("-c:v", "mpeg4"))
     write(clips / "RD_Slow_000.mp4", 30, "12", sound=tone(2.6))
     write(clips / "RD_Wrongname_000.avi", 50, "25", sound=tone(2.2), extra=("-f", "matroska"))
-    write(clips / "RD_Mpeg_000.mpg", 50, "25", sound=tone(2.2), codec=("-c:v", "mpeg1video",), audio_codec=("-c:a", "mp2"))
+    write(
+        clips / "RD_Mpeg_000.mpg",
+        50,
+        "25",
+        sound=tone(2.2),
+        codec=(
+            "-c:v",
+            "mpeg1video",
+        ),
+        audio_codec=("-c:a", "mp2"),
+    )
     put(good, clips / "deep" / "er" / "RD_Deep_000.mp4", clips / "RD_ü space_000.mp4")
-    return {"RD_Turned_000.mp4": (64, 192, 3), "RD_Odd_000.mp4": (131, 77, 2), "RD_Large_000.mp4": (3840, 2160, 1), "RD_Slow_000.mp4": (192, 64, 2),
-            "RD_Wrongname_000.avi": (192, 64, 2), "RD_Mpeg_000.mpg": (192, 64, 2), "deep/er/RD_Deep_000.mp4": (192, 64, 3),
-            "RD_ü space_000.mp4": (192, 64, 3)}
+    return {
+        "RD_Turned_000.mp4": (64, 192, 3),
+        "RD_Odd_000.mp4": (131, 77, 2),
+        "RD_Large_000.mp4": (3840, 2160, 1),
+        "RD_Slow_000.mp4": (192, 64, 2),
+        "RD_Wrongname_000.avi": (192, 64, 2),
+        "RD_Mpeg_000.mpg": (192, 64, 2),
+        "deep/er/RD_Deep_000.mp4": (192, 64, 3),
+        "RD_ü space_000.mp4": (192, 64, 3),
+    }
 
 
 def test_every_kind_of_bad_file_has_its_reason(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +130,8 @@ def test_every_kind_of_bad_file_has_its_reason(good: Path, tmp_path: Path, monke
     files = table(settings, "ingest", "hdtf", "files").set_index("path")
     assert len(files) == 1 + len(bad) + len(unusual) == len(table(settings, "inventory", "files"))
     assert {path: reason for path, reason in files["reason"].items() if reason} == {
-        "clips/" + name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"): reason for name, reason in bad.items()}
+        "clips/" + name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"): reason for name, reason in bad.items()
+    }
     assert (files["detail"][files["status"] == "excluded"] != "").all()
     clip_rows = table(settings, "ingest", "hdtf", "clips")
     assert clip_rows["clip"].str.fullmatch("[A-Za-z0-9_-]+").all() and clip_rows["clip"].is_unique
@@ -123,8 +161,12 @@ def test_records_of_whole_videos(good: Path, tmp_path: Path, monkeypatch: pytest
     put(good, root / "videos" / "Boone.mp4")
     lists = root / "HDTF_dataset"
     lists.mkdir()
-    (lists / "WDA_annotion_time.txt").write_text("Ames0.mp4 00:01-00:09 00:10-00:59\nBoone.mp4 00:00-00:02 00:30-00:40\nGone.mp4 00:00-00:10\n")
-    (lists / "WDA_crop_wh.txt").write_text("Ames0_0.mp4 8 96 0 96\nAmes0_1.mp4 0 300 0 300\nBoone_0.mp4 4 50 4 50\nBoone_1.mp4 4 50 4 50\nGone_0.mp4 0 9 0 9\n")
+    (lists / "WDA_annotion_time.txt").write_text(
+        "Ames0.mp4 00:01-00:09 00:10-00:59\nBoone.mp4 00:00-00:02 00:30-00:40\nGone.mp4 00:00-00:10\n"
+    )
+    (lists / "WDA_crop_wh.txt").write_text(
+        "Ames0_0.mp4 8 96 0 96\nAmes0_1.mp4 0 300 0 300\nBoone_0.mp4 4 50 4 50\nBoone_1.mp4 4 50 4 50\nGone_0.mp4 0 9 0 9\n"
+    )
     (lists / "WDA_resolution.txt").write_text("Ames0.mp4 96\nBoone.mp4 64\n")
     settings = settings_for({"clip_s": 4.0, "hdtf_test_speakers": ["Boone"]}, hdtf=root)
     run(settings, *STAGES)
@@ -133,10 +175,16 @@ def test_records_of_whole_videos(good: Path, tmp_path: Path, monkeypatch: pytest
     first = clips.loc["hdtf_WDA_Ames0_000-00"]
     assert (first["start_s"], first["end_s"], first["speaker"], first["split"], first["audio"]) == (1.0, 5.0, "Ames", "train", "")
     assert (first["crop_x"], first["crop_y"], first["crop_w"], first["crop_h"]) == (5, 0, 64, 64)  # annotated at 96 lines, held at 64
-    assert first["video_sha256"] == hashlib.sha256((root / "videos/Ames0.mp4").read_bytes()).hexdigest() and first["fps_hz"] == pytest.approx(29.97, abs=1e-3)
+    assert first["video_sha256"] == hashlib.sha256((root / "videos/Ames0.mp4").read_bytes()).hexdigest() and first[
+        "fps_hz"
+    ] == pytest.approx(29.97, abs=1e-3)
     assert sorted(clips.index) == ["hdtf_WDA_Ames0_000-00", "hdtf_WDA_Ames0_000-01", "hdtf_WDA_Boone_000"]
     assert clips.loc["hdtf_WDA_Boone_000", "split"] == "test"
-    assert reasons(settings, "hdtf") == {"hdtf_WDA_Ames0_001": "crop_outside", "hdtf_WDA_Boone_001": "interval_outside", "hdtf_WDA_Gone_000": "not_held"}
+    assert reasons(settings, "hdtf") == {
+        "hdtf_WDA_Ames0_001": "crop_outside",
+        "hdtf_WDA_Boone_001": "interval_outside",
+        "hdtf_WDA_Gone_000": "not_held",
+    }
 
 
 def test_unused_corpora_have_empty_tables(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +209,9 @@ def test_mead_without_its_sound(good: Path, tmp_path: Path, monkeypatch: pytest.
     settings = settings_for(mead=tmp_path / "raw")
     run(settings, *STAGES)
     row = table(settings, "ingest", "mead", "clips").iloc[0]
-    assert row["clip"] == "mead_M003_front_sad_1_001" and row["audio"] == "M003/audio/sad/level_1/001.m4a" and len(row["audio_sha256"]) == 64
+    assert (
+        row["clip"] == "mead_M003_front_sad_1_001" and row["audio"] == "M003/audio/sad/level_1/001.m4a" and len(row["audio_sha256"]) == 64
+    )
     assert reasons(settings, "mead") == {"mead_M003_front_sad_1_002": "audio_empty", "mead_M003_front_sad_1_003": "audio_missing"}
 
 
@@ -192,7 +242,11 @@ def test_at_most_so_many_training_clips_of_a_video(good: Path, tmp_path: Path, m
     settings = settings_for({"clip_s": 1.0, "max_train_clips_per_video": 1, "hdtf_test_speakers": ["May"]}, hdtf=tmp_path / "hdtf")
     run(settings, *STAGES)
     assert sorted(table(settings, "ingest", "hdtf", "clips")["clip"]) == [
-        "hdtf_EX_May_000-00", "hdtf_EX_May_000-01", "hdtf_EX_May_000-02", "hdtf_EX_Obama_000-01"]
+        "hdtf_EX_May_000-00",
+        "hdtf_EX_May_000-01",
+        "hdtf_EX_May_000-02",
+        "hdtf_EX_Obama_000-01",
+    ]
     assert set(reasons(settings, "hdtf").values()) == {"over_limit"}
 
 
@@ -216,7 +270,9 @@ def test_videos_are_opened_once_by_content(good: Path, tmp_path: Path, monkeypat
 def test_a_folder_without_a_usable_clip_says_why(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     put(good, tmp_path / "flat" / "RD_Radio1_000.mp4")  # not below clips/
-    with pytest.raises(StageError, match=r"(?s)no clip in 1 files of raw\.hdtf.*1  not_in_layout, for example RD_Radio1_000\.mp4: not below clips/"):
+    with pytest.raises(
+        StageError, match=r"(?s)no clip in 1 files of raw\.hdtf.*1  not_in_layout, for example RD_Radio1_000\.mp4: not below clips/"
+    ):
         run(settings_for(hdtf=tmp_path / "flat"), *STAGES)
 
 
@@ -224,14 +280,18 @@ def test_real_clips_are_all_accounted_for(shared: Path, tmp_path: Path, monkeypa
     """The ``mini`` preset's corpora, and another container as portraits: 29 HDTF clips, 10 LRS2 utterances, MEAD's one, GRID's."""
     monkeypatch.chdir(tmp_path)
     mini = preset_settings("mini")
-    raw = RawSettings(**{name: str(shared / "corpora" / name.upper()) for name in ("hdtf", "lrs2", "mead")}, portraits=str(shared / "corpora/GRID"))
+    raw = RawSettings(
+        **{name: str(shared / "corpora" / name.upper()) for name in ("hdtf", "lrs2", "mead")}, portraits=str(shared / "corpora/GRID")
+    )
     settings = dataclasses.replace(mini, raw=raw)
     assert run(settings, *STAGES, "resample")["hdtf"]["quarantined"] == 0
     files = pd.concat([table(settings, "ingest", corpus, "files") for corpus in CORPORA])
     assert len(files) == len(table(settings, "inventory", "files"))
     videos = files[files["role"] == "video"].set_index("path")
     assert len(videos) == 29 + 10 + 1 + 10
-    assert videos[videos["status"] == "excluded"]["reason"].to_dict() == {"mvlrs_v1/main/0000000000000000004/00006.mp4": "too_short"}  # 0.84 s
+    assert videos[videos["status"] == "excluded"]["reason"].to_dict() == {
+        "mvlrs_v1/main/0000000000000000004/00006.mp4": "too_short"
+    }  # 0.84 s
     hdtf = table(settings, "ingest", "hdtf", "clips").set_index("clip")
     assert len(hdtf) == 59 and hdtf["duration_s"].max() == 10.0
     assert set(hdtf[hdtf["split"] == "test"]["speaker"]) == {"Radio2", "Radio21", "KatieHill", "KristiNoem", "German"}

@@ -24,7 +24,10 @@ def test_boxes_of_each_clip_and_lips_outside_quarantined(tmp_path: Path) -> None
     job = PackJob("lips", "lrs2", "lrs2-0000", ({"clip": "lrs2_a"}, {"clip": "lrs2_b"}), {"align": str(tmp_path / "align")}, "", SETTINGS)
     good, bad = lips.process(job)
     box, boxes = lip_boxes(inside, SETTINGS.lips.scale)
-    assert np.array_equal(good.parts["lip_box.npy"], box) and np.array_equal(good.parts["boxes.npy"], boxes) and set(good.parts) == {
-        "lip_box.npy", "boxes.npy"}
+    assert (
+        np.array_equal(good.parts["lip_box.npy"], box)
+        and np.array_equal(good.parts["boxes.npy"], boxes)
+        and set(good.parts) == {"lip_box.npy", "boxes.npy"}
+    )
     assert box.shape == (4,) and boxes.shape == (9, 4) and box.dtype == boxes.dtype == np.float32
     assert bad.reason == "lips_outside" and "px" in bad.detail and bad.parts == {}

@@ -21,13 +21,21 @@ from tests.faces.recon.test_fit import made
 from tests.faces.tiny_models import constant_network, write_checkpoint, write_face_model
 
 SETTINGS = preset_settings("sample")
-PARTS = {"coefficients.npy": ((14, 257), np.float32), "world_to_camera.npy": ((14, 3, 4), np.float32), "intrinsics.npy": ((14, 3, 3), np.float32),
-         "box.npy": ((4,), np.float32), "raw_camera.npy": ((14, 9), np.float32), "mask.npy": ((14, 256, 32), np.uint8)}
+PARTS = {
+    "coefficients.npy": ((14, 257), np.float32),
+    "world_to_camera.npy": ((14, 3, 4), np.float32),
+    "intrinsics.npy": ((14, 3, 3), np.float32),
+    "box.npy": ((4,), np.float32),
+    "raw_camera.npy": ((14, 9), np.float32),
+    "mask.npy": ((14, 256, 32), np.uint8),
+}
 
 
 def job_for(folder: Path, clips: dict[str, np.ndarray], settings=SETTINGS) -> PackJob:
     mp4 = encode_clip([np.full((256, 256, 3), 90, np.uint8)] * 14, 30)
-    rows = write_pack(folder / "align" / "hdtf-0000.tar", {c: {"landmarks.npy": p.astype(np.float32), "mp4": mp4} for c, p in clips.items()})
+    rows = write_pack(
+        folder / "align" / "hdtf-0000.tar", {c: {"landmarks.npy": p.astype(np.float32), "mp4": mp4} for c, p in clips.items()}
+    )
     write_table(folder / "align" / "index.parquet", [{"pack": "hdtf-0000", **r} for r in rows], INDEX_COLUMNS)
     return PackJob("masks", "hdtf", "hdtf-0000", tuple({"clip": c} for c in clips), {"align": str(folder / "align")}, "", settings)
 
@@ -72,8 +80,11 @@ def test_the_real_network_gives_the_same_parts(tmp_path: Path) -> None:
     settings = dataclasses.replace(SETTINGS, masks=real)
     assert {p.name for p in masks.SPEC.weights(settings)} == {"epoch_20.pth", "BFM_model_front.mat", "similarity_Lm3D_all.mat"}
     model = own_model()
-    seen = camera.project(model.mean[model.keypoints], camera.world_to_camera(answer[LAYOUT["angle"]], np.zeros(3)),
-                          camera.intrinsics(np.array([1.0, 128.0, 124.0]), 256))
+    seen = camera.project(
+        model.mean[model.keypoints],
+        camera.world_to_camera(answer[LAYOUT["angle"]], np.zeros(3)),
+        camera.intrinsics(np.array([1.0, 128.0, 124.0]), 256),
+    )
     (result,) = masks.process(job_for(tmp_path, {"hdtf_a": np.repeat(seen[None], 14, axis=0)}, settings))
     assert result.reason == "" and np.allclose(result.parts["coefficients.npy"], answer, atol=1e-6)
     for kind, (shape, dtype) in PARTS.items():

@@ -68,8 +68,20 @@ def test_no_speed_in_what_must_not_vary(here: Path) -> None:
     folder = here / "reports/tiny"
     (here / ".timings/tiny/extra.json").write_text('{"seconds": 3}')
     before = {n: (folder / n).read_bytes() for n in ("summary.json", "clips.parquet", "membership.parquet", "report.json")}
-    (here / ".timings/tiny/evaluate.json").write_text(json.dumps({"fps": {
-        "network_fps": 1.25, "with_portrait_fps": 1.0, "with_files_fps": 0.5, "fit_time_s": 9.0, "frames": 12, "device": "cpu"}}))
+    (here / ".timings/tiny/evaluate.json").write_text(
+        json.dumps(
+            {
+                "fps": {
+                    "network_fps": 1.25,
+                    "with_portrait_fps": 1.0,
+                    "with_files_fps": 0.5,
+                    "fit_time_s": 9.0,
+                    "frames": 12,
+                    "device": "cpu",
+                }
+            }
+        )
+    )
     run()
     assert before == {n: (folder / n).read_bytes() for n in before}
     assert "1.25" in (folder / "index.html").read_text() and json.loads((folder / "timings.json").read_text())["extra"] == {"seconds": 3}
@@ -133,11 +145,18 @@ def test_the_page_asks_nothing_of_the_network(here: Path) -> None:
     run()
     page = (here / "reports/tiny/index.html").read_text()
     assert not re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*", page) and "http" not in page.replace("http-equiv", "")
-    for words in ("Table 1 · HDTF", "Table 2", "Table 3", "Does the speech matter?", "stand in for the real thing", "Wrong speech (control)"):
+    for words in (
+        "Table 1 · HDTF",
+        "Table 2",
+        "Table 3",
+        "Does the speech matter?",
+        "stand in for the real thing",
+        "Wrong speech (control)",
+    ):
         assert words in page
     warning, first_table = page.index('class="warn"'), page.index("<table")
     assert warning < first_table
-    assert "2.799" in page and "1 %" not in page[: warning]  # the paper's F-LMD stands beside ours
+    assert "2.799" in page and "1 %" not in page[:warning]  # the paper's F-LMD stands beside ours
 
 
 def test_a_failed_gate_is_said_first(tmp_path: Path, monkeypatch) -> None:

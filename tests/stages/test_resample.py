@@ -15,8 +15,20 @@ from tests.video.numbered import ffmpeg, tone, write
 
 SECONDS = 60
 TICK_S = 1 / 25
-FLASHES = {"24": "24", "25": "25", "29.97": "30000/1001", "30": "30", "50": "50", "59.94": "60000/1001", "vfr": "30", "late picture": "30",
-           "late sound": "25", "edit list": "30000/1001", "edit list between frames": "30000/1001", "matroska": "24000/1001"}
+FLASHES = {
+    "24": "24",
+    "25": "25",
+    "29.97": "30000/1001",
+    "30": "30",
+    "50": "50",
+    "59.94": "60000/1001",
+    "vfr": "30",
+    "late picture": "30",
+    "late sound": "25",
+    "edit list": "30000/1001",
+    "edit list between frames": "30000/1001",
+    "matroska": "24000/1001",
+}
 # ffmpeg (whose clock this is) shows the first frame after an edit list's start at once, also when it is due up to a frame later
 LARGEST_S = {"edit list between frames": 0.021 + 1001 / 30000}
 
@@ -34,12 +46,12 @@ def flashing(kind: str, folder: Path) -> Path:
     lit = np.zeros(count, bool)
     starts = np.searchsorted(times, np.arange(1, SECONDS - 1, 2))
     for first in starts:
-        lit[first:np.searchsorted(times, times[first] + 0.1)] = True
+        lit[first : np.searchsorted(times, times[first] + 0.1)] = True
     dark, white = np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8)
     sound = np.zeros((SECONDS + 2) * 16000, np.float32)
     for at in times[starts]:
         first = round(at * 16000)
-        sound[first:first + 480] = 0.8 * np.sin(2 * np.pi * 2000 * np.arange(480) / 16000)
+        sound[first : first + 480] = 0.8 * np.sin(2 * np.pi * 2000 * np.arange(480) / 16000)
     filters = {"vfr": "settb=1/90000,setpts='(N/30+0.011*mod(N*N,3))/TB'", "late picture": "setpts=PTS+4"}.get(kind, "null")
     frames = [white if on else dark for on in lit]
     if kind == "late sound":  # the first 0.4 s of sound are missing from the file
@@ -47,7 +59,23 @@ def flashing(kind: str, folder: Path) -> Path:
         (folder / "made" / "a.wav").write_bytes(wav_bytes(sound[6400:]))
         path = folder / "clips" / "RD_Late_000.mp4"
         path.parent.mkdir()
-        ffmpeg("-i", silent, "-itsoffset", "0.4", "-i", folder / "made" / "a.wav", "-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "aac", path)
+        ffmpeg(
+            "-i",
+            silent,
+            "-itsoffset",
+            "0.4",
+            "-i",
+            folder / "made" / "a.wav",
+            "-map",
+            "0:v",
+            "-map",
+            "1:a",
+            "-c:v",
+            "copy",
+            "-c:a",
+            "aac",
+            path,
+        )
         return path
     name = "RD_Flash_000.mkv" if kind == "matroska" else "RD_Flash_000.mp4"
     if kind.startswith("edit list"):
@@ -148,7 +176,9 @@ def test_unchanged_sources_come_from_the_store(speech: Path, tmp_path: Path, mon
     assert run(louder, "resample")["hdtf"]["made"] == 1
 
 
-def test_one_added_video_makes_one_pack_and_equals_a_run_from_scratch(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_added_video_makes_one_pack_and_equals_a_run_from_scratch(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clips = tmp_path / "raw" / "clips"
     for name in ("Ames", "Boone", "Castro", "Dalton", "Ellison"):
         write(clips / f"RD_{name}_000.mp4", [np.full((32, 32, 3), len(name), np.uint8)] * 50, "25", sound=tone(2.0))

@@ -25,15 +25,35 @@ def settings(tmp_path, monkeypatch) -> Settings:
     monkeypatch.chdir(tmp_path)
     made = settings_from({"preset": "tiny", "speech": {"backend": "logmel", "model": None}, "ingest": {"max_failed_fraction": 1.0}})
     wavs = {clip: wav_bytes(samples) for clip, samples in SOUNDS.items()}
-    wavs |= {"lrs2_cut_000": wav_bytes(sound(3, 4))[:-300], "lrs2_odd_000": wav_bytes(sound(3, 5)[:-7]), "lrs2_dropped_000": wavs["lrs2_a_000"]}
+    wavs |= {
+        "lrs2_cut_000": wav_bytes(sound(3, 4))[:-300],
+        "lrs2_odd_000": wav_bytes(sound(3, 5)[:-7]),
+        "lrs2_dropped_000": wavs["lrs2_a_000"],
+    }
     for corpus in CORPORA:
         clips = sorted(wavs) if corpus == "lrs2" else []
-        rows = [{"clip": c, "corpus": corpus, "speaker": c, "split": "train", "pack": f"{corpus}-0000", "video": "v", "audio": "",
-                 "duration_s": 1.2} for c in clips]
-        write_table(made.data_dir / "ingest" / corpus / "clips.parquet", rows,
-                    ["clip", "corpus", "speaker", "split", "pack", "video", "audio", "duration_s"])
-        for stage, parts in (("resample", {c: {"wav": wavs[c]} for c in clips}),
-                             ("align", {c: {"scores.npy": np.zeros(1)} for c in clips if "dropped" not in c})):
+        rows = [
+            {
+                "clip": c,
+                "corpus": corpus,
+                "speaker": c,
+                "split": "train",
+                "pack": f"{corpus}-0000",
+                "video": "v",
+                "audio": "",
+                "duration_s": 1.2,
+            }
+            for c in clips
+        ]
+        write_table(
+            made.data_dir / "ingest" / corpus / "clips.parquet",
+            rows,
+            ["clip", "corpus", "speaker", "split", "pack", "video", "audio", "duration_s"],
+        )
+        for stage, parts in (
+            ("resample", {c: {"wav": wavs[c]} for c in clips}),
+            ("align", {c: {"scores.npy": np.zeros(1)} for c in clips if "dropped" not in c}),
+        ):
             folder = made.data_dir / stage / corpus
             folder.mkdir(parents=True)
             index = write_pack(folder / f"{corpus}-0000.tar", parts) if clips else []

@@ -11,8 +11,19 @@ from stages.context import Context, NoTracker
 from stages.packs import StageError
 from tests.sync.corpus import write_corpus
 
-SYNC = {"steps": 2, "judge_steps": 3, "batch": 8, "crop_px": 48, "width": 4, "embed": 16, "eval_trials": 26, "eval_every": 2,
-        "checkpoint_every": 1, "gate": 0.0, "hdtf_val_fraction": 0.34}
+SYNC = {
+    "steps": 2,
+    "judge_steps": 3,
+    "batch": 8,
+    "crop_px": 48,
+    "width": 4,
+    "embed": 16,
+    "eval_trials": 26,
+    "eval_every": 2,
+    "checkpoint_every": 1,
+    "gate": 0.0,
+    "hdtf_val_fraction": 0.34,
+}
 
 
 class Recorder(NoTracker):
@@ -58,7 +69,11 @@ def test_one_part_alone_through_a_launcher(settings):
     assert set(summary) == {"judge"} and launched == [("s3dnerf.training.train_sync", 1)]
     assert not (settings.data_dir / "train_sync" / "expert").exists()
     assert sorted(p.name for p in (settings.data_dir / "train_sync" / "judge").iterdir()) == [
-        "card.json", "curves.jsonl", "offsets.json", "weights.safetensors"]
+        "card.json",
+        "curves.jsonl",
+        "offsets.json",
+        "weights.safetensors",
+    ]
 
 
 def test_checkpoints_are_keyed_by_settings_data_and_role(settings):

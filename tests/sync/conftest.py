@@ -26,7 +26,8 @@ def trained() -> SyncExpert:
     for step in range(90):
         batch = draw_batch(clips, TINY.batch, np.random.default_rng([0, step]))
         loss = expected_triplet_loss(
-            network.visual(plain_lips(batch.lips, clips[0].margin)), network.audio(batch.mel), batch.negatives, TINY.margin)
+            network.visual(plain_lips(batch.lips, clips[0].margin)), network.audio(batch.mel), batch.negatives, TINY.margin
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

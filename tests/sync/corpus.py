@@ -30,8 +30,17 @@ def write_corpus(data_dir: Path, corpus: str, people: dict[str, str], seconds: f
             made = talker(name, seconds, i, delay_frames=delay_frames)
             clip = f"{corpus}_{name}_{i:03d}"
             n = len(made.lips)
-            rows.append({"clip": clip, "corpus": corpus, "speaker": name, "split": split, "pack": f"{corpus}-0000", "video": "v.mp4",
-                         "duration_s": n / 25})
+            rows.append(
+                {
+                    "clip": clip,
+                    "corpus": corpus,
+                    "speaker": name,
+                    "split": split,
+                    "pack": f"{corpus}-0000",
+                    "video": "v.mp4",
+                    "duration_s": n / 25,
+                }
+            )
             parts["align"][clip] = {"mp4": encode_clip(frames_of(made.lips), crf=6)}
             parts["masks"][clip] = {"box.npy": np.zeros(4, np.float32)}
             parts["lips"][clip] = {"lip_box.npy": BOX}

@@ -22,8 +22,9 @@ def literal_crop(frame: np.ndarray, box: list[float], size: int) -> np.ndarray:
     return out
 
 
-@pytest.mark.parametrize("h, w, box", [(256, 256, [90.3, 150.7, 171.1, 231.5]), (64, 96, [10.0, 20.0, 90.0, 100.0]),
-                                       (128, 128, [-20.0, 200.0, 60.0, 280.0])])
+@pytest.mark.parametrize(
+    "h, w, box", [(256, 256, [90.3, 150.7, 171.1, 231.5]), (64, 96, [10.0, 20.0, 90.0, 100.0]), (128, 128, [-20.0, 200.0, 60.0, 280.0])]
+)
 def test_equals_bilinear_sampling_written_out(h, w, box):
     frame = torch.rand(1, 3, h, w, generator=torch.Generator().manual_seed(0))
     crop = crop_lips(frame, torch.tensor([box]), 9)

@@ -13,8 +13,14 @@ SETTINGS = SyncSettings(crop_px=48, width=4, embed=16)
 
 
 def card(accuracy=0.8, gate=0.75, findings=()):
-    return {"role": "expert", "settings": dataclasses.asdict(SETTINGS), "held_out": {"accuracy": accuracy}, "gate": gate,
-            "passes": accuracy >= gate, "monitor": list(findings)}
+    return {
+        "role": "expert",
+        "settings": dataclasses.asdict(SETTINGS),
+        "held_out": {"accuracy": accuracy},
+        "gate": gate,
+        "passes": accuracy >= gate,
+        "monitor": list(findings),
+    }
 
 
 def test_saved_and_loaded_it_says_the_same(tmp_path):

@@ -67,9 +67,14 @@ def test_batches_change_nothing(judge, stranger):
         assert torch.allclose(one, many, atol=1e-5)
 
 
-@pytest.mark.parametrize("given, fault", [
-    ({"lip_box": None}, "lip_box"), ({"mel": None}, "samples or mel"), ({"mel": np.zeros((30, 80), np.float32)}, "at least"),
-])
+@pytest.mark.parametrize(
+    "given, fault",
+    [
+        ({"lip_box": None}, "lip_box"),
+        ({"mel": None}, "samples or mel"),
+        ({"mel": np.zeros((30, 80), np.float32)}, "at least"),
+    ],
+)
 def test_what_is_missing_is_named(judge, stranger, given, fault):
     frames, mel = stranger
     with pytest.raises(ValueError, match=fault):

@@ -68,12 +68,18 @@ def test_batch_form_is_the_expectation_over_single_triplets():
     lips, audio = draw(4, 6, 5), draw(5, 6, 5)
     chances = torch.rand(6, 6, generator=torch.Generator().manual_seed(6)).fill_diagonal_(0)
     chances = chances / chances.sum(1, keepdim=True)
-    single = sum(chances[i, j] * triplet_loss(lips[i : i + 1], audio[i : i + 1], lips[j : j + 1], audio[j : j + 1], 0.5)[0]
-                 for i in range(6) for j in range(6))
+    single = sum(
+        chances[i, j] * triplet_loss(lips[i : i + 1], audio[i : i + 1], lips[j : j + 1], audio[j : j + 1], 0.5)[0]
+        for i in range(6)
+        for j in range(6)
+    )
     assert expected_triplet_loss(lips, audio, chances, 0.5).item() == pytest.approx(single.item() / 6, abs=1e-6)
     chances[2] = 0  # an anchor without a negative takes no part
-    five = sum(chances[i, j] * triplet_loss(lips[i : i + 1], audio[i : i + 1], lips[j : j + 1], audio[j : j + 1], 0.5)[0]
-               for i in range(6) for j in range(6))
+    five = sum(
+        chances[i, j] * triplet_loss(lips[i : i + 1], audio[i : i + 1], lips[j : j + 1], audio[j : j + 1], 0.5)[0]
+        for i in range(6)
+        for j in range(6)
+    )
     assert expected_triplet_loss(lips, audio, chances, 0.5).item() == pytest.approx(five.item() / 5, abs=1e-6)
 
 

@@ -33,8 +33,19 @@ def test_two_processes_average_to_the_whole_batch(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     started = [
-        subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path / "r")], stderr=subprocess.PIPE, text=True, env={
-            **os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(tmp_path / "r")],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={
+                **os.environ,
+                "RANK": str(rank),
+                "WORLD_SIZE": "2",
+                "LOCAL_RANK": str(rank),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+            },
+        )
         for rank in range(2)
     ]
     for process in started:

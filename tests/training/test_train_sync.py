@@ -24,9 +24,24 @@ PEOPLE = {"ann": "train", "bob": "train", "cat": "train", "dan": "train", "eve":
 
 
 def settings(**sync) -> Settings:
-    return settings_from({"sync": {
-        "steps": 6, "judge_steps": 6, "batch": 8, "crop_px": 48, "width": 4, "embed": 16, "eval_trials": 52, "eval_every": 3,
-        "checkpoint_every": 2, "lr": 2e-3, "gate": 0.75, **sync}})
+    return settings_from(
+        {
+            "sync": {
+                "steps": 6,
+                "judge_steps": 6,
+                "batch": 8,
+                "crop_px": 48,
+                "width": 4,
+                "embed": 16,
+                "eval_trials": 52,
+                "eval_every": 3,
+                "checkpoint_every": 2,
+                "lr": 2e-3,
+                "gate": 0.75,
+                **sync,
+            }
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +114,11 @@ def test_shuffled_sound_fails_the_gate_and_learning_passes_it(tmp_path):
     for name, delay in (("right", 0), ("shuffled", 37)):
         data = tmp_path / name / "data"
         write_corpus(data, "lrs2", PEOPLE, 3.0, delay_frames=delay)
-        card = train(job(data, tmp_path / name, judge_steps=70, batch=32, width=8, embed=32, eval_every=70, eval_trials=260, lr=3e-3),
-                     World(), lambda line: None)
+        card = train(
+            job(data, tmp_path / name, judge_steps=70, batch=32, width=8, embed=32, eval_every=70, eval_trials=260, lr=3e-3),
+            World(),
+            lambda line: None,
+        )
         verdicts[name] = card
     assert verdicts["right"]["held_out"]["accuracy"] > 0.75 > 0.65 > verdicts["shuffled"]["held_out"]["accuracy"]
     check_gate(verdicts["right"], 0.5)
@@ -118,11 +136,16 @@ def test_the_module_runs_from_a_job_file_on_two_processes(data_dir, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    started = [subprocess.Popen(
-        [sys.executable, "-m", "s3dnerf.training.train_sync", "--job", str(tmp_path / "job.json")], text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "RANK": str(r), "WORLD_SIZE": "2", "LOCAL_RANK": str(r), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
-    ) for r in range(2)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "s3dnerf.training.train_sync", "--job", str(tmp_path / "job.json")],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "RANK": str(r), "WORLD_SIZE": "2", "LOCAL_RANK": str(r), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
+        )
+        for r in range(2)
+    ]
     spoken = [process.communicate(timeout=240) for process in started]
     assert [p.returncode for p in started] == [0, 0], spoken
     assert "gate" in spoken[0][0] and spoken[1][0] == ""

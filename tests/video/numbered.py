@@ -22,13 +22,13 @@ def stamp(number: int) -> np.ndarray:
     frame = np.full((HEIGHT, WIDTH, 3), 30, np.uint8)
     for bit in range(BITS):
         if number >> bit & 1:
-            frame[16:48, bit * BLOCK:(bit + 1) * BLOCK] = 225
+            frame[16:48, bit * BLOCK : (bit + 1) * BLOCK] = 225
     return frame
 
 
 def number_of(frame: np.ndarray) -> int:
     """The number that :func:`stamp` wrote."""
-    return sum(int(frame[24:40, bit * BLOCK + 4:(bit + 1) * BLOCK - 4].mean() > 128) << bit for bit in range(BITS))
+    return sum(int(frame[24:40, bit * BLOCK + 4 : (bit + 1) * BLOCK - 4].mean() > 128) << bit for bit in range(BITS))
 
 
 def ffmpeg(*arguments: str, data: bytes | None = None) -> subprocess.CompletedProcess:
@@ -41,8 +41,17 @@ def tone(seconds: float, rate_hz: int = 16000) -> np.ndarray:
     return (0.3 * np.sin(2 * np.pi * 220 * np.arange(round(seconds * rate_hz)) / rate_hz)).astype(np.float32)
 
 
-def write(path: Path, frames: Iterable[np.ndarray] | int, rate: str, *, filters: str = "null", sound: np.ndarray | None = None,
-          codec: Sequence[str] = X264, extra: Sequence[str] = (), audio_codec: Sequence[str] = ("-c:a", "aac")) -> Path:
+def write(
+    path: Path,
+    frames: Iterable[np.ndarray] | int,
+    rate: str,
+    *,
+    filters: str = "null",
+    sound: np.ndarray | None = None,
+    codec: Sequence[str] = X264,
+    extra: Sequence[str] = (),
+    audio_codec: Sequence[str] = ("-c:a", "aac"),
+) -> Path:
     """A video of these frames (or so many numbered ones) at ``rate``; ``sound``: 16 kHz samples, '' none."""
     frames = [stamp(i) for i in range(frames)] if isinstance(frames, int) else list(frames)
     h, w = frames[0].shape[:2]
@@ -60,8 +69,24 @@ def write(path: Path, frames: Iterable[np.ndarray] | int, rate: str, *, filters:
 
 def fps25(path: Path) -> tuple[int, list[int]]:
     """What ``ffmpeg -vf fps=25`` gives: the tick of the first frame and the number in each frame."""
-    done = ffmpeg("-v", "info", "-i", path, "-map", "0:V:0", "-an", "-vf", "fps=25,showinfo=checksum=0", "-fps_mode", "passthrough",
-                  "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1")
+    done = ffmpeg(
+        "-v",
+        "info",
+        "-i",
+        path,
+        "-map",
+        "0:V:0",
+        "-an",
+        "-vf",
+        "fps=25,showinfo=checksum=0",
+        "-fps_mode",
+        "passthrough",
+        "-pix_fmt",
+        "rgb24",
+        "-f",
+        "rawvideo",
+        "pipe:1",
+    )
     first = re.search(r"n: *0 pts: *(-?\d+) ", done.stderr.decode())
     frames = np.frombuffer(done.stdout, np.uint8).reshape(-1, HEIGHT, WIDTH, 3)
     return int(first[1]), [number_of(frame) for frame in frames]

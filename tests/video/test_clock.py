@@ -12,8 +12,18 @@ from s3dnerf.video.clock import Clock, clock_of, fps_map, round_ticks, ticks_of
 from s3dnerf.video.reading import probe, read_frames
 from tests.video.numbered import ffmpeg, fps25, number_of, tone, write
 
-RATES = {"23.976": "24000/1001", "24": "24", "25": "25", "29.97": "30000/1001", "30": "30", "50": "50", "59.94": "60000/1001", "12": "12", "15": "15",
-         "60": "60"}
+RATES = {
+    "23.976": "24000/1001",
+    "24": "24",
+    "25": "25",
+    "29.97": "30000/1001",
+    "30": "30",
+    "50": "50",
+    "59.94": "60000/1001",
+    "12": "12",
+    "15": "15",
+    "60": "60",
+}
 
 
 def cut(source: Path, path: Path, start: str) -> Path:
@@ -54,8 +64,21 @@ def make(kind: str, folder: Path) -> Path:
     return write(path, 1, "30")
 
 
-KINDS = [*RATES, "vfr", "vfr in matroska", "frames dropped", "half ticks", "start offset", "edit list", "edit list and late picture",
-         "long last frame", "mpeg", "avi", "no frame predicted from later ones", "one frame"]
+KINDS = [
+    *RATES,
+    "vfr",
+    "vfr in matroska",
+    "frames dropped",
+    "half ticks",
+    "start offset",
+    "edit list",
+    "edit list and late picture",
+    "long last frame",
+    "mpeg",
+    "avi",
+    "no frame predicted from later ones",
+    "one frame",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -36,7 +36,7 @@ def test_crop_is_the_part_of_the_whole(video: Path) -> None:
     for x, y, w, h in [(16, 8, 64, 40), (17, 9, 65, 41), (0, 0, 33, 21), (WIDTH - 21, HEIGHT - 21, 21, 21)]:
         part = next(read_frames(video, np.array([85]), (x, y, w, h)))
         assert part.shape == (h, w, 3)
-        assert np.abs(part[4:-4, 4:-4].astype(int) - whole[y:y + h, x:x + w][4:-4, 4:-4]).max() <= 3  # chroma is blended at the border
+        assert np.abs(part[4:-4, 4:-4].astype(int) - whole[y : y + h, x : x + w][4:-4, 4:-4]).max() <= 3  # chroma is blended at the border
 
 
 def test_wrong_requests_are_refused(video: Path) -> None:
@@ -66,8 +66,17 @@ def test_odd_sizes(tmp_path: Path) -> None:
     assert read[0].shape == (77, 131, 3) and [round(f.mean() / 10) for f in read] == list(range(8))
 
 
-@pytest.mark.parametrize(("kind", "reason"), [("missing", "missing"), ("empty", "zero_bytes"), ("text", "unreadable"), ("headless", "unreadable"),
-                                              ("sound only", "no_video"), ("playlist", "unreadable")])
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("missing", "missing"),
+        ("empty", "zero_bytes"),
+        ("text", "unreadable"),
+        ("headless", "unreadable"),
+        ("sound only", "no_video"),
+        ("playlist", "unreadable"),
+    ],
+)
 def test_bad_files_have_a_reason(video: Path, tmp_path: Path, kind: str, reason: str) -> None:
     path = tmp_path / "bad.mp4"
     if kind == "empty":
@@ -100,7 +109,7 @@ def test_truncated_file_gives_what_decodes_and_then_says_so(video: Path, tmp_pat
 def test_destroyed_packets_leave_the_other_times_right(video: Path, tmp_path: Path) -> None:
     data = bytearray(video.read_bytes())
     start = data.index(b"mdat") + 4
-    data[start + 200:start + 1600] = bytes(1400)
+    data[start + 200 : start + 1600] = bytes(1400)
     path = tmp_path / "hurt.mp4"
     path.write_bytes(data)
     info = probe(path)

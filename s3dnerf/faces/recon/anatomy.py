@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# fmt: off
 # landmark number (iBUG, 0-based; the image's right half and the midline) → x, y, z
 LANDMARKS = {
     8: (0.00, -1.099, 0.830), 9: (0.174, -1.079, 0.740), 10: (0.332, -1.004, 0.560), 11: (0.474, -0.902, 0.370), 12: (0.583, -0.764, 0.210),
@@ -60,6 +61,7 @@ AXIS_Z = 0.10  # the face is unrolled about the vertical line through here
 MIRROR = np.array([
     16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 27, 28, 29, 30, 35, 34, 33, 32, 31,
     45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65])
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -132,17 +134,38 @@ def identity_modes(c: Controls) -> list[np.ndarray]:
     cheek = _bump(p, (0.55, -0.2, 0.55), (0.2, 0.25, 0.3))
     chin = _bump(p, (0, -1.0, 0.9), (0.25, 0.16, 0.25))
     return [
-        field(dx=0.045 * x / 0.7), field(dy=0.055 * (y + 0.3)), field(dz=0.07 * (z - 0.5)),  # width, length, depth
-        field(dx=0.05 * side * jaw), field(dy=-0.05 * low), field(dx=0.04 * side * cheek), field(dz=0.05 * cheek),
-        field(dz=0.05 * chin, dy=-0.01 * chin), field(dy=-0.05 * chin), field(dx=0.04 * side * chin),
-        field(dz=0.05 * nose), field(dx=0.06 * x / 0.15 * nose * np.exp(-np.abs(x) / 0.4)), field(dy=-0.04 * nose),
-        field(dz=0.035 * _bump(p, (0, -0.12, 1.0), (0.1, 0.12, 0.15))), field(dy=0.03 * _bump(p, (0, -0.36, 1.12), 0.12)),
-        field(dx=0.03 * side * eyes), field(dx=0.02 * np.sign(x) * np.clip((np.abs(x) - 0.305) / 0.14, -1, 1) * eyes),
+        field(dx=0.045 * x / 0.7),
+        field(dy=0.055 * (y + 0.3)),
+        field(dz=0.07 * (z - 0.5)),  # width, length, depth
+        field(dx=0.05 * side * jaw),
+        field(dy=-0.05 * low),
+        field(dx=0.04 * side * cheek),
+        field(dz=0.05 * cheek),
+        field(dz=0.05 * chin, dy=-0.01 * chin),
+        field(dy=-0.05 * chin),
+        field(dx=0.04 * side * chin),
+        field(dz=0.05 * nose),
+        field(dx=0.06 * x / 0.15 * nose * np.exp(-np.abs(x) / 0.4)),
+        field(dy=-0.04 * nose),
+        field(dz=0.035 * _bump(p, (0, -0.12, 1.0), (0.1, 0.12, 0.15))),
+        field(dy=0.03 * _bump(p, (0, -0.36, 1.12), 0.12)),
+        field(dx=0.03 * side * eyes),
+        field(dx=0.02 * np.sign(x) * np.clip((np.abs(x) - 0.305) / 0.14, -1, 1) * eyes),
         field(dy=0.025 * eyes),
-        field(dy=0.015 * np.sign(y) * eyes), field(dy=0.03 * (np.abs(x) - 0.305) / 0.14 * eyes), field(dz=0.03 * eyes),
-        field(dy=0.04 * brows), field(dz=0.03 * brows), field(dy=0.04 * (np.abs(x) - 0.38) / 0.2 * brows),
-        field(dx=0.05 * x / 0.25 * lips), field(dy=0.025 * np.sign(y + 0.655) * lips), field(dy=0.04 * lips), field(dz=0.035 * lips),
-        field(dz=-0.08 * high * (y - 0.2)), field(dy=0.10 * high), field(dx=0.04 * side * high), field(dz=-0.06 * low),
+        field(dy=0.015 * np.sign(y) * eyes),
+        field(dy=0.03 * (np.abs(x) - 0.305) / 0.14 * eyes),
+        field(dz=0.03 * eyes),
+        field(dy=0.04 * brows),
+        field(dz=0.03 * brows),
+        field(dy=0.04 * (np.abs(x) - 0.38) / 0.2 * brows),
+        field(dx=0.05 * x / 0.25 * lips),
+        field(dy=0.025 * np.sign(y + 0.655) * lips),
+        field(dy=0.04 * lips),
+        field(dz=0.035 * lips),
+        field(dz=-0.08 * high * (y - 0.2)),
+        field(dy=0.10 * high),
+        field(dx=0.04 * side * high),
+        field(dz=-0.06 * low),
         field(dz=0.06 * np.minimum(np.abs(x) / 0.7, 1) ** 2),
     ]
 
@@ -171,11 +194,20 @@ def expression_modes(c: Controls) -> list[np.ndarray]:
     mouth = _bump(p, (0, -0.655, 0.93), (0.34, 0.20, 0.25))
     low = 1 / (1 + np.exp((y + 0.70) / 0.06))
     modes = [
-        opened, field(dx=0.05 * low), field(dz=0.04 * low),
-        field(dx=-0.35 * x * mouth, dz=0.06 * lips), field(dx=0.30 * x * mouth, dz=-0.03 * mouth),
-        field(dy=0.03 * np.sign(y + 0.655) * lips, dz=0.04 * lips), field(dy=-0.02 * np.sign(y + 0.655) * lips, dz=-0.02 * lips),
-        field(dy=0.04 * upper_lip), field(dy=-0.04 * lower_lip), field(dz=0.03 * lower_lip), field(dz=0.03 * upper_lip),
-        field(dx=0.04 * lips), field(dy=0.03 * lips), field(dz=0.04 * _bump(p, (0.42, -0.5, 0.72), (0.16, 0.2, 0.2))),
+        opened,
+        field(dx=0.05 * low),
+        field(dz=0.04 * low),
+        field(dx=-0.35 * x * mouth, dz=0.06 * lips),
+        field(dx=0.30 * x * mouth, dz=-0.03 * mouth),
+        field(dy=0.03 * np.sign(y + 0.655) * lips, dz=0.04 * lips),
+        field(dy=-0.02 * np.sign(y + 0.655) * lips, dz=-0.02 * lips),
+        field(dy=0.04 * upper_lip),
+        field(dy=-0.04 * lower_lip),
+        field(dz=0.03 * lower_lip),
+        field(dz=0.03 * upper_lip),
+        field(dx=0.04 * lips),
+        field(dy=0.03 * lips),
+        field(dz=0.04 * _bump(p, (0.42, -0.5, 0.72), (0.16, 0.2, 0.2))),
         field(dy=0.03 * _bump(p, (0.13, -0.36, 0.95), (0.08, 0.08, 0.1))),
     ]
     for sign in (1, -1):
@@ -184,11 +216,16 @@ def expression_modes(c: Controls) -> list[np.ndarray]:
         lid_low = np.isin(np.arange(len(x)), [names[f"lm{i}"] for i in ((46, 47) if sign > 0 else (40, 41))])
         modes += [
             field(dx=sign * 0.05 * corner * half, dy=0.05 * corner * half, dz=-0.02 * corner * half),
-            field(dy=-0.05 * corner * half), field(dx=sign * 0.04 * corner * half),
+            field(dy=-0.05 * corner * half),
+            field(dx=sign * 0.04 * corner * half),
             field(dy=0.05 * half * _bump(p, (0.38, 0.22, 0.88), (0.24, 0.09, 0.2))),
             field(dy=0.05 * half * _bump(p, (0.17, 0.20, 0.95), (0.10, 0.09, 0.2))),
-            field(dx=-sign * 0.03 * half * _bump(p, (0.17, 0.20, 0.95), (0.12, 0.09, 0.2)),
-                  dy=-0.03 * half * _bump(p, (0.3, 0.2, 0.9), (0.2, 0.09, 0.2))),
-            field(dy=-0.05 * lid_up), field(dy=0.025 * lid_low), field(dy=0.04 * half * _bump(p, (0.42, -0.22, 0.78), (0.16, 0.12, 0.2))),
+            field(
+                dx=-sign * 0.03 * half * _bump(p, (0.17, 0.20, 0.95), (0.12, 0.09, 0.2)),
+                dy=-0.03 * half * _bump(p, (0.3, 0.2, 0.9), (0.2, 0.09, 0.2)),
+            ),
+            field(dy=-0.05 * lid_up),
+            field(dy=0.025 * lid_low),
+            field(dy=0.04 * half * _bump(p, (0.42, -0.22, 0.78), (0.16, 0.12, 0.2))),
         ]
     return modes

@@ -80,7 +80,11 @@ class Deep3DReconstructor:
         points = camera.project(self.model.shape(identity, expression, self.model.keypoints), w2c, k)
         error = np.sqrt(((points - landmarks)[:, 17:] ** 2).sum(axis=2).mean(axis=1))
         return Reconstruction(
-            coefficients=found.astype(np.float32), world_to_camera=w2c.astype(np.float32),
-            intrinsics=np.tile(k, (len(frames), 1, 1)).astype(np.float32), box=self.model.box().astype(np.float32),
+            coefficients=found.astype(np.float32),
+            world_to_camera=w2c.astype(np.float32),
+            intrinsics=np.tile(k, (len(frames), 1, 1)).astype(np.float32),
+            box=self.model.box().astype(np.float32),
             raw_camera=np.concatenate([angles, translation, crops], axis=1).astype(np.float32),
-            mask=self._painter.paint(identity, expression, w2c, k), error_px=error)
+            mask=self._painter.paint(identity, expression, w2c, k),
+            error_px=error,
+        )

@@ -81,8 +81,9 @@ class _Problem:
     def _project(self, points: np.ndarray) -> np.ndarray:
         return self.k[0, 0] * points[..., :2] / points[..., 2:] + self.k[:2, 2]
 
-    def step(self, rotation: np.ndarray, shift: np.ndarray, identity: np.ndarray, expression: np.ndarray, shape: str
-             ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def step(
+        self, rotation: np.ndarray, shift: np.ndarray, identity: np.ndarray, expression: np.ndarray, shape: str
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Weighted residuals (N, 136), derivatives (N, 136, 6 or 70) for pose (and expression), and (N, 136, 80 or 0) for identity.
 
         ``shape``: ``rigid`` (pose), ``frame`` (pose and expression) or ``shared`` (identity as well).
@@ -135,8 +136,16 @@ def _turn(rotation: np.ndarray, omega: np.ndarray) -> np.ndarray:
     return (np.eye(3) + np.sin(angle) * kx + (1 - np.cos(angle)) * kx @ kx) @ rotation
 
 
-def _solve_frames(problem: _Problem, rotation: np.ndarray, shift: np.ndarray, identity: np.ndarray, expression: np.ndarray,
-                  steps: int, shape: str, held: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _solve_frames(
+    problem: _Problem,
+    rotation: np.ndarray,
+    shift: np.ndarray,
+    identity: np.ndarray,
+    expression: np.ndarray,
+    steps: int,
+    shape: str,
+    held: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pose (and expression) of every frame, identity given; with ``held``, expression alone."""
     size = 6 if shape == "rigid" else 6 + EXP
     prior = np.diag(np.concatenate([np.full(6, 1e-6), np.full(EXP, EXPRESSION_PRIOR)])[:size])
@@ -156,8 +165,9 @@ def _solve_frames(problem: _Problem, rotation: np.ndarray, shift: np.ndarray, id
     return rotation, shift, expression
 
 
-def _solve_shared(problem: _Problem, rotation: np.ndarray, shift: np.ndarray, identity: np.ndarray, expression: np.ndarray, steps: int,
-                  held: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _solve_shared(
+    problem: _Problem, rotation: np.ndarray, shift: np.ndarray, identity: np.ndarray, expression: np.ndarray, steps: int, held: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Identity together with expression and, unless ``held``, pose of a few frames."""
     n = len(rotation)
     own_prior = np.diag(np.concatenate([np.full(6, 1e-6), np.full(EXP, EXPRESSION_PRIOR)]))

@@ -20,8 +20,14 @@ from s3dnerf.faces.recon import anatomy
 from s3dnerf.faces.weights import MissingWeights
 
 ID, EXP, TEX = 80, 64, 80
-LAYOUT = {"id": slice(0, 80), "exp": slice(80, 144), "tex": slice(144, 224), "angle": slice(224, 227), "gamma": slice(227, 254),
-          "trans": slice(254, 257)}
+LAYOUT = {
+    "id": slice(0, 80),
+    "exp": slice(80, 144),
+    "tex": slice(144, 224),
+    "angle": slice(224, 227),
+    "gamma": slice(227, 254),
+    "trans": slice(254, 257),
+}
 COEFFICIENTS = 257
 BFM_WHERE = "Basel Face Model 2009 (faces.dmi.unibas.ch) converted by Deep3DFaceRecon's script (github.com/sicxu/Deep3DFaceRecon_pytorch)"
 BFM_LICENCE = "Basel Face Model: non-commercial, by application; never redistributed"
@@ -104,9 +110,14 @@ def load_bfm(path: str | Path | None, setting: str = "masks.morphable_model") ->
         raise ValueError(f"{path}: {data['keypoints'].size} keypoints, expected 68")
     return MorphableModel(
         mean=recentred(data["meanshape"].astype(np.float64).reshape(n, 3)),
-        id_base=data["idBase"].astype(np.float64).reshape(n, 3, ID), exp_base=data["exBase"].astype(np.float64).reshape(n, 3, EXP),
-        mean_tex=data["meantex"].astype(np.float64).reshape(n, 3), tex_base=data["texBase"].astype(np.float64).reshape(n, 3, TEX),
-        triangles=data["tri"].astype(np.int64) - 1, keypoints=data["keypoints"].astype(np.int64).ravel() - 1, name=Path(path).name)
+        id_base=data["idBase"].astype(np.float64).reshape(n, 3, ID),
+        exp_base=data["exBase"].astype(np.float64).reshape(n, 3, EXP),
+        mean_tex=data["meantex"].astype(np.float64).reshape(n, 3),
+        tex_base=data["texBase"].astype(np.float64).reshape(n, 3, TEX),
+        triangles=data["tri"].astype(np.int64) - 1,
+        keypoints=data["keypoints"].astype(np.int64).ravel() - 1,
+        name=Path(path).name,
+    )
 
 
 def save_bfm(model: MorphableModel, path: str | Path) -> None:
@@ -114,10 +125,18 @@ def save_bfm(model: MorphableModel, path: str | Path) -> None:
     from scipy.io import savemat
 
     n = len(model.mean)
-    savemat(str(path), {
-        "meanshape": model.mean.reshape(1, -1), "idBase": model.id_base.reshape(3 * n, -1), "exBase": model.exp_base.reshape(3 * n, -1),
-        "meantex": model.mean_tex.reshape(1, -1), "texBase": model.tex_base.reshape(3 * n, -1), "tri": model.triangles + 1,
-        "keypoints": model.keypoints.reshape(1, -1) + 1})
+    savemat(
+        str(path),
+        {
+            "meanshape": model.mean.reshape(1, -1),
+            "idBase": model.id_base.reshape(3 * n, -1),
+            "exBase": model.exp_base.reshape(3 * n, -1),
+            "meantex": model.mean_tex.reshape(1, -1),
+            "texBase": model.tex_base.reshape(3 * n, -1),
+            "tri": model.triangles + 1,
+            "keypoints": model.keypoints.reshape(1, -1) + 1,
+        },
+    )
 
 
 def polygon_contains(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
@@ -155,8 +174,13 @@ def _mesh(c: anatomy.Controls) -> tuple[np.ndarray, np.ndarray]:
     low, high = edge.min(axis=0), edge.max(axis=0)
     rows = np.arange(low[1], high[1], SPACING * np.sqrt(0.75))
     half = np.arange(0.5 * SPACING, high[0], SPACING)
-    grid = np.concatenate([np.stack(np.broadcast_arrays(line, row), axis=1) for i, row in enumerate(rows)
-                           for line in [np.concatenate([-half[::-1], half]) + (0.5 * SPACING if i % 2 else 0.0)]])
+    grid = np.concatenate(
+        [
+            np.stack(np.broadcast_arrays(line, row), axis=1)
+            for i, row in enumerate(rows)
+            for line in [np.concatenate([-half[::-1], half]) + (0.5 * SPACING if i % 2 else 0.0)]
+        ]
+    )
     mouth = np.concatenate([upper, lower[-2:0:-1]])
     grid = grid[polygon_contains(grid, edge) & ~polygon_contains(grid, mouth)]
     points = c.uv.copy()
@@ -193,6 +217,7 @@ def _modes(c: anatomy.Controls, designed: list[np.ndarray], free: np.ndarray, co
 
 def _free(c: anatomy.Controls, deviation: np.ndarray, length: float, asymmetry: float) -> np.ndarray:
     """Covariance (3 c, 3 c) of smooth random displacement: ``deviation`` (c,) in 10 cm, correlated over ``length``."""
+
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.exp(-0.5 * ((a[:, None] - b[None]) ** 2).sum(-1) / length**2)
 
@@ -236,14 +261,31 @@ def own_model() -> MorphableModel:
     uv, triangles = _mesh(c)
     on_lips = np.exp(-0.5 * (((c.xyz - [0, -0.655, 0.95]) / [0.25, 0.11, 0.2]) ** 2).sum(axis=1))
     on_brows = np.exp(-0.5 * (((np.abs(c.xyz) - [0.36, 0.2, 0.87]) / [0.25, 0.12, 0.2]) ** 2).sum(axis=1))
-    identity = _modes(c, anatomy.identity_modes(c), _free(c, np.full(len(c.xyz), 0.030), 0.30, 0.15) + _free(
-        c, np.full(len(c.xyz), 0.012), 0.12, 0.25), ID, rigid=True)
-    expression = _modes(c, anatomy.expression_modes(c), _free(c, 0.016 * on_lips + 0.002, 0.10, 0.5) + _free(
-        c, 0.012 * on_brows + 0.002, 0.18, 0.5), EXP, rigid=False)
+    identity = _modes(
+        c,
+        anatomy.identity_modes(c),
+        _free(c, np.full(len(c.xyz), 0.030), 0.30, 0.15) + _free(c, np.full(len(c.xyz), 0.012), 0.12, 0.25),
+        ID,
+        rigid=True,
+    )
+    expression = _modes(
+        c,
+        anatomy.expression_modes(c),
+        _free(c, 0.016 * on_lips + 0.002, 0.10, 0.5) + _free(c, 0.012 * on_brows + 0.002, 0.18, 0.5),
+        EXP,
+        rigid=False,
+    )
     values = np.concatenate([c.xyz.reshape(len(c.xyz), 3), identity.reshape(len(c.xyz), -1), expression.reshape(len(c.xyz), -1)], axis=1)
     spread = RBFInterpolator(c.uv, values, kernel="thin_plate_spline")(uv)
     mean, id_base, exp_base = np.split(spread, [3, 3 + 3 * ID], axis=1)
     mean_tex, tex_base = _texture(uv, c)
     return MorphableModel(
-        mean=recentred(mean), id_base=id_base.reshape(-1, 3, ID), exp_base=exp_base.reshape(-1, 3, EXP),
-        mean_tex=mean_tex, tex_base=tex_base, triangles=triangles.astype(np.int64), keypoints=np.arange(68), name="s3dnerf's own")
+        mean=recentred(mean),
+        id_base=id_base.reshape(-1, 3, ID),
+        exp_base=exp_base.reshape(-1, 3, EXP),
+        mean_tex=mean_tex,
+        tex_base=tex_base,
+        triangles=triangles.astype(np.int64),
+        keypoints=np.arange(68),
+        name="s3dnerf's own",
+    )

@@ -81,7 +81,7 @@ def cover(model: MorphableModel) -> Cover:
     """The cover of a model's face: from the hair line to its edge below, the edge as smooth as the line is."""
     uv = _unrolled(model.mean)
     edge = model.mean[boundary_loop(model.triangles)]
-    edge_uv = _unrolled(np.concatenate([edge, model.mean]))[:len(edge)]  # the same axis as for all vertices
+    edge_uv = _unrolled(np.concatenate([edge, model.mean]))[: len(edge)]  # the same axis as for all vertices
     edge_uv[:, 1] = np.minimum(edge_uv[:, 1], _hair_line(model, edge[:, 0]))
     steps = np.linalg.norm(np.diff(np.concatenate([edge_uv, edge_uv[:1]]), axis=0), axis=1)
     along = np.concatenate([[0], np.cumsum(steps)])
@@ -109,7 +109,8 @@ def cover(model: MorphableModel) -> Cover:
     return Cover(
         vertices=np.concatenate([sheet.simplices[found], np.repeat(inner[:, None], 3, axis=1)]),
         weights=np.concatenate([np.column_stack([first, 1 - first.sum(axis=1)]), np.tile([1.0, 0.0, 0.0], (len(inner), 1))]),
-        triangles=triangles[polygon_contains(places[triangles].mean(axis=1), rim)])
+        triangles=triangles[polygon_contains(places[triangles].mean(axis=1), rim)],
+    )
 
 
 def draw(pixels: np.ndarray, triangles: np.ndarray, size_px: int) -> np.ndarray:

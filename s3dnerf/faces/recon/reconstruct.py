@@ -84,8 +84,11 @@ class MaskPainter:
 
     def paint(self, identity: np.ndarray, expression: np.ndarray, world_to_camera: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
         """Masks bool (N, size, size); identity (80,), expression (N, 64), cameras (N, 3, 4), intrinsics (3, 3) or (N, 3, 3)."""
-        points = self._mean + self._id_base @ identity + (expression @ self._exp_base.reshape(-1, expression.shape[1]).T).reshape(
-            len(expression), *self._mean.shape)
+        points = (
+            self._mean
+            + self._id_base @ identity
+            + (expression @ self._exp_base.reshape(-1, expression.shape[1]).T).reshape(len(expression), *self._mean.shape)
+        )
         return draw_all(camera.project(points, world_to_camera, intrinsics), self.triangles, self.size_px)
 
 
@@ -123,9 +126,14 @@ class FittedReconstructor:
         w2c = camera.world_to_camera(smoothed(angles, self.settings.smooth_frames), smoothed(translation, self.settings.smooth_frames))
         raw = np.concatenate([angles, translation, np.tile(fit.crop, (n, 1))], axis=1)
         return Reconstruction(
-            coefficients=pack_coefficients(fit.identity, expression, angles, translation), world_to_camera=w2c.astype(np.float32),
-            intrinsics=np.tile(k, (n, 1, 1)).astype(np.float32), box=self.model.box().astype(np.float32), raw_camera=raw.astype(np.float32),
-            mask=self._painter.paint(fit.identity, expression, w2c, k), error_px=np.interp(np.arange(n), at, fit.error_px))
+            coefficients=pack_coefficients(fit.identity, expression, angles, translation),
+            world_to_camera=w2c.astype(np.float32),
+            intrinsics=np.tile(k, (n, 1, 1)).astype(np.float32),
+            box=self.model.box().astype(np.float32),
+            raw_camera=raw.astype(np.float32),
+            mask=self._painter.paint(fit.identity, expression, w2c, k),
+            error_px=np.interp(np.arange(n), at, fit.error_px),
+        )
 
 
 def reconstructor(settings: MasksSettings, contour: str = "visible", size_px: int = 256) -> Reconstructor:

@@ -20,8 +20,18 @@ from s3dnerf.video.reading import probe, read_frames
 
 def plan_for(folder: Path, **changes: object) -> VideoPlan:
     plan = VideoPlan(
-        "hdtf", "hdtf/Ames", 0, 0, str(folder / "raw"), str(folder), "videos/Ames.mp4", "", (30000, 1001), (200, 220),
-        ((110.0, 90.0, 50.0),), ((0.0, 0.4, "card"), (0.4, 1.4, "speaker")),
+        "hdtf",
+        "hdtf/Ames",
+        0,
+        0,
+        str(folder / "raw"),
+        str(folder),
+        "videos/Ames.mp4",
+        "",
+        (30000, 1001),
+        (200, 220),
+        ((110.0, 90.0, 50.0),),
+        ((0.0, 0.4, "card"), (0.4, 1.4, "speaker")),
     )
     return dataclasses.replace(plan, **changes)
 
@@ -99,8 +109,17 @@ def test_lips_are_shut_on_every_bilabial(made: tuple[Path, Truth]) -> None:
 
 def test_sound_apart_is_shorter_and_words_are_whole(tmp_path: Path) -> None:
     plan = plan_for(
-        tmp_path, corpus="mead", video="M003/video/front/happy/level_1/001.mp4", audio="M003/audio/happy/level_1/001.m4a", fps=(65521, 2184),
-        parts=((0.0, 1.2, "speaker"),), whole_words=True, audio_shorter_s=0.1, audio_rate_hz=48000, mood="happy", transcript="M003/001.txt",
+        tmp_path,
+        corpus="mead",
+        video="M003/video/front/happy/level_1/001.mp4",
+        audio="M003/audio/happy/level_1/001.m4a",
+        fps=(65521, 2184),
+        parts=((0.0, 1.2, "speaker"),),
+        whole_words=True,
+        audio_shorter_s=0.1,
+        audio_rate_hz=48000,
+        mood="happy",
+        transcript="M003/001.txt",
     )
     make_video(plan)
     video, sound = tmp_path / "raw" / plan.video, read_audio(tmp_path / "raw" / plan.audio)

@@ -29,7 +29,7 @@ def test_words_and_phonemes_are_in_order_and_inside_the_sound() -> None:
         assert 0 <= times[0, 0] and times[-1, 1] <= speech.duration_s + 1e-9
     # the sound of "blue" is where its word is, and the silence before the first word is silent
     start = speech.words[4][1]
-    voiced = speech.samples[int(start * speech.rate_hz):int((start + 0.2) * speech.rate_hz)]
+    voiced = speech.samples[int(start * speech.rate_hz) : int((start + 0.2) * speech.rate_hz)]
     assert voiced.std() > 0.02 and 1.5 < speech.duration_s < 4
 
 
@@ -57,7 +57,7 @@ def test_join_and_cut_keep_one_clock() -> None:
     short = cut(whole, 1.0)
     assert len(short.samples) == short.rate_hz and all(start < 1.0 and end <= 1.0 for _, start, end in short.words)
     long = cut(whole, whole.duration_s + 1)
-    assert not long.samples[-short.rate_hz:].any()
+    assert not long.samples[-short.rate_hz :].any()
 
 
 def test_room_adds_noise_below_the_voice_and_loudness_follows_the_voice() -> None:

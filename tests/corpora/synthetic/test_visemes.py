@@ -6,7 +6,15 @@ import numpy as np
 
 from s3dnerf.corpora.synthetic.visemes import CHANNELS, articulation, segments_of
 
-PHONEMES = [("'A:", 0.10, 0.25), ("b", 0.25, 0.31), ("'A:", 0.31, 0.50), ("f", 0.50, 0.58), ("aI", 0.58, 0.80), ("p", 0.80, 0.83), ("'a", 0.83, 1.0)]
+PHONEMES = [
+    ("'A:", 0.10, 0.25),
+    ("b", 0.25, 0.31),
+    ("'A:", 0.31, 0.50),
+    ("f", 0.50, 0.58),
+    ("aI", 0.58, 0.80),
+    ("p", 0.80, 0.83),
+    ("'a", 0.83, 1.0),
+]
 
 
 def at(curves: np.ndarray, name: str) -> np.ndarray:

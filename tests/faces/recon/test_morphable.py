@@ -24,6 +24,7 @@ def test_the_layout_has_257_coefficients_side_by_side() -> None:
 
 def test_proportions_are_those_of_published_anthropometry() -> None:
     """Adult averages in units of 10 cm: face 1.35 wide, eyes 0.32 and 0.90 apart, nose 0.34 wide, mouth 0.51 wide, eyes to chin 1.1."""
+
     def between(a: int, b: int) -> float:
         return float(np.linalg.norm(POINTS[a] - POINTS[b]))
 
@@ -89,7 +90,11 @@ def test_a_file_of_the_official_layout_comes_back(tmp_path: Path) -> None:
     assert held["meanshape"].shape == (1, 3 * n) and held["idBase"].shape == (3 * n, 80) and held["exBase"].shape == (3 * n, 64)
     assert held["tri"].min() == 1 and held["keypoints"].shape == (1, 68)
     back = load_bfm(path)
-    assert np.allclose(back.mean, MODEL.mean) and np.array_equal(back.triangles, MODEL.triangles) and np.array_equal(back.keypoints, MODEL.keypoints)
+    assert (
+        np.allclose(back.mean, MODEL.mean)
+        and np.array_equal(back.triangles, MODEL.triangles)
+        and np.array_equal(back.keypoints, MODEL.keypoints)
+    )
     rng = np.random.default_rng(0)
     alpha, beta = rng.normal(size=80), rng.normal(size=64)
     by_hand = (held["meanshape"].ravel() + held["idBase"] @ alpha + held["exBase"] @ beta).reshape(n, 3)

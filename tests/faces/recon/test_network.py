@@ -51,7 +51,13 @@ def test_a_checkpoint_of_the_official_layout_gives_the_same_answers(tmp_path: Pa
 
 def test_other_names_for_the_same_tensors() -> None:
     value = torch.zeros(1)
-    names = {"module.backbone.conv1.weight", "net_recon.fc_layers.3.bias", "face_3drecon.backbone.bn1.weight", "backbone.fc.weight", "other.x"}
+    names = {
+        "module.backbone.conv1.weight",
+        "net_recon.fc_layers.3.bias",
+        "face_3drecon.backbone.bn1.weight",
+        "backbone.fc.weight",
+        "other.x",
+    }
     assert set(plain_names(dict.fromkeys(names, value))) == {"backbone.conv1.weight", "final_layers.3.bias", "backbone.bn1.weight"}
 
 

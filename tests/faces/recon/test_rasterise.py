@@ -37,7 +37,7 @@ def test_drawing_agrees_with_a_plain_reference_but_for_the_edge() -> None:
     grown = np.zeros((68, 68), bool)
     for dy in range(5):
         for dx in range(5):
-            grown[dy:dy + 64, dx:dx + 64] |= reference
+            grown[dy : dy + 64, dx : dx + 64] |= reference
     assert not (reference & ~drawn).any() and not (drawn & ~grown[2:-2, 2:-2]).any() and reference.sum() > 200
 
 
@@ -47,7 +47,7 @@ def test_an_open_mouth_is_no_hole() -> None:
     for expression in (opened, -opened):
         mask, pixels = mask_at(expression=expression)
         middle = pixels[[62, 66]].mean(axis=0).astype(int)
-        assert mask[middle[1] - 2:middle[1] + 3, middle[0] - 5:middle[0] + 6].all()
+        assert mask[middle[1] - 2 : middle[1] + 3, middle[0] - 5 : middle[0] + 6].all()
     filled = mask_at()[0]
     outline = np.flatnonzero(filled.any(axis=1))
     assert all(np.ptp(np.flatnonzero(filled[row])) + 1 == filled[row].sum() for row in outline)  # no row has a gap

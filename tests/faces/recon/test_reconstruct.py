@@ -72,7 +72,9 @@ def real_files(tmp_path: Path):
     answer[80] = 0.3
     write_checkpoint(tmp_path / "epoch_20.pth", constant_network(answer))
     write_face_model(tmp_path)
-    settings = MasksSettings(network=str(tmp_path / "epoch_20.pth"), morphable_model=str(tmp_path / "BFM_model_front.mat"), smooth_frames=0.0, batch=4)
+    settings = MasksSettings(
+        network=str(tmp_path / "epoch_20.pth"), morphable_model=str(tmp_path / "BFM_model_front.mat"), smooth_frames=0.0, batch=4
+    )
     return settings, answer
 
 
@@ -110,9 +112,11 @@ def test_the_network_sees_the_aligned_crop(real_files: tuple, monkeypatch: pytes
     frames = np.zeros((2, 256, 256, 3), np.uint8)
     for i in range(2):
         x, y = landmarks[i, 30].astype(int)
-        frames[i, y - 3:y + 4, x - 3:x + 4] = [250, 120, 10]
+        frames[i, y - 3 : y + 4, x - 3 : x + 4] = [250, 120, 10]
     seen = []
-    monkeypatch.setattr(recon.network, "forward", lambda images: (seen.append(images), recon.network.final_layers[0].bias.new_zeros(len(images), 257))[1])
+    monkeypatch.setattr(
+        recon.network, "forward", lambda images: (seen.append(images), recon.network.final_layers[0].bias.new_zeros(len(images), 257))[1]
+    )
     recon.run(landmarks, frames)
     (images,) = seen
     assert images.shape == (2, 3, 224, 224) and 0.9 < images.max() <= 1.0
