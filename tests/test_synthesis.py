@@ -13,11 +13,12 @@ import torch
 
 from s3dnerf.config import as_dict, preset_settings
 from s3dnerf.faces.camera import pose_degrees
-from s3dnerf.head_motion import gentle, poses_for, turned
+from s3dnerf.head_motion import gentle, poses_for, turned, views_of
 from s3dnerf.model.s3dnerf import S3DNeRF
 from s3dnerf.synthesis import (
     SynthesisError,
     Synthesizer,
+    beside_each_other,
     frame_pixels,
     load_generator,
     marked,
@@ -185,3 +186,28 @@ def test_a_reference_lends_its_movement_not_its_pose() -> None:
         poses_for("wild", turn(0.0), 6, np.zeros(3))
     with pytest.raises(ValueError, match=r"expected \(M, 3, 4\)"):
         poses_for(np.zeros((3, 4)), turn(0.0), 6, np.zeros(3))
+
+
+def test_views_turn_every_pose_and_a_grid_has_the_straight_view_in_its_middle() -> None:
+    poses, centre = np.stack([turn(0.002 * i) for i in range(150)]), np.array([0.0, 0.1, 0.2])
+    one = views_of(poses, "one", centre, yaw_deg=10, pitch_deg=-5)
+    assert one.shape == (1, 1, 150, 3, 4)
+    np.testing.assert_allclose(pose_degrees(one[0, 0]) - pose_degrees(poses), np.broadcast_to([10, -5, 0], (150, 3)), atol=1.5)
+    grid = views_of(poses, "grid", centre)
+    assert grid.shape == (3, 3, 150, 3, 4)
+    np.testing.assert_allclose(grid[1, 1], poses, atol=1e-9)
+    angles = pose_degrees(grid[:, :, 0])
+    assert (np.diff(angles[..., 0], axis=1) > 20).all() and (np.diff(angles[..., 1], axis=0) > 10).all()
+    orbit = pose_degrees(views_of(np.repeat(turn(0.0)[None], 150, 0), "orbit", centre)[0, 0])
+    assert abs(orbit[:, 0].max() - 25) < 0.5 and abs(orbit[:, 0].min() + 25) < 0.5 and np.abs(orbit[0]).max() < 1e-6
+    for wrong in ({"views": "all"}, {"views": "one", "yaw_deg": 61.0}, {"views": "one", "pitch_deg": -41.0}):
+        with pytest.raises(ValueError, match="accepted"):
+            views_of(poses, centre=centre, **wrong)
+
+
+def test_streams_are_laid_beside_each_other_frame_by_frame() -> None:
+    def stream(value: int):
+        return (np.full((2, 2, 3), value + 10 * i, np.uint8) for i in range(3))
+
+    frames = list(beside_each_other([[stream(1), stream(2)], [stream(3), stream(4)]]))
+    assert len(frames) == 3 and frames[2][..., 0].tolist() == [[21, 21, 22, 22]] * 2 + [[23, 23, 24, 24]] * 2

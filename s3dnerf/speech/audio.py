@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from s3dnerf.video.encoding import VideoError, ffmpeg_path
+from s3dnerf.video.encoding import VideoError, ffmpeg_path, plain_log
 from s3dnerf.video.probing import source
 
 RATE_HZ = 16000
+FULL_SCALE = 32768  # as ffmpeg and scipy count: 16-bit sound goes through floats and back unchanged
 
 
 def read_audio(path: str | Path, start_s: float = 0.0, end_s: float | None = None, rate_hz: int = RATE_HZ) -> np.ndarray:
@@ -34,14 +35,17 @@ def read_audio(path: str | Path, start_s: float = 0.0, end_s: float | None = Non
 
     Raises
     ------
-    VideoError with reason ``no_audio`` when there is no sound track, ``unreadable`` when it cannot be decoded.
+    VideoError with reason ``missing`` when there is no such file, ``no_audio`` no sound track, ``unreadable`` when it cannot be decoded.
     """
+    if not Path(path).is_file():
+        raise VideoError(f"{path}: no such file", "missing")
     first = round(start_s * rate_hz)
     last = None if end_s is None else round(end_s * rate_hz)
     if first < 0 or (last is not None and last < first):
         raise ValueError(f"start_s {start_s}, end_s {end_s}: expected 0 ≤ start ≤ end")
-    # aresample=async fills gaps and the late start by the timestamps, so that sample i is at time i / rate
-    chain = f"aresample={rate_hz}:async=1:min_hard_comp=0.01:first_pts=0,atrim=start_sample={first}"
+    # aresample=async fills gaps and the late start by the timestamps, so that sample i is at time i / rate; rematrix_maxval keeps the mean
+    # of two channels within their range: in floating point ffmpeg sums them 3 dB louder, and loud speech is clipped
+    chain = f"aresample={rate_hz}:async=1:min_hard_comp=0.01:first_pts=0:out_chlayout=mono:rematrix_maxval=1,atrim=start_sample={first}"
     chain += "" if last is None else f":end_sample={last}"
     command = [
         ffmpeg_path(),
@@ -67,11 +71,11 @@ def read_audio(path: str | Path, start_s: float = 0.0, end_s: float | None = Non
         "pipe:1",
     ]
     done = subprocess.run(command, capture_output=True, check=False)
-    log = done.stderr.decode(errors="replace").strip()
+    log = done.stderr.decode(errors="replace")
     if done.returncode:
         if "matches no streams" in log:
             raise VideoError(f"{path}: no sound track", "no_audio")
-        raise VideoError(f"{path}: sound cannot be read: {log[-300:]}")
+        raise VideoError(f"{path}: sound cannot be read: {plain_log(log)}")
     return np.clip(np.frombuffer(done.stdout, np.float32), -1.0, 1.0)
 
 
@@ -84,7 +88,7 @@ def wav_bytes(samples: np.ndarray, rate_hz: int = RATE_HZ) -> bytes:
         out.setnchannels(1)
         out.setsampwidth(2)
         out.setframerate(rate_hz)
-        out.writeframes(np.clip(np.rint(samples.astype(np.float64) * 32767), -32768, 32767).astype("<i2").tobytes())
+        out.writeframes(np.clip(np.rint(samples.astype(np.float64) * FULL_SCALE), -32768, 32767).astype("<i2").tobytes())
     return buffer.getvalue()
 
 
@@ -94,6 +98,6 @@ def wav_samples(data: bytes) -> np.ndarray:
         with wave.open(io.BytesIO(data)) as given:
             if (given.getnchannels(), given.getsampwidth()) != (1, 2):
                 raise VideoError(f"WAV of {given.getnchannels()} channels, {8 * given.getsampwidth()} bit: expected mono, 16 bit")
-            return np.frombuffer(given.readframes(given.getnframes()), "<i2").astype(np.float32) / 32767
+            return np.frombuffer(given.readframes(given.getnframes()), "<i2").astype(np.float32) / FULL_SCALE
     except (wave.Error, EOFError) as error:
         raise VideoError(f"not a WAV file: {error}") from error

@@ -1,4 +1,4 @@
-"""Frames to a small all-intra mp4 and back; and where ffmpeg is.
+"""Frames through a pipe into ffmpeg, to a small all-intra mp4 and back; and where ffmpeg is.
 
 The encoder is one thread, bit-exact and without times or versions in the container, so equal frames give equal
 bytes. Reads and writes nothing but a temporary folder.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import os
+import re
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, cast
 
@@ -26,12 +28,28 @@ class VideoError(OSError):
         self.reason = reason
 
 
+ADDRESS = re.compile(r"\[[\w#:/,]+ @ 0x[0-9a-f]+\] ")
+
+
+class NoFrames(ValueError):
+    """A video without a frame was to be written."""
+
+
 @functools.cache
 def ffmpeg_path() -> str:
     """The static ffmpeg that comes with ``imageio-ffmpeg``. Raises RuntimeError when the package brings none."""
     import imageio_ffmpeg
 
     return imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def plain_log(log: str, most: int = 200) -> str:
+    """The end of ffmpeg's log on one line, without addresses: they differ from run to run, and reasons are kept in hashed tables.
+
+    >>> plain_log("[mov @ 0x55d0c8] moov atom not found\\nx.mp4: Invalid data\\n")
+    'moov atom not found; x.mp4: Invalid data'
+    """
+    return "; ".join(line.strip() for line in ADDRESS.sub("", log).splitlines() if line.strip())[-most:]
 
 
 def _size_of(frame: np.ndarray) -> tuple[int, int]:
@@ -41,6 +59,51 @@ def _size_of(frame: np.ndarray) -> tuple[int, int]:
     if h % 2 or w % 2:
         raise ValueError(f"a frame of {w}×{h}: yuv420p needs even sides")
     return h, w
+
+
+def feed_ffmpeg(frames: Iterable[np.ndarray], output: Sequence[str], fps: int, inputs: Sequence[str] = ()) -> int:
+    """Run ffmpeg over frames as they come: ``ffmpeg -i <frames> inputs… output…``. Returns how many frames it was given.
+
+    Parameters
+    ----------
+    frames : uint8 (h, w, 3) each, RGB, even sides, all of one size; may be a generator, of which one frame is held at a time
+    output : arguments for what is written, its name last; input 0 is the frames
+    fps : frames per second, Hz
+    inputs : arguments that open further inputs
+
+    Raises
+    ------
+    NoFrames; ValueError for frames that differ in shape; VideoError when ffmpeg fails; what ``frames`` raises. ffmpeg has ended by then.
+    """
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise NoFrames("no frames to encode")
+    h, w = _size_of(first)
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{w}x{h}", "-r", str(fps), "-i", "pipe:0"]
+    command = [ffmpeg_path(), "-v", "error", "-nostdin", "-y", *raw, *inputs, *output]
+    count = 0
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log)
+        pipe = cast(IO[bytes], process.stdin)
+        try:
+            for frame in itertools.chain([first], frames):
+                if _size_of(frame) != (h, w):
+                    raise ValueError(f"a frame of {frame.shape[1]}×{frame.shape[0]} after frames of {w}×{h}: expected one size")
+                pipe.write(np.ascontiguousarray(frame).tobytes())
+                count += 1
+            pipe.close()
+        except BrokenPipeError:
+            pass  # ffmpeg ended early: its status and log say why
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            code = process.wait()
+        if code:
+            log.seek(0)
+            raise VideoError(f"ffmpeg could not encode ({code}): {plain_log(log.read().decode(errors='replace'), 500)}")
+    return count
 
 
 def encode_clip(frames: Iterable[np.ndarray], crf: int, fps: int = 25) -> bytes:
@@ -54,73 +117,11 @@ def encode_clip(frames: Iterable[np.ndarray], crf: int, fps: int = 25) -> bytes:
 
     Raises ValueError for no frames or frames that differ in shape, VideoError when ffmpeg fails.
     """
-    frames = iter(frames)
-    first = next(frames, None)
-    if first is None:
-        raise ValueError("no frames to encode")
-    h, w = _size_of(first)
+    picture = ["-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", str(crf), "-g", "1", "-bf", "0", "-pix_fmt", "yuv420p"]
+    exact = ["-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-movflags", "+faststart"]
     with tempfile.TemporaryDirectory(prefix="s3dnerf-") as folder:
-        target, log = Path(folder, "clip.mp4"), Path(folder, "log.txt")
-        command = [
-            ffmpeg_path(),
-            "-v",
-            "error",
-            "-nostdin",
-            "-y",
-            "-f",
-            "rawvideo",
-            "-pix_fmt",
-            "rgb24",
-            "-s",
-            f"{w}x{h}",
-            "-r",
-            str(fps),
-            "-i",
-            "pipe:0",
-            "-an",
-            "-c:v",
-            "libx264",
-            "-preset",
-            "veryfast",
-            "-crf",
-            str(crf),
-            "-g",
-            "1",
-            "-bf",
-            "0",
-            "-pix_fmt",
-            "yuv420p",
-            "-threads",
-            "1",
-            "-fflags",
-            "+bitexact",
-            "-flags:v",
-            "+bitexact",
-            "-map_metadata",
-            "-1",
-            "-movflags",
-            "+faststart",
-            str(target),
-        ]
-        with open(log, "wb") as errors:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors)
-            pipe = cast(IO[bytes], process.stdin)
-            try:
-                pipe.write(np.ascontiguousarray(first).tobytes())
-                for frame in frames:
-                    if _size_of(frame) != (h, w):
-                        raise ValueError(f"a frame of {frame.shape[1]}×{frame.shape[0]} after frames of {w}×{h}: expected one size")
-                    pipe.write(np.ascontiguousarray(frame).tobytes())
-                pipe.close()
-            except BrokenPipeError:
-                pass  # ffmpeg ended early: its status and log say why
-            except BaseException:
-                process.kill()
-                raise
-            finally:
-                code = process.wait()
-        if code:
-            raise VideoError(f"ffmpeg could not encode ({code}): {log.read_text(errors='replace').strip()[-500:]}")
+        target = Path(folder, "clip.mp4")
+        feed_ffmpeg(frames, [*picture, *exact, str(target)], fps)
         return target.read_bytes()
 
 

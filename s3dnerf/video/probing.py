@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from s3dnerf.video.encoding import VideoError, ffmpeg_path
+from s3dnerf.video.editlist import starts_on_a_frame
+from s3dnerf.video.encoding import ADDRESS, VideoError, ffmpeg_path
 
 # containers that hold talking people; playlists and scripts, which name other files, are not among them
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,h264,flv,asf,ogg,wav,mp3,aac,flac"
@@ -40,6 +41,9 @@ class VideoInfo:
     rotation : degrees by which the player turns the picture (0, 90, 180, 270), already applied to the size
     pts, time_base : the exact times: ``(pts − start_pts) · time_base`` seconds
     last_pts_end : pts at which the last frame ends, as ffmpeg estimates it
+    early_s : by how much ffmpeg shows the picture before its time (see :func:`_edits`); its sound keeps its time, so that
+        sound cut for a picture at t must be taken from ``t + early_s``
+    several_edits : an edit list joins several pieces; ``early_s`` holds in the first alone
     declared_s : the container's own word for its duration (nan where it says nothing)
     damage : what ffmpeg found wrong while reading ('' for a sound file)
     container : ffmpeg's name of the format
@@ -56,6 +60,8 @@ class VideoInfo:
     time_base: Fraction = Fraction(1, 1)
     start_pts: int = 0
     last_pts_end: int = 0
+    early_s: float = 0.0
+    several_edits: bool = False
     declared_s: float = float("nan")
     damage: str = ""
     container: str = ""
@@ -71,9 +77,9 @@ def source(path: str | Path) -> list[str]:
     return ["-format_whitelist", FORMATS, "-protocol_whitelist", "file,pipe", "-threads", "1", "-i", f"file:{os.fspath(path)}"]
 
 
-def _run(path: str | Path, *output: str) -> tuple[str, str, int]:
-    """ffmpeg over a file: what it wrote, its log with levels, its status."""
-    command = [ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-v", "level+info", "-copyts", *source(path), *output]
+def _run(path: str | Path, *output: str, options: tuple[str, ...] = ()) -> tuple[str, str, int]:
+    """ffmpeg over a file, with ``options`` of its demuxer: what it wrote, its log with levels, its status."""
+    command = [ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-v", "level+info", "-copyts", *options, *source(path), *output]
     try:
         done = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
@@ -81,9 +87,9 @@ def _run(path: str | Path, *output: str) -> tuple[str, str, int]:
     return done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), done.returncode
 
 
-def _faults(log: str) -> str:
+def faults(log: str) -> str:
     """The first lines of a log that tell of damage, without addresses."""
-    bad = [re.sub(r"\[[\w#:/,]+ @ 0x[0-9a-f]+\] ", "", line) for line in log.splitlines() if re.search(r"\[(error|fatal|panic)\]", line)]
+    bad = [ADDRESS.sub("", line) for line in log.splitlines() if re.search(r"\[(error|fatal|panic)\]", line)]
     return "; ".join(bad[:2])[:200]
 
 
@@ -109,6 +115,25 @@ def _shown(log: str) -> tuple[list[tuple[int, int]], Fraction]:
     return rows, Fraction(base[1] if base else "1/1")
 
 
+def _edits(path: str, first_pts: int, time_base: Fraction) -> tuple[float, bool]:
+    """Seconds by which ffmpeg shows a QuickTime or mp4 picture before its time; and whether the edit list has several entries.
+
+    An edit list may begin between two frames. ffmpeg hides the frame before its start and moves all others forward, until the
+    first one shown stands at the start (``mov_fix_index`` in libavformat/mov.c: the smallest time becomes zero); the sound is cut
+    to the sample and not moved. With ``advanced_editlist 0`` the demuxer gives every packet its own time, counted from the edit list's
+    start: the first at or after the start tells how far ffmpeg moves. ``first_pts``: time of the first frame shown.
+    """
+    early, several = 0.0, False
+    for limit in (("-to", f"{float(first_pts * time_base) + 2:.3f}"), ()):  # the start is enough, unless no frame stands there
+        text, log, _ = _run(path, "-map", "0:V:0", "-c", "copy", *limit, "-f", "framecrc", "pipe:1", options=("-advanced_editlist", "0"))
+        several = "multiple edit list entries" in log
+        after = [pts for pts, _ in _packets(text)[0] if pts >= first_pts]
+        if after and f"#tb 0: {time_base}" in text:
+            early = float((min(after) - first_pts) * time_base)
+            break
+    return early, several
+
+
 def probe(path: str | Path) -> VideoInfo:
     """What a video file holds, by reading its packets (and by decoding it where they do not tell).
 
@@ -130,14 +155,14 @@ def _probe(path: str, size: int, mtime_ns: int) -> VideoInfo:
     text, log, status = _run(path, "-map", "0:V:0", "-c", "copy", "-f", "framecrc", "pipe:1", "-frames:v", str(HEAD_FRAMES), *SHOW)
     header = re.search(r"Input #0, (\S+), from", log)
     if header is None:
-        raise VideoError(f"{path}: not a readable video: {_faults(log) or 'unknown container'}")
+        raise VideoError(f"{path}: not a readable video: {faults(log) or 'unknown container'}")
     stream = re.search(r"Stream #0:\d+.*?: Video: (?!.*attached pic).*", log)
     if stream is None:
         raise VideoError(f"{path}: no video stream", "no_video")
     size_px = re.search(r", (\d+)x(\d+)[ ,\[]", stream[0] + " ")
     packets, whole = _packets(text)
     base = re.search(r"#tb 0: (\d+/\d+)", text)
-    damage = _faults(log)
+    damage = faults(log)
     rows = sorted(packets)
     # packets may have lost their presentation times and look well: the first frames that decoding gives must agree
     agree = [pts for pts, _ in _shown(log)[0]][:HEAD_FRAMES] == [pts for pts, _ in rows[:HEAD_FRAMES]]
@@ -146,7 +171,7 @@ def _probe(path: str, size: int, mtime_ns: int) -> VideoInfo:
     else:
         _, log_of_all, _ = _run(path, *SHOW)
         rows, time_base = _shown(log_of_all)
-        damage = damage or _faults(log_of_all)
+        damage = damage or faults(log_of_all)
     if not rows or size_px is None:
         raise VideoError(f"{path}: no frame can be decoded: {damage or 'no frames'}")
     pts = np.array([p for p, _ in rows], np.int64)
@@ -159,6 +184,8 @@ def _probe(path: str, size: int, mtime_ns: int) -> VideoInfo:
     declared = int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3]) if clock else float("nan")
     turn = re.search(r"(?i:display ?matrix): rotation of (-?[\d.]+) degrees", log)
     rotation = round(-float(turn[1])) % 360 if turn else 0
+    plain = not header[1].startswith("mov") or starts_on_a_frame(path)
+    early_s, several = (0.0, False) if plain else _edits(path, int(pts[0]), time_base)
     w, h = int(size_px[1]), int(size_px[2])
     span = float(times[-1] - times[0])
     fps = (len(pts) - 1) / span if len(pts) > 1 and span > 0 else 1 / max(last * float(time_base), 1e-6)
@@ -174,6 +201,8 @@ def _probe(path: str, size: int, mtime_ns: int) -> VideoInfo:
         time_base=time_base,
         start_pts=start_pts,
         last_pts_end=int(pts[-1]) + last,
+        early_s=early_s,
+        several_edits=several,
         declared_s=declared,
         damage=damage,
         container=header[1].rstrip(","),

@@ -18,14 +18,16 @@ from typing import cast
 
 import numpy as np
 
-from s3dnerf.video.encoding import VideoError, ffmpeg_path
-from s3dnerf.video.probing import VideoInfo, probe, source
+from s3dnerf.video.encoding import VideoError, ffmpeg_path, plain_log
+from s3dnerf.video.probing import VideoInfo, faults, probe, source
 
 __all__ = ["VideoInfo", "probe", "read_frames", "source"]
 
 # containers in which ffmpeg finds the key frame before a time reliably; others are decoded from their start
 SEEKABLE = ("mov", "matroska")
 SEEK_BEFORE_S = 1.0
+# what ffmpeg says of a frame whose data are broken, and which it gives all the same, patched up from its neighbours
+PATCHED = "corrupt decoded frame"
 
 
 def read_frames(path: str | Path, index: np.ndarray, crop: tuple[int, int, int, int] | None = None) -> Iterator[np.ndarray]:
@@ -42,7 +44,8 @@ def read_frames(path: str | Path, index: np.ndarray, crop: tuple[int, int, int, 
 
     Raises
     ------
-    VideoError: what :func:`probe` raises, and ``truncated`` when fewer frames can be decoded than the file announces.
+    VideoError: what :func:`probe` raises; ``truncated`` when fewer frames can be decoded than the file announces; ``damaged`` when one
+    of them had to be patched up from its neighbours.
     """
     index = np.asarray(index)
     if index.ndim != 1 or (len(index) and (index[0] < 0 or (np.diff(index) < 0).any())):
@@ -71,7 +74,7 @@ def read_frames(path: str | Path, index: np.ndarray, crop: tuple[int, int, int, 
     command = [
         ffmpeg_path(),
         "-v",
-        "error",
+        "level+warning",
         "-nostdin",
         "-copyts",
         *seek,
@@ -105,7 +108,12 @@ def read_frames(path: str | Path, index: np.ndarray, crop: tuple[int, int, int, 
         finally:
             process.kill()
             process.wait()
+        log.seek(0)
+        said = log.read().decode(errors="replace")
         if given != last + 1 - first or extra:
-            log.seek(0)
-            said = log.read().decode(errors="replace").strip()[-200:]
-            raise VideoError(f"{path}: {given} frames could be decoded of {last + 1 - first} from frame {first} on. {said}", "truncated")
+            raise VideoError(
+                f"{path}: {given} frames could be decoded of {last + 1 - first} from frame {first} on. {plain_log(said)}", "truncated"
+            )
+        patched = said.count(PATCHED)
+        if patched:
+            raise VideoError(f"{path}: {patched} of {given} frames from frame {first} on are damaged. {faults(said)}", "damaged")

@@ -40,6 +40,20 @@ def test_codecs_keep_time(click: Path, tmp_path: Path, codec: str, suffix: str) 
     assert abs(onset(read_audio(path)) - 16000) <= 32  # 2 ms
 
 
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_f32le"])
+@pytest.mark.parametrize("rate_hz", [16000, 44100])
+def test_two_channels_are_averaged_not_summed(tmp_path: Path, codec: str, rate_hz: int) -> None:
+    """As loud as ``ffmpeg -ac 1`` writes it to 16 bit, and a loud recording is not clipped."""
+    one = tmp_path / "one.wav"
+    one.write_bytes(wav_bytes(0.95 * tone(1.0) / np.abs(tone(1.0)).max()))
+    two, plain = tmp_path / "two.wav", tmp_path / "plain.wav"
+    ffmpeg("-i", one, "-af", "pan=stereo|c0=c0|c1=c0", "-ar", rate_hz, "-c:a", codec, two)
+    ffmpeg("-i", two, "-ac", "1", "-ar", "16000", "-c:a", "pcm_s16le", plain)
+    mixed, expected = read_audio(two), read_audio(plain)
+    assert 0.93 < np.abs(mixed[4000:12000]).max() < 0.97
+    assert np.abs(mixed[1000:15000] - expected[1000:15000]).max() < 2e-3
+
+
 def test_late_sound_is_led_in_by_zeros(click: Path, tmp_path: Path) -> None:
     silent = write(tmp_path / "v.mp4", 75, "25")
     path = tmp_path / "late.mp4"
@@ -62,7 +76,7 @@ def test_no_sound_and_no_file(tmp_path: Path) -> None:
 def test_wav_round_trip() -> None:
     samples = np.array([0, 0.5, -0.5, 1.0, -1.0, 2.0], np.float32)
     back = wav_samples(wav_bytes(samples))
-    assert np.abs(back - np.clip(samples, -1, 1)).max() <= 0.5 / 32767 + 1e-7
+    assert np.abs(back - np.clip(samples, -1, 32767 / 32768)).max() <= 0.5 / 32768 + 1e-7
     assert wav_bytes(back) == wav_bytes(np.clip(samples, -1, 1))
     with pytest.raises(VideoError, match="not a WAV"):
         wav_samples(b"RIFF")

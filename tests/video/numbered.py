@@ -52,7 +52,10 @@ def write(
     extra: Sequence[str] = (),
     audio_codec: Sequence[str] = ("-c:a", "aac"),
 ) -> Path:
-    """A video of these frames (or so many numbered ones) at ``rate``; ``sound``: 16 kHz samples, '' none."""
+    """A video of these frames (or so many numbered ones) at ``rate``; ``sound``: 16 kHz samples, '' none.
+
+    ``filters`` that set a time base (``settb``) keep their times: the encoder would round them to the frame rate's.
+    """
     frames = [stamp(i) for i in range(frames)] if isinstance(frames, int) else list(frames)
     h, w = frames[0].shape[:2]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +64,8 @@ def write(
         wav = path.with_suffix(".made.wav")
         wav.write_bytes(wav_bytes(sound))
         inputs += ["-i", str(wav), "-map", "0:v", "-map", "1:a", *audio_codec]
-    ffmpeg(*inputs, "-vf", filters, "-fps_mode", "passthrough", *codec, *extra, path, data=b"".join(f.tobytes() for f in frames))
+    clock = ("-enc_time_base", "filter") if "settb" in filters else ()
+    ffmpeg(*inputs, "-vf", filters, "-fps_mode", "passthrough", *clock, *codec, *extra, path, data=b"".join(f.tobytes() for f in frames))
     if sound is not None:
         wav.unlink()
     return path

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from s3dnerf.video.encoding import VideoError, decode_clip, encode_clip
+from s3dnerf.video.encoding import NoFrames, VideoError, decode_clip, encode_clip, feed_ffmpeg, plain_log
 from tests.video.numbered import number_of, stamp
 
 
@@ -44,3 +46,19 @@ def test_a_fault_of_the_generator_comes_through() -> None:
 
     with pytest.raises(KeyError, match="lost"):
         encode_clip(frames(), crf=14)
+
+
+def test_a_log_is_told_without_addresses() -> None:
+    log = "[in#0 @ 0x561ba6621080] Error opening input: Invalid data\n[h264 @ 0x1] [error] no frame!\n\n"
+    assert plain_log(log) == "Error opening input: Invalid data; [error] no frame!" and plain_log(log, 6) == "frame!"
+
+
+def test_frames_are_counted_and_what_ffmpeg_says_is_told(tmp_path: Path) -> None:
+    frames = [np.zeros((64, 64, 3), np.uint8)] * 7
+    assert feed_ffmpeg(iter(frames), ["-c:v", "ffv1", str(tmp_path / "out.mkv")], 25) == 7
+    assert (tmp_path / "out.mkv").stat().st_size > 0
+    with pytest.raises(VideoError, match="nosuchcodec"):
+        feed_ffmpeg(frames, ["-c:v", "nosuchcodec", str(tmp_path / "other.mkv")], 25)
+    with pytest.raises(NoFrames):
+        feed_ffmpeg(iter(()), [str(tmp_path / "none.mkv")], 25)
+    assert not (tmp_path / "none.mkv").exists()

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s3dnerf.video.packs import INDEX_COLUMNS, CorpusPacks, PackError, file_sha256, write_pack, write_table
+from s3dnerf.video import packs as video_packs
+from s3dnerf.video.packs import INDEX_COLUMNS, CorpusPacks, PackError, copy_sha256, file_sha256, write_pack, write_table
 
 
 def parts(seed: int) -> dict:
@@ -70,3 +71,24 @@ def test_a_name_cannot_climb_out(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="clip id"):
         write_pack(tmp_path / "a.tar", {name: parts(1)})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_pack_opened_is_that_pack_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_packs, "ROW_GROUP", 2)  # the rows of a pack lie in several groups
+    whole = corpus(tmp_path)
+    for pack in ("p-0", "p-1"):
+        clips = set(whole.index.loc[whole.index["pack"] == pack, "clip"])
+        alone = CorpusPacks(tmp_path, pack)
+        assert alone.clips == sorted(clips) and all((clip in alone) == (clip in clips) for clip in whole.clips)
+        for clip in alone.clips:
+            assert alone.kinds(clip) == whole.kinds(clip) and alone.read(clip, "mp4") == whole.read(clip, "mp4")
+    write_table(tmp_path / "index.parquet", [], INDEX_COLUMNS)
+    assert CorpusPacks(tmp_path, "p-0").clips == []
+
+
+def test_a_copy_knows_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_packs, "COPY_BYTES", 7)
+    (tmp_path / "a").write_bytes(bytes(range(100)))
+    with open(tmp_path / "a", "rb") as source:
+        assert copy_sha256(source, tmp_path / "b") == file_sha256(tmp_path / "a")
+    assert (tmp_path / "b").read_bytes() == bytes(range(100))
