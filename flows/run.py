@@ -54,6 +54,12 @@ def launch(module: str, arguments: list[str], processes: int) -> None:
         raise RuntimeError(f"{module} ended with status {code}; its last lines stand above")
 
 
+def sweep(out: Path) -> None:
+    """Remove what a killed run left half-written in an out; only under its lock, since another's temporary files look the same."""
+    for left in out.rglob(".*.part*"):
+        left.unlink()
+
+
 def _tracker(settings: Settings, stage: str, part: str, world: dict[str, Any]) -> Any:
     from flows.tracking import MlflowTracker, wanted
     from stages.context import NoTracker
@@ -80,6 +86,7 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
     except Timeout:
         raise RuntimeError(f"{lock}: another run of {name} holds its out; end that one first") from None
     with held:
+        sweep(settings.data_dir / stage / part)
         around = world() if stage in TRACKED else {}
         with _tracker(settings, stage, part, around) as tracker:
             context = Context(

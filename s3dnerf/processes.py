@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import sys
@@ -33,5 +34,7 @@ def one_message(name: str) -> Iterator[None]:
     except (RuntimeError, ValueError, OSError) as error:
         if os.environ.get("S3DNERF_TRACEBACK"):
             raise
-        print(f"s3dnerf: {name}: {error}\n(S3DNERF_TRACEBACK=1 shows where)", file=sys.stderr)
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        room = "\nmake room (`s3dnerf store` says what is no longer used) and run again: what is done is kept" if full else ""
+        print(f"s3dnerf: {name}: {error}{room}\n(S3DNERF_TRACEBACK=1 shows where)", file=sys.stderr)
         sys.exit(1)

@@ -3,7 +3,7 @@
 Reads ``resample`` packs (``frames.npy``: the source frame of each 25 Hz tick) and the raw videos. Writes per clip
 ``mp4`` (256×256, 25 Hz), ``landmarks.npy`` float32 (N, 68, 2), ``matrix.npy`` float64 (2, 3), ``scores.npy`` float32 (N,).
 Clips that cannot be used are quarantined: ``no_face``, ``two_faces``, ``face_lost``, ``face_too_small``, ``face_leaves_frame``,
-``scene_cut``, ``unreadable``, ``truncated``. Run: ``python -m flows.run align``.
+``scene_cut``, ``unreadable``, ``truncated``, ``damaged``. Run: ``python -m flows.run align``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def process(job: PackJob) -> Iterator[ClipResult]:
     """The clips of one pack."""
     cv2.setNumThreads(1)
     backend = face_backend(job.settings.align)
-    resampled = CorpusPacks(job.upstream["resample"])
+    resampled = CorpusPacks(job.upstream["resample"], job.pack)
 
     def make(record: dict[str, Any]) -> dict[str, Any]:
         index = resampled.read(record["clip"], "frames.npy")

@@ -33,7 +33,7 @@ from s3dnerf.corpora.records import (
     role_of,
     table_bytes,
 )
-from s3dnerf.corpora.splits import check_people
+from s3dnerf.corpora.splits import check_files, check_people
 from s3dnerf.video.clock import clock_of
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.packs import write_atomic
@@ -45,6 +45,8 @@ from stages.packs import STORE, StageError, check_failed_fraction
 FINDERS = {"hdtf": hdtf.find, "lrs2": lrs2.find, "mead": mead.find, "portraits": portraits.find}
 # files a probing job: enough jobs to share out, few enough to plan 150,000 files
 PROBE_JOBS, PROBE_FILES_MIN, PROBE_FILES_MAX = 64, 8, 256
+# after so many jobs what was found is kept: opening LRS2 takes half an hour, and a run that was killed goes on there
+KEEP_EVERY_JOBS = 64
 # the picture may end this much before the container says, and no more, or the file is truncated
 TRUNCATED_S = 0.5
 PROBE_MODULE = "s3dnerf.video.clock"
@@ -100,10 +102,14 @@ def probe_all(context: Context, wanted: dict[str, str]) -> dict[str, dict[str, A
     jobs = [ProbeJob(tuple(todo[i : i + size])) for i in range(0, len(todo), size)]
     if jobs:
         context.say(f"ingest: opening {len(todo)} videos")
-    for found in context.run(probe_files, jobs, [f"probe-{i:05d}" for i in range(len(jobs))]):
-        known.update(found)
+    for at in range(0, len(jobs), KEEP_EVERY_JOBS):
+        portion = jobs[at : at + KEEP_EVERY_JOBS]
+        for found in context.run(probe_files, portion, [f"probe-{at + i:05d}" for i in range(len(portion))]):
+            known.update(found)
+        write_atomic(store, json.dumps({"code": version, "facts": known}).encode())
     facts = {sha: known[sha] for sha in wanted}
-    write_atomic(store, json.dumps({"code": version, "facts": facts}, sort_keys=True).encode())
+    if len(facts) < len(known):  # files that are gone
+        write_atomic(store, json.dumps({"code": version, "facts": facts}).encode())
     return facts
 
 
@@ -127,7 +133,7 @@ def readable_files(layout_files: list[RawFile]) -> tuple[list[RawFile], list[tup
         if "\\x" in file.path:
             bad.append((file, "name_not_utf8", "rename the file: its name is not UTF-8"))
         elif not file.sha256:
-            bad.append((file, "unreadable", "cannot be opened: a link that points nowhere, or no permission"))
+            bad.append((file, "unreadable", "cannot be opened: a link that points nowhere, not a file, or no permission"))
         else:
             good.append(file)
     return good, bad
@@ -176,9 +182,14 @@ def cut_corpus(
     """Clip records of a corpus, sorted by clip; adds to the layout's exclusions and the fates of its files."""
     by_path = {file.path: file for file in files}
     records: list[dict[str, Any]] = []
+    first: dict[tuple[str, str], tuple[str, str]] = {}  # the same bytes under two names would be two people, perhaps in two splits
     for span in layout.spans:
         found = facts[by_path[span.video].sha256]
         fault = span_fault(span, corpus, found, by_path)
+        content = by_path[span.video].sha256, by_path[span.audio].sha256 if span.audio else ""
+        held = first.setdefault(content, (span.video, span.audio)) if fault is None else (span.video, span.audio)
+        if held != (span.video, span.audio):
+            fault = "duplicate", f"the same bytes as {held[0]}"
         if fault is None:
             try:
                 pieces = cut_span(span, found, settings.clip_s, settings.min_clip_s)
@@ -190,8 +201,7 @@ def cut_corpus(
                 fate = layout.files[path]
                 fate.reason, fate.detail = fate.reason or fault[0], fate.detail or fault[1]
             continue
-        sound = by_path[span.audio].sha256 if span.audio else ""
-        records += [{**piece, "corpus": corpus, "video_sha256": by_path[span.video].sha256, "audio_sha256": sound} for piece in pieces]
+        records += [{**piece, "corpus": corpus, "video_sha256": content[0], "audio_sha256": content[1]} for piece in pieces]
     if corpus == "hdtf" and settings.max_train_clips_per_video:
         extra = limit_clips(records, settings.max_train_clips_per_video)
         for record in extra:
@@ -240,6 +250,9 @@ def main(context: Context) -> dict[str, Any]:
     try:
         layouts = {c: find_layout(c, Path(getattr(settings.raw, c) or ""), files, settings.ingest) for c, files in raw.items()}
         check_people((span.speaker, span.split, corpus) for corpus, layout in layouts.items() for span in layout.spans)
+        content = {(corpus, file.path): file.sha256 for corpus, files in raw.items() for file in files if file.size}
+        videos = {(corpus, span.split, span.video) for corpus, layout in layouts.items() for span in layout.spans}
+        check_files((content[c, path], split, c, path) for c, split, path in sorted(videos) if (c, path) in content)
     except CorpusError as error:
         raise StageError(f"ingest: {error}") from error
     wanted: dict[str, str] = {}

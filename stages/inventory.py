@@ -38,7 +38,7 @@ def path_text(path: str) -> str:
 
 
 def walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Regular files below ``root``, links followed, no folder twice: path relative to it (sorted by folder) and its state."""
+    """Everything below ``root`` but folders, links followed, no folder twice: path relative to it (sorted by folder) and its state."""
     seen: set[tuple[int, int]] = set()
     todo = [""]
     while todo:
@@ -56,7 +56,7 @@ def walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
                     state = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(state.st_mode):
                     todo.append(path)
-                elif stat.S_ISREG(state.st_mode) or stat.S_ISLNK(state.st_mode):
+                else:
                     yield path, state
 
 
@@ -101,12 +101,14 @@ def main(context: Context) -> dict[str, Any]:
         for path, state in walk(root):
             text, size, mtime = path_text(path), state.st_size, state.st_mtime_ns
             kept = known.get((absolute, text))
-            if kept and kept[:2] == (size, mtime):
+            if not stat.S_ISREG(state.st_mode):  # a link that points nowhere, a pipe or a socket: opening it may wait for ever
+                sha = ""
+            elif kept and kept[:2] == (size, mtime):
                 sha = kept[2]
             else:
                 try:
                     sha = file_sha256(os.path.join(root, path))
-                except OSError:  # a link that points nowhere, a file nobody may read: ingest excludes it by its missing hash
+                except OSError:  # a file nobody may read: ingest excludes it by its missing hash
                     sha = ""
                 hashed += 1
             rows.append({"corpus": corpus, "path": text, "size": size, "sha256": sha})

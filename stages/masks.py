@@ -61,7 +61,7 @@ def process(job: PackJob) -> Iterator[ClipResult]:
     """The clips of one pack."""
     cv2.setNumThreads(1)
     settings = job.settings
-    aligned = CorpusPacks(job.upstream["align"])
+    aligned = CorpusPacks(job.upstream["align"], job.pack)
     recon = reconstructor(settings.masks, CONTOUR[settings.align.backend], settings.align.size_px)
 
     def make(record: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from s3dnerf.config import CORPORA, Settings, as_dict
-from s3dnerf.video.packs import INDEX_COLUMNS, QUARANTINE_COLUMNS, CorpusPacks, file_sha256, write_atomic, write_pack, write_table
+from s3dnerf.video.packs import (
+    INDEX_COLUMNS,
+    QUARANTINE_COLUMNS,
+    CorpusPacks,
+    PackError,
+    copy_sha256,
+    file_sha256,
+    write_atomic,
+    write_pack,
+    write_table,
+)
 from stages.closure import code_version
 from stages.context import Context
 
@@ -84,16 +94,23 @@ class PackStage:
     weights: Callable[[Settings], list[Path]] = lambda settings: []
 
 
+def _anywhere(detail: str, job: PackJob) -> str:
+    """What went wrong, without where this machine keeps the raw files: an out does not depend on that."""
+    return detail.replace(f"{job.raw_root}/", "") if job.raw_root else detail
+
+
 def each_clip(job: PackJob, make: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[ClipResult]:
     """``make(record) -> parts`` for each clip; a Quarantine (or any fault of one clip) stops that clip alone."""
     for record in job.clips:
         try:
             yield ClipResult(record["clip"], make(record))
         except Quarantine as bad:
-            yield ClipResult(record["clip"], reason=bad.reason, detail=bad.detail)
+            yield ClipResult(record["clip"], reason=bad.reason, detail=_anywhere(bad.detail, job)[:300])
+        except PackError:
+            raise  # a damaged pack of ours is not the clip's fault: made again, it is whole
         except (MemoryError, OSError) as fault:
             if isinstance(fault, OSError) and fault.errno is None:
-                yield ClipResult(record["clip"], reason=getattr(fault, "reason", "unreadable"), detail=str(fault)[:300])
+                yield ClipResult(record["clip"], reason=getattr(fault, "reason", "unreadable"), detail=_anywhere(str(fault), job)[:300])
             else:
                 raise  # a full disk or no memory is not the clip's fault
         except Exception as fault:  # a clip must not take its pack along; the report shows the fault's place
@@ -123,15 +140,23 @@ def make_pack(job: PackJob) -> str:
     return job.key
 
 
-def stored(stage: str, key: str) -> dict[str, Any] | None:
-    """A store entry that is whole and unchanged, or None (a damaged one is removed, to be made again)."""
-    entry = STORE / stage / key
+def take(job: PackJob, target: Path) -> dict[str, Any] | None:
+    """A job's store entry, its pack copied to ``target``; or None (a damaged entry is removed, to be made again).
+
+    The pack is read once: checked while it is copied. Raises OSError when ``target`` cannot be written.
+    """
+    entry = STORE / job.stage / job.key
     try:
         result = json.loads((entry / "result.json").read_text())
-        if file_sha256(entry / "pack.tar") == result["sha256"]:
-            return result
+        wanted, source = result["sha256"], open(entry / "pack.tar", "rb")
     except (OSError, ValueError, KeyError):
-        pass
+        wanted = None
+    else:
+        target.unlink(missing_ok=True)  # it may be a link into DVC's cache: never written through
+        with source:
+            if copy_sha256(source, target) == wanted:
+                return result
+        target.unlink()
     if entry.exists():
         shutil.rmtree(entry)
     return None
@@ -150,6 +175,22 @@ def raw_root(settings: Settings, corpus: str) -> str:
     return getattr(settings.raw, corpus) or ""
 
 
+def key_basis(spec: PackStage, settings: Settings) -> dict[str, Any]:
+    """What all packs of a stage have in common: settings, code version, weight files."""
+    sections = as_dict(settings)
+    return {
+        "settings": {name: sections[name] for name in spec.sections},
+        "code": code_version(spec.module),
+        "weights": {str(p): file_sha256(p) for p in spec.weights(settings) if p.is_file()},
+    }
+
+
+def pack_key(spec: PackStage, basis: dict[str, Any], records: list[dict[str, Any]], inputs: dict[str, str]) -> str:
+    """The store's name of a pack: hex hash of its :func:`key_basis`, its clips' records and the sha256 of its upstream packs."""
+    content = json.dumps([spec.name, basis, records, inputs], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
 def plan(spec: PackStage, settings: Settings, corpus: str) -> list[PackJob]:
     """The packs of one corpus, each with its key."""
     folders = {s: settings.data_dir / s / corpus for s in spec.upstream}
@@ -158,17 +199,11 @@ def plan(spec: PackStage, settings: Settings, corpus: str) -> list[PackJob]:
     for record in clip_records(settings, corpus):
         if all(record["clip"] in reader for reader in readers.values()):
             packs.setdefault(record["pack"], []).append(record)
-    sections = as_dict(settings)
-    common = {
-        "settings": {name: sections[name] for name in spec.sections},
-        "code": code_version(spec.module),
-        "weights": {str(p): file_sha256(p) for p in spec.weights(settings) if p.is_file()},
-    }
+    basis = key_basis(spec, settings)
     jobs = []
     for pack, records in sorted(packs.items()):
         inputs = {s: file_sha256(f / f"{pack}.tar") for s, f in folders.items()}
-        content = json.dumps([spec.name, common, records, inputs], sort_keys=True, default=str)
-        key = hashlib.sha256(content.encode()).hexdigest()[:32]
+        key = pack_key(spec, basis, records, inputs)
         jobs.append(
             PackJob(
                 spec.name, corpus, pack, tuple(records), {s: str(f) for s, f in folders.items()}, raw_root(settings, corpus), settings, key
@@ -189,28 +224,38 @@ def check_failed_fraction(stage: str, corpus: str, planned: int, bad: list[dict[
         raise StageError(f"{head}\n{table}\nfor example\n{first}")
 
 
+def pack_path(context: Context, job: PackJob) -> Path:
+    """Where the out has a job's pack."""
+    return context.out(job.corpus, f"{job.pack}.tar")
+
+
 def run_packs(spec: PackStage, context: Context) -> dict[str, Any]:
     """Run a preprocessing stage over all corpora. Returns counts a corpus: clips, packs, made, quarantined."""
     settings, summary = context.settings, {}
     plans = {corpus: plan(spec, settings, corpus) for corpus in CORPORA}
-    todo = [job for jobs in plans.values() for job in jobs if stored(spec.name, job.key) is None]
-    planned = sum(len(jobs) for jobs in plans.values())
+    for corpus in CORPORA:
+        context.out(corpus).mkdir(parents=True, exist_ok=True)
+        # written last: without it nobody takes a half-filled folder for an out
+        context.out(corpus, "index.parquet").unlink(missing_ok=True)
+    entries = {job.key: take(job, pack_path(context, job)) for jobs in plans.values() for job in jobs}
+    todo = [job for jobs in plans.values() for job in jobs if entries[job.key] is None]
+    planned = len(entries)
     context.say(f"{spec.name}: {planned} packs, {planned - len(todo)} from the store, {len(todo)} to make")
     context.run(make_pack, todo, [f"{job.corpus}/{job.pack}" for job in todo])
     made = {job.key for job in todo}
     for corpus, jobs in plans.items():
         folder = context.out(corpus)
-        folder.mkdir(parents=True, exist_ok=True)
         rows, bad = [], []
         for job in jobs:
-            entry = stored(spec.name, job.key)
+            entry = entries[job.key] or take(job, pack_path(context, job))
             if entry is None:
                 raise StageError(f"{spec.name}: pack {corpus}/{job.pack} is not in the store after it was made; run again")
-            shutil.copyfile(STORE / spec.name / job.key / "pack.tar", folder / f"{job.pack}.tar")
             rows += [{"pack": job.pack, **row} for row in entry["rows"]]
             bad += entry["quarantine"]
-        write_table(folder / "index.parquet", rows, INDEX_COLUMNS)
+        for stray in {path.name for path in folder.iterdir()} - {f"{job.pack}.tar" for job in jobs}:
+            (folder / stray).unlink()  # of an earlier plan, or of a killed run
         write_table(folder / "quarantine.parquet", bad, QUARANTINE_COLUMNS)
+        write_table(folder / "index.parquet", rows, INDEX_COLUMNS)
         clips = sum(len(job.clips) for job in jobs)
         summary[corpus] = {"clips": clips, "packs": len(jobs), "made": sum(j.key in made for j in jobs), "quarantined": len(bad)}
         if clips:

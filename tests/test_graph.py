@@ -130,6 +130,25 @@ def test_a_second_run_has_nothing_to_do(first: tuple[Project, str]) -> None:
     assert project.quiet()
 
 
+def test_the_store_s_clean_up_leaves_what_the_graph_would_take(first: tuple[Project, str]) -> None:
+    project, _ = first
+
+    def store(*words: str) -> str:
+        command = [sys.executable, "-m", "flows.cli", "store", *words]
+        done = subprocess.run(command, cwd=project.folder, env=project.environment(), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    said = store()
+    assert "planned" in said and not any(word in said for word in ("unused", "undecided", "half-made")), said
+    half = project.folder / ".packs/align/0123"
+    half.mkdir()
+    (half / "pack.tar").write_bytes(b"a killed run")
+    before = sorted(project.folder.glob(".packs/*/*")), sorted(project.folder.glob(".checkpoints/*/*"))
+    assert "1 removed, 12 bytes freed" in store("--collect")
+    assert [path for path in before[0] if not path.exists()] == [half] and all(path.exists() for path in before[1])
+
+
 def stages_seen(home: Path) -> set[str]:
     """Names of the flows that completed, from Prefect's own database."""
     import sqlite3

@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
-BITS = 64
-
 
 def _bits(name: str) -> str:
     return f"{int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], 'big'):064b}"

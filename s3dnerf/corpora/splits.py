@@ -70,3 +70,25 @@ def check_people(people: Iterable[tuple[str, str, str]]) -> None:
             + "\n".join(lines[:10])
             + "\n  hold the person out everywhere (ingest.hdtf_test_speakers), or rename the file if these are two people"
         )
+
+
+def check_files(videos: Iterable[tuple[str, str, str, str]]) -> None:
+    """Raise CorpusError when two corpora hold the same bytes in different splits: they show the same person, whatever the names.
+
+    ``videos``: (sha256, split, corpus, path), empty files left out. (Within a corpus the second of two equal files is excluded as a
+    ``duplicate`` by ``ingest``.)
+    """
+    seen: dict[str, dict[str, tuple[str, str]]] = {}
+    for sha256, split, corpus, path in videos:
+        seen.setdefault(sha256, {}).setdefault(corpus, (split, path))
+    torn = [
+        ", ".join(f"{split} as {corpus}/{path}" for corpus, (split, path) in sorted(found.items()))
+        for found in seen.values()
+        if len({split for split, _ in found.values()}) > 1
+    ]
+    if torn:
+        raise CorpusError(
+            "the same video in more than one split (a model is never evaluated on a person it was trained on):\n  "
+            + "\n  ".join(sorted(torn)[:10])
+            + "\n  take the file out of one corpus, or hold the person out everywhere (ingest.hdtf_test_speakers)"
+        )

@@ -4,7 +4,7 @@ A corpus folder of a stage (``data/<preset>/<stage>/<corpus>/``) holds
 
 - ``<pack>.tar``: uncompressed, WebDataset naming: ``<clip>.<kind>`` with the kind from the first dot on
   (``hdtf_0001.landmarks.npy``). Members sorted, times and owners zero: equal content is equal bytes;
-- ``index.parquet``: one row a member: pack, clip, kind, offset, size (bytes);
+- ``index.parquet``: one row a member: pack, clip, kind, offset, size (bytes), crc32 (of its bytes, compared at each reading);
 - ``quarantine.parquet``: clips that stopped here: clip, stage, reason, detail.
 
 Writes are to a temporary name, flushed to disk, renamed.
@@ -17,14 +17,18 @@ import io
 import json
 import os
 import tarfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-INDEX_COLUMNS = ["pack", "clip", "kind", "offset", "size"]
+INDEX_COLUMNS = ["pack", "clip", "kind", "offset", "size", "crc32"]
 QUARANTINE_COLUMNS = ["clip", "stage", "reason", "detail"]
+# rows a parquet row group: the rows of one pack are found without reading the others
+ROW_GROUP = 16384
+COPY_BYTES = 1 << 20
 
 
 class PackError(RuntimeError):
@@ -57,6 +61,16 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def copy_sha256(source: IO[bytes], target: str | Path) -> str:
+    """Copy an open file to ``target``; hex SHA-256 of what was copied, from the same one reading."""
+    digest = hashlib.sha256()
+    with open(target, "wb") as handle:
+        while piece := source.read(COPY_BYTES):
+            digest.update(piece)
+            handle.write(piece)
+    return digest.hexdigest()
+
+
 def write_atomic(path: str | Path, data: bytes) -> None:
     """Write ``data`` to a temporary name beside ``path``, flush it to disk, rename."""
     path = Path(path)
@@ -75,7 +89,7 @@ def write_atomic(path: str | Path, data: bytes) -> None:
 def write_pack(path: str | Path, clips: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Write the parts of ``clips`` (clip → kind → value) as one tar.
 
-    Returns the index rows without the pack's name: clip, kind, offset, size. Raises ValueError for a
+    Returns the index rows without the pack's name: clip, kind, offset, size, crc32. Raises ValueError for a
     clip id with a dot or a slash: a name must not climb out of the archive.
     """
     path = Path(path)
@@ -94,7 +108,8 @@ def write_pack(path: str | Path, clips: Mapping[str, Mapping[str, Any]]) -> list
                         info.size = len(data)
                         tar.addfile(info, io.BytesIO(data))
                         padded = -len(data) % tarfile.BLOCKSIZE
-                        rows.append({"clip": clip, "kind": kind, "offset": tar.offset - len(data) - padded, "size": len(data)})
+                        offset = tar.offset - len(data) - padded
+                        rows.append({"clip": clip, "kind": kind, "offset": offset, "size": len(data), "crc32": zlib.crc32(data)})
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(part, path)
@@ -109,7 +124,7 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: li
 
     table = pd.DataFrame(list(rows), columns=columns)
     buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
+    table.to_parquet(buffer, index=False, row_group_size=ROW_GROUP)
     write_atomic(path, buffer.getvalue())
 
 
@@ -120,41 +135,65 @@ class CorpusPacks:
     ----------
     folder : path
         ``data/<preset>/<stage>/<corpus>``. Raises PackError when there is no index.
+    pack : str, optional
+        Only this pack's clips. What a job opens for its one pack: the whole index of LRS2 takes seconds and hundreds of
+        megabytes, one pack's rows of it milliseconds.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, pack: str | None = None) -> None:
         import pandas as pd
 
         self.folder = Path(folder)
         path = self.folder / "index.parquet"
         if not path.is_file():
             raise PackError(f"{path}: no such file — run the stage that makes it: dvc repro {self.folder.parent.name}")
-        self.index = pd.read_parquet(path)
-        self._where = {(r.clip, r.kind): (r.pack, int(r.offset), int(r.size)) for r in self.index.itertuples()}
-        self.clips: list[str] = sorted(set(self.index["clip"]))
+        table = pd.read_parquet(path, filters=None if pack is None else [("pack", "==", pack)])
+        if list(table.columns) != INDEX_COLUMNS:
+            raise PackError(
+                f"{path}: columns {list(table.columns)}, expected {INDEX_COLUMNS} — make it again: dvc repro {self.folder.parent.name}"
+            )
+        # names as numbers: LRS2's four indexes are two million rows, and every training process holds them
+        self.index = table.astype({"pack": "category", "clip": "category", "kind": "category"})
+        self.clips: list[str] = self.index["clip"].cat.categories.tolist()
+        self._number = {clip: number for number, clip in enumerate(self.clips)}
+        self._kinds = self.index["kind"].cat.categories.tolist()
+        self._codes = {name: self.index[name].cat.codes.to_numpy() for name in ("pack", "clip", "kind")}
+        self._order = np.argsort(self._codes["clip"], kind="stable")
+        self._first = np.searchsorted(self._codes["clip"][self._order], np.arange(len(self.clips) + 1))
 
     def __contains__(self, clip: str) -> bool:
-        return clip in self._clip_set
+        return clip in self._number
 
-    @property
-    def _clip_set(self) -> set[str]:
-        if not hasattr(self, "_clips_cached"):
-            self._clips_cached = set(self.clips)
-        return self._clips_cached
+    def _rows(self, clip: str) -> dict[str, int]:
+        """Which row of the index holds each kind of a clip's parts."""
+        if clip not in self._number:
+            return {}
+        at = self._number[clip]
+        rows = self._order[self._first[at] : self._first[at + 1]].tolist()
+        return {self._kinds[self._codes["kind"][row]]: row for row in rows}
 
     def kinds(self, clip: str) -> list[str]:
         """Kinds of parts this clip has here."""
-        return sorted(kind for name, kind in self._where if name == clip)
+        return sorted(self._rows(clip))
 
     def read(self, clip: str, kind: str) -> Any:
-        """One part, decoded. Raises PackError when it is not in the index or the tar is too short."""
+        """One part, decoded. Raises PackError when it is not in the index, or the tar is gone, too short or changed since it was made."""
         try:
-            pack, offset, size = self._where[clip, kind]
+            row = self._rows(clip)[kind]
         except KeyError:
             raise PackError(f"{self.folder}: no {kind} of clip {clip}; its parts here: {self.kinds(clip) or 'none'}") from None
-        with open(self.folder / f"{pack}.tar", "rb") as handle:
-            handle.seek(offset)
-            data = handle.read(size)
+        pack = self.index["pack"].cat.categories[self._codes["pack"][row]]
+        offset, size = int(self.index["offset"].to_numpy()[row]), int(self.index["size"].to_numpy()[row])
+        crc = int(self.index["crc32"].to_numpy()[row])
+        tar, again = self.folder / f"{pack}.tar", f"make it again: dvc repro {self.folder.parent.name}"
+        try:
+            with open(tar, "rb") as handle:
+                handle.seek(offset)
+                data = handle.read(size)
+        except FileNotFoundError:
+            raise PackError(f"{tar}: no such file, though the index names it — {again}") from None
         if len(data) != size:
-            raise PackError(f"{self.folder / pack}.tar: expected {size} bytes at {offset}, got {len(data)}: the pack is truncated")
+            raise PackError(f"{tar}: expected {size} bytes at {offset}, got {len(data)}: the pack is truncated — {again}")
+        if zlib.crc32(data) != crc:
+            raise PackError(f"{tar}: {clip}.{kind} is not what was written: changed bytes — {again}")
         return decode(kind, data)

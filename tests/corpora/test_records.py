@@ -12,7 +12,7 @@ from s3dnerf.corpora import portraits
 from s3dnerf.corpora.cutting import SpanError, cut_span, cut_ticks
 from s3dnerf.corpora.packing import assign_packs
 from s3dnerf.corpora.records import CLIP_COLUMNS, CorpusError, RawFile, Span, slug, table_bytes
-from s3dnerf.corpora.splits import canonical_names, check_people, held_out
+from s3dnerf.corpora.splits import canonical_names, check_files, check_people, held_out
 
 FACTS = {"fps_hz": 25.0, "width_px": 640, "height_px": 480, "first_tick": 0, "end_tick": 1000, "has_audio": True}
 
@@ -136,6 +136,13 @@ def test_nobody_is_trained_and_tested_on() -> None:
     check_people([("A", "train", "hdtf"), ("A", "train", "lrs2"), ("B", "test", "mead")])
     with pytest.raises(CorpusError, match="A: test in portraits, train in hdtf\\+lrs2"):
         check_people([("A", "train", "hdtf"), ("A", "train", "lrs2"), ("A", "test", "portraits")])
+
+
+def test_the_same_bytes_are_the_same_person_whatever_the_name() -> None:
+    check_files([("1", "train", "hdtf", "a.mp4"), ("1", "train", "lrs2", "b.mp4"), ("2", "test", "portraits", "c.mp4")])
+    check_files([("1", "train", "hdtf", "a.mp4"), ("1", "test", "hdtf", "b.mp4")])  # within a corpus ingest excludes the second
+    with pytest.raises(CorpusError, match="train as hdtf/a.mp4, test as portraits/me.mp4"):
+        check_files([("1", "train", "hdtf", "a.mp4"), ("2", "test", "hdtf", "c.mp4"), ("1", "test", "portraits", "me.mp4")])
 
 
 def test_portraits() -> None:

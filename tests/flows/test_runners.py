@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from flows import runners
 from flows.run import STAGES
+from s3dnerf.video.encoding import VideoError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -103,6 +105,38 @@ def test_a_wrong_number_of_workers_is_refused(monkeypatch: pytest.MonkeyPatch, v
     monkeypatch.setenv("S3DNERF_WORKERS", value)
     with pytest.raises(runners.RunnerError, match="S3DNERF_WORKERS"):
         runners.workers()
+
+
+class Ended:
+    """A task run's last state: its result is what the work raised, or a value."""
+
+    def __init__(self, outcome: object) -> None:
+        self.outcome = outcome
+
+    def result(self) -> object:
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome
+
+
+@pytest.mark.parametrize(
+    ("outcome", "retried"),
+    [
+        (OSError(errno.EIO, "a busy file system"), True),
+        (ConnectionResetError(errno.ECONNRESET, "a worker went away"), True),
+        (TimeoutError(errno.ETIMEDOUT, "slow storage"), True),
+        (OSError(errno.ENOSPC, "the disk is full"), False),
+        (OSError(errno.EDQUOT, "the quota is used up"), False),
+        (FileNotFoundError(errno.ENOENT, "no such file"), False),
+        (VideoError("a damaged video"), False),  # an OSError of ours, without a number: the file will not mend itself
+        (ValueError("an error in the work"), False),
+        (MemoryError(), False),
+        ("done", False),
+    ],
+    ids=lambda value: getattr(value, "args", [value])[-1] if isinstance(value, Exception) and value.args else str(value),
+)
+def test_only_a_passing_fault_of_the_machine_is_tried_again(outcome: object, retried: bool) -> None:
+    assert runners._worth_retrying(None, None, Ended(outcome)) is retried
 
 
 def test_every_stage_has_its_file() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 import re
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +237,20 @@ def test_a_person_in_two_splits_stops_the_stage(good: Path, tmp_path: Path, monk
     assert run(held, *STAGES)["hdtf"]["clips"] == 1
 
 
+def test_the_same_video_under_two_names_in_two_splits_stops_the_stage(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(good, tmp_path / "hdtf/clips/EX_May_000.mp4")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/EX_May_000.mp4").symlink_to(tmp_path / "hdtf/clips/EX_May_000.mp4")  # portraits call this person EX_May
+    (tmp_path / "own/nothing.mp4").write_bytes(b"")
+    (tmp_path / "hdtf/clips/EX_Nothing_000.mp4").write_bytes(b"")  # all empty files are alike
+    known = {"max_failed_fraction": 1.0}
+    with pytest.raises(StageError, match="train as hdtf/clips/EX_May_000.mp4, test as portraits/EX_May_000.mp4"):
+        run(settings_for(known, hdtf=tmp_path / "hdtf", portraits=tmp_path / "own"), *STAGES)
+    held = settings_for(known | {"hdtf_test_speakers": ["May"]}, hdtf=tmp_path / "hdtf", portraits=tmp_path / "own")
+    assert run(held, *STAGES)["portraits"]["clips"] == 1
+
+
 def test_at_most_so_many_training_clips_of_a_video(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     put(good, tmp_path / "hdtf/clips/EX_May_000.mp4", tmp_path / "hdtf/clips/EX_Obama_000.mp4")
@@ -265,6 +280,33 @@ def test_videos_are_opened_once_by_content(good: Path, tmp_path: Path, monkeypat
     (tmp_path / "hdtf/clips/EX_Reagan_000.mp4").unlink()
     run(settings, *STAGES)
     assert (settings.data_dir / "ingest/hdtf/clips.parquet").read_bytes() == before
+
+
+def test_a_run_that_was_killed_opens_no_video_twice(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["EX_Ford_000.mp4", "EX_May_000.mp4", "EX_Obama_000.mp4"]
+    for number, name in enumerate(names):
+        put(good, tmp_path / "hdtf/clips" / name)
+        with open(tmp_path / "hdtf/clips" / name, "ab") as handle:  # a box that players skip: bytes of its own
+            handle.write(struct.pack(">I4sQ", 16, b"free", number))
+    for limit in ("PROBE_FILES_MIN", "PROBE_FILES_MAX", "KEEP_EVERY_JOBS"):
+        monkeypatch.setattr(ingest, limit, 1)
+    opened: list[str] = []
+    probe, settings = ingest.probe, settings_for(hdtf=tmp_path / "hdtf")
+
+    def killed(path: str):
+        if len(opened) == 2:
+            raise KeyboardInterrupt
+        opened.append(Path(path).name)
+        return probe(path)
+
+    monkeypatch.setattr(ingest, "probe", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, *STAGES)
+    monkeypatch.setattr(ingest, "probe", lambda path: opened.append(Path(path).name) or probe(path))
+    run(settings, *STAGES)
+    assert opened == names
+    assert sorted(table(settings, "ingest", "hdtf", "clips")["video"]) == [f"clips/{name}" for name in names]
 
 
 def test_a_folder_without_a_usable_clip_says_why(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

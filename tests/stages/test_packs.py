@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.added import compare
 from s3dnerf.config import CORPORA, settings_from
-from s3dnerf.video.packs import INDEX_COLUMNS, CorpusPacks, file_sha256, write_pack, write_table
+from s3dnerf.video.encoding import VideoError
+from s3dnerf.video.packs import INDEX_COLUMNS, CorpusPacks, PackError, file_sha256, write_pack, write_table
 from stages import packs
 from stages.context import Context
 from stages.packs import PackStage, Quarantine, StageError, each_clip, run_packs
@@ -154,6 +156,25 @@ def test_too_many_failures_stop_the_stage_with_the_table_of_reasons(project) -> 
         run()
 
 
+def test_a_disk_that_fills_while_packs_are_copied_leaves_no_out(project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write, run = project
+    write(CLIPS)
+    run()
+    before = hashes(tmp_path / "data/tiny/double")
+
+    def half(source, target):
+        Path(target).write_bytes(source.read(700))
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as fault:
+        fault.setattr(packs, "copy_sha256", half)
+        with pytest.raises(OSError, match="No space left"):
+            run()
+    assert not list((tmp_path / "data/tiny/double").rglob("index.parquet"))
+    run()
+    assert len(MADE) == 3 and hashes(tmp_path / "data/tiny/double") == before
+
+
 def test_a_full_disk_is_not_a_clips_fault(project, monkeypatch: pytest.MonkeyPatch) -> None:
     write, run = project
     write(CLIPS)
@@ -164,3 +185,74 @@ def test_a_full_disk_is_not_a_clips_fault(project, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys.modules["stages.double"], "process", lambda job: each_clip(job, full))
     with pytest.raises(OSError, match="No space left"):
         run()
+
+
+def test_a_full_disk_costs_no_store_entry_and_no_link_is_written_through(project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, run = project
+    write(CLIPS)
+    run()
+    out = tmp_path / "data/tiny/double/hdtf/p-0.tar"
+    cache, whole = tmp_path / "cache", out.read_bytes()
+    cache.write_bytes(b"what DVC keeps")
+    out.unlink()
+    out.hardlink_to(cache)
+
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as no_space:
+        no_space.setattr(packs, "copy_sha256", full)
+        with pytest.raises(OSError, match="No space left"):
+            run()
+    assert len(list(tmp_path.glob(".packs/double/*/pack.tar"))) == 3
+    run()
+    assert len(MADE) == 3 and out.read_bytes() == whole and cache.read_bytes() == b"what DVC keeps"
+
+
+def test_one_real_video_added_makes_one_pack_and_equals_from_scratch(shared: Path, tmp_path: Path) -> None:
+    """Raw to speech for the start of five real clips, and of one more; all 29 and whole: ``python -m benchmarks.added``."""
+    videos = sorted((shared / "corpora/HDTF/clips").glob("*.mp4"))[:5]
+    found = compare(videos, sorted((shared / "corpora/GRID").glob("*.mpg"))[0], tmp_path, seconds=1.2, pack_clips=1)
+    assert 1 <= found.touched <= 2  # its own, and the other half of a pack that was full
+    assert found.made == {stage: (6, found.touched) for stage in ("resample", "align", "masks", "lips", "speech")}
+    assert found.different == []
+
+
+def test_a_changed_byte_in_an_out_is_not_the_clips_fault(project, tmp_path: Path) -> None:
+    write, run = project
+    write(CLIPS)
+    victim = tmp_path / "data/tiny/resample/hdtf/p-0.tar"
+    data = bytearray(victim.read_bytes())
+    data[600] ^= 1
+    victim.write_bytes(bytes(data))
+    with pytest.raises(
+        PackError, match=r"p-0\.tar: hdtf_a\.frames\.npy is not what was written: changed bytes — make it again: dvc repro resample"
+    ):
+        run()
+    assert not (tmp_path / "data/tiny/double/hdtf/index.parquet").exists()
+
+
+def test_what_an_earlier_run_left_in_the_out_goes(project, tmp_path: Path) -> None:
+    """A stage that is run by hand does not have its out removed first."""
+    write, run = project
+    write(CLIPS)
+    run()
+    before = hashes(tmp_path / "data/tiny/double")
+    for name in (".p-0.tar.77.part", "p-9.tar"):
+        (tmp_path / "data/tiny/double/hdtf" / name).write_bytes(b"left over")
+    run()
+    assert hashes(tmp_path / "data/tiny/double") == before
+
+
+def test_reasons_do_not_say_where_this_machine_keeps_the_files(project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write, run = project
+    write({"hdtf_a": ("Ann", "p-0", 3), "hdtf_b": ("Bob", "p-0", 3), "hdtf_c": ("Cy", "p-0", 3)})
+
+    def unreadable(record):
+        if record["clip"] == "hdtf_a":
+            raise VideoError(f"{tmp_path}/raw/clips/a.mp4: no sound")
+        return {"twice.npy": np.zeros(1)}
+
+    monkeypatch.setattr(sys.modules["stages.double"], "process", lambda job: each_clip(job, unreadable))
+    run(raw={"hdtf": f"{tmp_path}/raw"})
+    assert pd.read_parquet("data/tiny/double/hdtf/quarantine.parquet")["detail"].tolist() == ["clips/a.mp4: no sound"]

@@ -1,0 +1,87 @@
+"""``s3dnerf store``: what the pack store and the checkpoints hold, and removing what has no use any more.
+
+Reads ``params.yaml``, ``dvc.lock`` (whether ingest has run with these settings), ``.packs/``, ``.checkpoints/``, ``data/``. With
+``--collect`` it holds the locks of all stages of all presets while it looks and removes, and refuses when a stage is running.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from s3dnerf.config import Settings, as_dict, load_settings
+from stages.store import STATES, UNDECIDED, Entry, lock_names, needless, remove, survey
+
+DECIDES = ("preset", "raw", "ingest")  # the settings that ingest depends on in dvc.yaml
+
+
+def size_text(size: int) -> str:
+    """Bytes for a person.
+
+    >>> size_text(1_234_567)
+    '1.2 MB'
+    """
+    value, unit = float(size), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+
+
+def why_not_planned(settings: Settings, lock: Path = Path("dvc.lock")) -> str:
+    """Why ingest's records are not those of the settings in force; '' when they are."""
+    given = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}) if lock.is_file() else {}
+    ran: dict[str, Any] = given.get("stages", {}).get("ingest", {}).get("params", {}).get("params.yaml", {})
+    now = as_dict(settings)
+    other = [name for name in DECIDES if ran.get(name) != now[name]]
+    return f"ingest has not run with the settings in force ({', '.join(other)}): what they would take is not known" if other else ""
+
+
+def table(entries: list[Entry]) -> str:
+    """One line a folder: entries, size, and how many in which state."""
+    lines = []
+    for folder in sorted({entry.path.parent for entry in entries}):
+        mine = [entry for entry in entries if entry.path.parent == folder]
+        states = []
+        for state in STATES:
+            found = [entry for entry in mine if entry.state == state]
+            if found:
+                states.append(f"{len(found)} {state} ({size_text(sum(entry.size for entry in found))})")
+        lines.append(f"{str(folder):28} {len(mine):6d} {size_text(sum(entry.size for entry in mine)):>10}   {', '.join(states)}")
+    return "\n".join(lines)
+
+
+def run_store(collect: bool, older_than_days: float) -> int:
+    """Say what is there; with ``collect`` remove what has no use. Raises RuntimeError when a stage runs or the plan is not known."""
+    settings = load_settings()
+    with ExitStack() as held:
+        if collect:
+            why = why_not_planned(settings)
+            if why:
+                raise RuntimeError(f"{why}. Nothing was removed; first: dvc repro ingest")
+            Path(".locks").mkdir(exist_ok=True)
+            for name in lock_names():
+                try:
+                    held.enter_context(FileLock(Path(".locks") / f"{name}.lock").acquire(timeout=0))
+                except Timeout:
+                    raise RuntimeError(f"{name} is running: nothing was removed; when it is done, try again") from None
+        entries = survey(settings)
+        print(table(entries) or "nothing in .packs and .checkpoints yet")
+        if any(entry.state == UNDECIDED for entry in entries):
+            print("undecided: not to be told before these settings and this code have run (dvc repro); kept")
+        bad = needless(entries, older_than_days)
+        total = size_text(sum(entry.size for entry in bad))
+        if collect:
+            print(f"{len(bad)} removed, {size_text(remove(bad))} freed")
+        elif bad:
+            why = why_not_planned(settings)
+            print(
+                f"{len(bad)} have no use any more, {total}; remove them: "
+                + (f"first dvc repro ingest ({why})" if why else "s3dnerf store --collect")
+            )
+    return 0
