@@ -27,7 +27,10 @@ def named_weights(settings: Settings) -> dict[str, dict[str, str]]:
             "masks.network": masks.network if masks.backend == "deep3d" else None,
             "masks.morphable_model": masks.morphable_model if masks.backend == "deep3d" else None,
         },
-        "speech": {"speech.model": speech.model if speech.backend == "wav2vec2" else None},
+        "speech": {
+            "speech.model": speech.model if speech.backend == "wav2vec2" else None,
+            "speech.sync_weights": speech.sync_weights if speech.sync_filter == "syncnet" else None,
+        },
         "train": {"train.vgg_weights": train.vgg_weights if train.perceptual == "vgg19" else None},
         "evaluate": {
             "evaluate.syncnet_weights": evaluate.syncnet_weights if evaluate.judge == "syncnet" else None,

@@ -38,6 +38,17 @@ def picture(opening: float, shade: float) -> tuple[np.ndarray, np.ndarray]:
     return frame, face
 
 
+def landmarks(opening: float) -> np.ndarray:
+    """68 landmarks (68, 2) of :func:`picture`: sides of the face, a nose that keeps still, and lips on the mouth's edge; the rest at 0."""
+    found = np.zeros((68, 2), np.float32)
+    found[[0, 16]] = (70, 130), (186, 130)
+    found[27:36] = np.stack([np.full(9, 128.0), np.linspace(112, 144, 9)], 1)
+    for first, count in ((48, 12), (60, 8)):
+        angle = np.linspace(np.pi, 3 * np.pi, count, endpoint=False)  # from the left corner over the upper lip
+        found[first : first + count] = np.stack([128 + 24 * np.cos(angle), 164 + (3 + 16 * opening) * np.sin(angle)], 1)
+    return found
+
+
 def make_corpus(data_dir: Path, clips: dict[str, tuple[str, str]], frames: int = 12, speech_dim: int = 20, corpus: str = "hdtf") -> None:
     """Write ingest, align, masks, lips and speech of one corpus. ``clips``: id → (speaker, split)."""
     rows, parts = [], {stage: {} for stage in ("align", "masks", "lips", "speech")}
@@ -49,14 +60,17 @@ def make_corpus(data_dir: Path, clips: dict[str, tuple[str, str]], frames: int =
         mel = np.repeat(opening * 4 - 2, 4)[:, None] * np.ones(80)
         mel = np.concatenate([mel, np.full((16, 80), -4.0)])[: int(80 * (frames - 1) / 25) + 16]
         rows.append({"clip": clip, "corpus": corpus, "speaker": speaker, "split": split, "pack": f"{corpus}-0000"})
-        parts["align"][clip] = {"mp4": encode_clip([f for f, _ in drawn], crf=10), "landmarks.npy": np.zeros((frames, 68, 2), np.float32)}
+        parts["align"][clip] = {
+            "mp4": encode_clip([f for f, _ in drawn], crf=10),
+            "landmarks.npy": np.stack([landmarks(o) for o in opening]),
+        }
         parts["masks"][clip] = {
             "world_to_camera.npy": np.stack([turn(0.05 * np.sin(i)) for i in range(frames)]),
             "intrinsics.npy": np.repeat(INTRINSICS[None], frames, 0),
             "box.npy": BOX,
             "mask.npy": np.packbits(np.stack([m for _, m in drawn]), axis=-1),
         }
-        parts["lips"][clip] = {"lip_box.npy": LIP_BOX}
+        parts["lips"][clip] = {"lip_box.npy": LIP_BOX, "crop_boxes.npy": np.repeat(LIP_BOX[None], frames, 0)}
         parts["speech"][clip] = {"tokens.npy": tokens.astype(np.float16), "mel.npy": mel.astype(np.float32)}
     (data_dir / "ingest" / corpus).mkdir(parents=True, exist_ok=True)
     write_table(data_dir / "ingest" / corpus / "clips.parquet", rows, ["clip", "corpus", "speaker", "split", "pack"])

@@ -45,12 +45,16 @@ def widened(boxes: Float[Tensor, "b 4"], factor: float) -> Float[Tensor, "b 4"]:
 def cut_lips(frames: np.ndarray, lip_box: np.ndarray, size: int, margin: int, batch: int = 64) -> np.ndarray:
     """Lip crops of a clip: frames uint8 (n, 256, 256, 3) → uint8 (n, 3, size + 2 margin, size + 2 margin).
 
-    Without its margin a crop is :func:`crop_lips` of the box itself, to the rounding of whole grey levels.
+    ``lip_box`` is one box (4,), or a box a frame (at least n, 4). Without its margin a crop is :func:`crop_lips` of the box itself, to
+    the rounding of whole grey levels. Raises ValueError for fewer boxes than frames.
     """
     side = size + 2 * margin
-    box = widened(torch.from_numpy(np.asarray(lip_box, dtype=np.float32))[None], side / size)
+    given = torch.from_numpy(np.asarray(lip_box, dtype=np.float32))
+    if given.ndim == 2 and len(given) < len(frames):
+        raise ValueError(f"lip_box: expected (4,) or a box for each of {len(frames)} frames, got {len(given)}")
+    boxes = widened(given.expand(len(frames), 4) if given.ndim == 1 else given, side / size)
     parts = []
     for i in range(0, len(frames), batch):
         part = torch.from_numpy(np.ascontiguousarray(frames[i : i + batch])).permute(0, 3, 1, 2).float()
-        parts.append(crop_lips(part, box.expand(len(part), 4), side).round().clamp(0, 255).to(torch.uint8))
+        parts.append(crop_lips(part, boxes[i : i + len(part)], side).round().clamp(0, 255).to(torch.uint8))
     return torch.cat(parts).numpy()

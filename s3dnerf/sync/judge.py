@@ -33,7 +33,7 @@ class SyncJudge(Protocol):
     def measure(
         self, frames: np.ndarray, lip_box: np.ndarray | None, samples: np.ndarray | None = None, mel: np.ndarray | None = None
     ) -> SyncResult:
-        """``frames`` uint8 (n, 256, 256, 3) RGB; ``lip_box`` (4,) px; ``samples`` (640 n,) at 16 kHz and/or ``mel`` (m, 80)."""
+        """``frames`` uint8 (n, 256, 256, 3) RGB; ``lip_box`` (4,) or (n, 4) px; ``samples`` (640 n,) at 16 kHz and/or ``mel`` (m, 80)."""
 
 
 def _check(frames: np.ndarray) -> None:

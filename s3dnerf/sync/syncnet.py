@@ -21,9 +21,9 @@ COLUMNS, COLUMNS_PER_FRAME, COEFFICIENTS = 20, 4, 13
 SAMPLES_PER_FRAME = 640
 EMBED = 1024
 WHERE = (
-    "SyncNet v2's weights come from its authors: syncnet_v2.model, linked in the README of github.com/joonson/syncnet_python; "
-    "lay it where evaluate.syncnet_weights points, or set evaluate.judge: trained"
+    "SyncNet v2's weights come from its authors: syncnet_v2.model, linked in the README of github.com/joonson/syncnet_python; lay it where "
 )
+INSTEAD = {"evaluate.syncnet_weights": "evaluate.judge: trained", "speech.sync_weights": "speech.sync_filter: off (or mouth)"}
 
 
 class SyncNetWeightsError(RuntimeError):
@@ -84,20 +84,21 @@ class SyncNet(nn.Module):
         return self.netfcaud(self.netcnnaud(cepstra).flatten(1))
 
 
-def load_syncnet(path: str | Path | None) -> SyncNet:
-    """The network with the authors' weights, frozen and in evaluation mode.
+def load_syncnet(path: str | Path | None, setting: str = "evaluate.syncnet_weights") -> SyncNet:
+    """The network with the authors' weights, frozen and in evaluation mode; ``setting`` is the one that named ``path``.
 
     Raises SyncNetWeightsError when the file is missing, unreadable without running code from it, or of another layout.
     """
+    where = f"{WHERE}{setting} points, or set {INSTEAD[setting]}"
     if path is None or not Path(path).is_file():
-        raise SyncNetWeightsError(f"evaluate.syncnet_weights: {path}: no such file — {WHERE}")
+        raise SyncNetWeightsError(f"{setting}: {path}: no such file — {where}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise SyncNetWeightsError(f"{path}: cannot be read as weights alone: {str(error)[:200]} — {WHERE}") from error
+        raise SyncNetWeightsError(f"{path}: cannot be read as weights alone: {str(error)[:200]} — {where}") from error
     network = SyncNet()
     if not isinstance(state, dict):
-        raise SyncNetWeightsError(f"{path}: holds a {type(state).__name__}, expected named weights — {WHERE}")
+        raise SyncNetWeightsError(f"{path}: holds a {type(state).__name__}, expected named weights — {where}")
     wanted = network.state_dict()
     for name, value in wanted.items():
         if name not in state and name.endswith("num_batches_tracked"):
@@ -105,7 +106,7 @@ def load_syncnet(path: str | Path | None) -> SyncNet:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise SyncNetWeightsError(f"{path}: not SyncNet v2's layers: {str(error)[:300]} — {WHERE}") from error
+        raise SyncNetWeightsError(f"{path}: not SyncNet v2's layers: {str(error)[:300]} — {where}") from error
     return network.eval().requires_grad_(False)
 
 

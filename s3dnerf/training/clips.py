@@ -31,7 +31,7 @@ class Clip:
     world_to_camera : float32 (N, 3, 4), canonical head frame → OpenCV camera (x right, y down, z forward)
     intrinsics : float32 (N, 3, 3), of the 256-pixel frame; pixel i covers [i, i + 1)
     box : float32 (4,), centre x, y, z and half side of the head's cube in the canonical frame
-    lip_box : float32 (4,), x0, y0, x1, y1 in pixels of the aligned frame, square, one a clip
+    lip_boxes : float32 (N, 4), x0, y0, x1, y1 in pixels of the aligned frame, squares of one side: what lip crops are cut by
     tokens : float32 (2 N, D), speech at 50 Hz
     mel : float32 (M, 80), the expert's mel at 80 Hz
     """
@@ -43,7 +43,7 @@ class Clip:
     world_to_camera: np.ndarray
     intrinsics: np.ndarray
     box: np.ndarray
-    lip_box: np.ndarray
+    lip_boxes: np.ndarray
     tokens: np.ndarray
     mel: np.ndarray
 
@@ -97,7 +97,7 @@ class ClipFolder:
             world_to_camera=read("masks", "world_to_camera.npy")[:n],
             intrinsics=read("masks", "intrinsics.npy")[:n],
             box=read("masks", "box.npy"),
-            lip_box=read("lips", "lip_box.npy"),
+            lip_boxes=read("lips", "crop_boxes.npy")[:n],
             tokens=tokens[: 2 * n],
             mel=mel[: int(80 * n / 25) + 16],
         )

@@ -26,6 +26,7 @@ from s3dnerf.model.crossmodal import speech_windows
 from s3dnerf.shapes import Float, Int, Tensor
 from s3dnerf.speech.mel import WINDOW_COLUMNS, mel_window_start
 from s3dnerf.training.clips import Clip, ClipFolder
+from s3dnerf.training.lip_motion import POINTS, Motion, lip_shapes
 
 RESIDENT_CLIPS = 64
 
@@ -40,6 +41,7 @@ class Batch:
 
     ``source_face`` is masked; ``coarse_target`` is the masked target at raw_px (black outside, weighted by ``mask``, the share of
     each raw pixel inside the face); ``noise`` places samples on rays and ``draw`` chooses rays; ``backdrop`` is a random colour a frame.
+    ``motion``: further frames of the same clips for :func:`s3dnerf.training.lip_motion.lip_motion_loss`, where that is asked for.
     """
 
     source_face: Float[Tensor, "B 3 256 256"]
@@ -59,6 +61,7 @@ class Batch:
     noise: Float[Tensor, "b r2 s2"]
     draw: Float[Tensor, "b r2"]
     backdrop: Float[Tensor, "b 3"]
+    motion: Motion | None = None
 
 
 def training_rays(mask: Float[Tensor, "b 1 r r"], draw: Float[Tensor, "b r2"], outside: float) -> Int[Tensor, "b n"]:
@@ -78,6 +81,34 @@ def training_rays(mask: Float[Tensor, "b 1 r r"], draw: Float[Tensor, "b r2"], o
     index = torch.arange(wanted.shape[1], device=mask.device).expand_as(wanted)
     index = torch.where(wanted, index, wanted.shape[1]).sort(1).values
     return index[:, : int(wanted.sum(1).amax())]
+
+
+@dataclass
+class MotionBatch:
+    """B sources and frames of their clips, of which landmarks alone are wanted."""
+
+    source_face: Float[Tensor, "B 3 256 256"]
+    source_camera: Float[Tensor, "B 3 4"]
+    source_intrinsics: Float[Tensor, "B 3 3"]
+    box: Float[Tensor, "B 4"]
+    motion: Motion
+
+
+def make_motion(samples: list[dict[str, Any]], device: torch.device) -> Motion:
+    """Samples' ``motion`` parts as tensors on a device."""
+    found = {name: torch.stack([torch.as_tensor(s[name]) for s in samples]).to(device, non_blocking=True) for name in samples[0]}
+    return Motion(**{name: value if name == "source_landmarks" else value.flatten(0, 1) for name, value in found.items()})
+
+
+def make_motion_batch(samples: list[dict[str, Any]], device: torch.device) -> MotionBatch:
+    """Samples of :meth:`GeneratorData.motion_sample` as tensors on a device."""
+
+    def stack(name: str) -> Tensor:
+        return torch.stack([torch.as_tensor(s[name]) for s in samples]).to(device, non_blocking=True)
+
+    face = stack("source").movedim(-1, -3).float() / 255.0 * stack("source_mask").float()[:, None]
+    cameras = (stack(name) for name in ("source_camera", "source_intrinsics", "box"))
+    return MotionBatch(face, *cameras, make_motion([s["motion"] for s in samples], device))
 
 
 def make_batch(samples: list[dict[str, Any]], model: ModelSettings, device: torch.device) -> Batch:
@@ -114,6 +145,7 @@ def make_batch(samples: list[dict[str, Any]], model: ModelSettings, device: torc
         noise=frames("noise")[..., :-1],
         draw=frames("noise")[..., -1],
         backdrop=frames("backdrop"),
+        motion=make_motion([s["motion"] for s in samples], device) if "motion" in samples[0] else None,
     )
 
 
@@ -128,6 +160,7 @@ class GeneratorData:
     seed : of the draw
     spread_until : before this step the T frames come from anywhere in the clip (more mouths a step; nothing that needs them
         consecutive may run yet)
+    motion_frames : frames a sample whose landmarks teach the lips' motion beside (0: none)
     corpus, splits : which clips; the paper trains on HDTF's training split
 
     Raises NoTrainingData when no clip has T + 1 frames or more.
@@ -140,11 +173,12 @@ class GeneratorData:
         frames: int,
         seed: int,
         spread_until: int = 0,
+        motion_frames: int = 0,
         corpus: str = "hdtf",
         splits: tuple[str, ...] = ("train",),
     ) -> None:
         self.folder, self.model, self.frames, self.seed = ClipFolder(data_dir, corpus), model, frames, seed
-        self.spread_until = spread_until
+        self.spread_until, self.motion_frames = spread_until, motion_frames
         self.records = self.folder.of_split(*splits)
         if not self.records:
             raise NoTrainingData(
@@ -188,7 +222,39 @@ class GeneratorData:
         n, t = len(clip.frames), self.frames
         source, first = int(rng.integers(n)), int(rng.integers(n - t + 1))
         at = np.sort(rng.choice(n, t, replace=False)) if step < self.spread_until else np.arange(first, first + t)
-        return self._gather(clip, source, at, int(rng.integers(2**62)))
+        found = self._gather(clip, source, at, int(rng.integers(2**62)))
+        if self.motion_frames:
+            found["motion"] = self._motion(clip, source, np.random.default_rng([self.seed, 2, step, number]))
+        return found
+
+    def motion_sample(self, step: int, number: int) -> dict[str, Any]:
+        """Sample ``number`` of ``step`` before step 0: a source frame and ``motion_frames`` frames of its clip, without pictures."""
+        rng = np.random.default_rng([self.seed, 3, step, number])
+        pool = self.pool(step)
+        clip = self.clip(self.records[pool[rng.integers(len(pool))]])
+        source = int(rng.integers(len(clip.frames)))
+        return {**self._source(clip, source), "motion": self._motion(clip, source, rng)}
+
+    def _motion(self, clip: Clip, source: int, rng: np.random.Generator) -> dict[str, Any]:
+        at = rng.integers(len(clip.frames), size=self.motion_frames)
+        return {
+            "camera": clip.world_to_camera[at],
+            "intrinsics": clip.intrinsics[at],
+            "speech": speech_windows(torch.from_numpy(clip.tokens), self.model.speech_tokens)[at],
+            "landmarks": clip.landmarks[at],
+            "source_landmarks": clip.landmarks[source],
+            "jitter": rng.standard_normal((len(at), POINTS, 3)).astype(np.float32),
+        }
+
+    @staticmethod
+    def _source(clip: Clip, source: int) -> dict[str, Any]:
+        return {
+            "source": clip.frames[source],
+            "source_mask": clip.masks[source],
+            "source_camera": clip.world_to_camera[source],
+            "source_intrinsics": clip.intrinsics[source],
+            "box": clip.box,
+        }
 
     def probe(self, number: int, frames: int) -> dict[str, Any]:
         """A fixed sample for pictures: clip ``number`` (evenly spread), its first frame as source, ``frames`` frames from its middle."""
@@ -202,18 +268,14 @@ class GeneratorData:
         windows = speech_windows(torch.from_numpy(clip.tokens), self.model.speech_tokens, int(at[0]), len(at))
         numbers = self.model.coarse_samples + self.model.fine_samples + 1  # the last decides which rays are rendered
         return {
-            "source": clip.frames[source],
-            "source_mask": clip.masks[source],
-            "source_camera": clip.world_to_camera[source],
-            "source_intrinsics": clip.intrinsics[source],
-            "box": clip.box,
+            **self._source(clip, source),
             "target": clip.frames[at],
             "mask": clip.masks[at],
             "camera": clip.world_to_camera[at],
             "intrinsics": clip.intrinsics[at],
             "speech": windows,
             "mel": clip.mel[start : start + WINDOW_COLUMNS],
-            "lip_box": np.repeat(clip.lip_box[None], len(at), 0),
+            "lip_box": clip.lip_boxes[at],
             "noise": torch.rand(len(at), self.model.raw_px**2, numbers, generator=generator),
             "backdrop": torch.rand(len(at), 3, generator=generator),
         }
@@ -222,6 +284,13 @@ class GeneratorData:
         """Mean and standard deviation of the training tokens, a value a channel (over the first ``RESIDENT_CLIPS`` clips)."""
         tokens = np.concatenate([self.clip(record).tokens for record in self.records[:RESIDENT_CLIPS]])
         return torch.from_numpy(tokens.mean(0)), torch.from_numpy(tokens.std(0))
+
+    def lip_shapes(self) -> tuple[Float[Tensor, "n k s"], Float[Tensor, "n 40"]]:
+        """Speech windows of training frames and their lip shapes, in standard deviations (of the first ``RESIDENT_CLIPS`` clips)."""
+        clips = [self.clip(record) for record in self.records[:RESIDENT_CLIPS]]
+        windows = [speech_windows(torch.from_numpy(clip.tokens), self.model.speech_tokens) for clip in clips]
+        shapes = np.concatenate([lip_shapes(clip.landmarks) for clip in clips])
+        return torch.cat(windows), torch.from_numpy((shapes / max(shapes.std(), 1e-9)).astype(np.float32))
 
     def batches(self, first_step: int, steps: int, numbers: range, device: torch.device) -> Iterator[Batch]:
         """Batches of steps ``first_step`` … ``steps − 1``; ``numbers``: this process's samples of each. The next is made meanwhile."""

@@ -1,11 +1,11 @@
-"""The clip's lip box stands still and holds all lips, the frames' boxes follow the lips; both are square."""
+"""The clip's lip box stands still and holds all lips, the frames' boxes follow the lips, crop boxes at most the head; all are square."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from s3dnerf.faces.lips import lip_boxes
+from s3dnerf.faces.lips import crop_boxes, lip_boxes
 from tests.faces.faces_world import box_at, points_in
 
 
@@ -60,3 +60,30 @@ def test_a_mouth_opened_wide_still_fits() -> None:
     landmarks[10:50, 55:60, 1] += 60
     _, boxes = lip_boxes(landmarks, 1.0)
     assert (landmarks[12, 48:, 1] <= boxes[12, 3] + 0.01).all() and (landmarks[12, 48:, 1] >= boxes[12, 1] - 0.01).all()
+
+
+def test_crop_boxes_are_the_clip_s_box_unless_told_to_follow() -> None:
+    landmarks = moving()
+    box, _ = lip_boxes(landmarks, 1.4)
+    assert np.array_equal(crop_boxes(landmarks, 1.4), np.repeat(box[None], 120, 0))
+
+
+def test_crop_boxes_follow_the_head_with_lips_larger_in_them() -> None:
+    slow = np.stack([points_in(box_at(128 + 40 * np.sin(i / 40), 130, 120)) for i in range(250)])  # a sway of ten seconds
+    box, _ = lip_boxes(slow, 1.4)
+    boxes = crop_boxes(slow, 1.4, 12.0)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    assert boxes.dtype == np.float32 and np.ptp(sides) < 1e-3 and sides[0, 0] < 0.75 * (box[2] - box[0])
+    outside = (slow[:, 48:].min(axis=1) < boxes[:, :2] - 0.5) | (slow[:, 48:].max(axis=1) > boxes[:, 2:] + 0.5)
+    assert outside.any(axis=1).mean() <= 0.03
+
+
+def test_crop_boxes_do_not_nod_with_the_syllables() -> None:
+    """The jaw opens five times a second: a box of its own frame nods with it, the smoothed ones hardly."""
+    opening = 12 * (1 + np.sin(np.arange(200) * 2 * np.pi / 5))
+    landmarks = np.stack([points_in(box_at(128, 130, 120))] * 200)
+    landmarks[:, 55:60, 1] += opening[:, None]
+    _, raw = lip_boxes(landmarks, 1.4)
+    boxes = crop_boxes(landmarks, 1.4, 9.0)
+    assert np.ptp(raw[:, 1]) > 5 and np.ptp(boxes[30:-30, 1]) < 0.05
+    assert (landmarks[30:-30, 48:, 1] <= boxes[30:-30, 3, None] + 0.5).all()

@@ -1,4 +1,4 @@
-"""Stage ``speech``: two tokens a frame and a mel for each clip; a clip with broken sound is quarantined, the rest goes on."""
+"""Stage ``speech``: two tokens a frame and a mel for each clip; a clip with broken sound is quarantined, the rest goes on; the sync filter."""
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def test_tokens_mel_and_quarantine(settings):
     for clip, samples in SOUNDS.items():
         tokens, mel = packs.read(clip, "tokens.npy"), packs.read(clip, "mel.npy")
         assert tokens.shape == (2 * len(samples) // 640, 80) and tokens.dtype == np.float16
-        heard = np.round(samples * 32767) / 32768  # the wav holds int16
+        heard = np.round(samples * 32768) / 32768  # the wav holds int16
         assert mel.dtype == np.float32 and np.abs(mel - clip_mel(heard)).max() < 0.05
     bad = pd.read_parquet(settings.data_dir / "speech" / "lrs2" / "quarantine.parquet").set_index("clip")
     assert set(bad.index) == {"lrs2_cut_000", "lrs2_odd_000"} and set(bad["reason"]) == {"bad_audio"}

@@ -21,13 +21,17 @@ def frames_of(lips: np.ndarray) -> np.ndarray:
     return frames
 
 
-def write_corpus(data_dir: Path, corpus: str, people: dict[str, str], seconds: float, clips: int = 1, delay_frames: int = 0) -> None:
-    """Corpus folders of ingest, align, masks, lips and speech for ``people`` (name → split)."""
+def write_corpus(data_dir: Path, corpus: str, people: dict[str, str], seconds: float, clips: int = 1, shuffled: bool = False) -> None:
+    """Corpus folders of ingest, align, masks, lips and speech for ``people`` (name → split).
+
+    ``shuffled``: every clip has the sound of another recording of the same length.
+    """
     rows: list[dict] = []
     parts: dict[str, dict[str, dict]] = {stage: {} for stage in ("align", "masks", "lips", "speech")}
     for name, split in people.items():
         for i in range(clips):
-            made = talker(name, seconds, i, delay_frames=delay_frames)
+            made = talker(name, seconds, i)
+            heard = talker(name, seconds, i + 1000) if shuffled else made
             clip = f"{corpus}_{name}_{i:03d}"
             n = len(made.lips)
             rows.append(
@@ -43,8 +47,8 @@ def write_corpus(data_dir: Path, corpus: str, people: dict[str, str], seconds: f
             )
             parts["align"][clip] = {"mp4": encode_clip(frames_of(made.lips), crf=6)}
             parts["masks"][clip] = {"box.npy": np.zeros(4, np.float32)}
-            parts["lips"][clip] = {"lip_box.npy": BOX}
-            parts["speech"][clip] = {"mel.npy": made.mel, "tokens.npy": np.zeros((2 * n, 4), np.float16)}
+            parts["lips"][clip] = {"lip_box.npy": BOX, "crop_boxes.npy": np.repeat(BOX[None], n, 0)}
+            parts["speech"][clip] = {"mel.npy": heard.mel, "tokens.npy": np.zeros((2 * n, 4), np.float16)}
     write_table(data_dir / "ingest" / corpus / "clips.parquet", rows, CLIP_COLUMNS)
     for stage, made_parts in parts.items():
         folder = data_dir / stage / corpus

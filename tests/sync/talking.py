@@ -49,8 +49,8 @@ def sound_of(parts: list[tuple[str, int, int]], pitch_hz: float, throat: float, 
     return (0.5 * out + 0.001 * rng.standard_normal(n)).astype(np.float32)
 
 
-def talker(name: str, seconds: float, seed: int, size: int = 48, delay_frames: int = 0) -> LipClip:
-    """One clip of one made-up person; with ``delay_frames`` the sound comes so much later than the mouth."""
+def talker(name: str, seconds: float, seed: int, size: int = 48) -> LipClip:
+    """One clip of one made-up person."""
     person = np.random.default_rng([17, *map(ord, name)])
     skin, lip = person.uniform(0.35, 0.9, 3), person.uniform(0.25, 0.7, 3)
     scale, pitch, throat = person.uniform(0.8, 1.1), person.uniform(90, 230), person.uniform(0.9, 1.12)
@@ -58,7 +58,7 @@ def talker(name: str, seconds: float, seed: int, size: int = 48, delay_frames: i
     parts = script(seconds, rng)
     samples = sound_of(parts, pitch, throat, rng)
     frames = len(samples) // 640
-    samples = np.roll(samples[: frames * 640], delay_frames * 640)
+    samples = samples[: frames * 640]
     track = np.zeros((len(samples), 2))
     for sound, begin, stop in parts:
         track[begin : min(stop, len(track))] = VOWELS[sound][2:4]

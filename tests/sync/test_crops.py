@@ -65,3 +65,14 @@ def test_stored_crops_hold_the_plain_crop_inside_their_margin():
     assert stored.shape == (5, 3, 56, 56) and stored.dtype == np.uint8
     plain = crop_lips(torch.from_numpy(frames).permute(0, 3, 1, 2).float(), torch.from_numpy(box)[None].expand(5, 4), 48)
     assert np.abs(stored[:, :, 4:-4, 4:-4] - plain.numpy()).max() <= 0.51
+
+
+def test_a_box_a_frame_cuts_each_frame_by_its_own():
+    frames = np.random.default_rng(1).integers(0, 256, (5, 256, 256, 3), dtype=np.uint8)
+    boxes = np.array([[90 + 7 * i, 140 - 3 * i, 150 + 7 * i, 200 - 3 * i] for i in range(6)], np.float32)  # one more than frames
+    crops = cut_lips(frames, boxes, 48, 4, batch=2)
+    for i in range(5):
+        assert np.array_equal(crops[i], cut_lips(frames[i : i + 1], boxes[i], 48, 4)[0])
+    assert np.array_equal(cut_lips(frames, np.repeat(boxes[:1], 5, 0), 48, 4), cut_lips(frames, boxes[0], 48, 4))
+    with pytest.raises(ValueError, match="5 frames, got 4"):
+        cut_lips(frames, boxes[:4], 48, 4)

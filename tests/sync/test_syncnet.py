@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from s3dnerf.speech.audio import wav_bytes, wav_samples
 from s3dnerf.sync.judge import SyncNetJudge
 from s3dnerf.sync.syncnet import (
     SyncNet,
@@ -75,6 +76,12 @@ def test_a_file_from_before_the_batch_counters_loads(tmp_path):
     assert not load_syncnet(tmp_path / "old.model").training
 
 
+def test_a_file_in_torchs_older_format_loads(tmp_path):
+    torch.save(official_state(), tmp_path / "old.model", _use_new_zipfile_serialization=False)
+    loaded = load_syncnet(tmp_path / "old.model").state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in official_state().items())
+
+
 def test_a_file_of_another_layout_is_refused(tmp_path):
     state = official_state()
     state["netfcaud.3.weight"] = torch.zeros(256, 512)
@@ -115,6 +122,21 @@ def test_preprocessing_equals_the_protocol_written_out():
     samples = rng.integers(-9000, 9000, 16000).astype(np.int16)
     literal = np.stack([np.array(row) for row in zip(*mfcc(samples, 16000))])
     assert np.abs(syncnet_cepstra(samples).numpy() - literal).max() < 1e-5
+
+
+def test_cepstra_of_a_clips_wav_are_those_of_the_file(tmp_path):
+    """The wav that ``resample`` keeps, heard by SyncNet, against python_speech_features over scipy's reading of the same bytes."""
+    import io
+
+    from python_speech_features import mfcc
+    from scipy.io import wavfile
+
+    rng = np.random.default_rng(5)
+    loud = (rng.standard_normal(16000) * np.linspace(0.001, 0.6, 16000)).clip(-1, 1)  # quiet and loud, and clipped
+    data = wav_bytes(loud.astype(np.float32))
+    rate, heard = wavfile.read(io.BytesIO(data))
+    assert rate == 16000 and heard.dtype == np.int16
+    assert np.abs(syncnet_cepstra(wav_samples(data)).numpy() - mfcc(heard, rate).T).max() < 1e-5
 
 
 def test_resizing_is_bilinear_like_opencv():
@@ -160,6 +182,42 @@ def test_whole_protocol_equals_a_literal_one(network):
     assert n == 3 and np.allclose(result.curve, curve, rtol=1e-5, atol=1e-5)
     assert result.lse_d == pytest.approx(min(curve), rel=1e-5) and result.lse_c == pytest.approx(np.median(curve) - min(curve), abs=1e-4)
     assert result.offset_frames == 15 - int(np.argmin(curve)) and result.windows == 3
+
+
+class Perfect(SyncNet):
+    """A judge that knows: pictures are as bright as the sound is loud. Lips: the five brightnesses; sound: the loudness of five times
+    four columns, from the first cepstrum (the logarithm of the energy)."""
+
+    def __init__(self, usual):
+        torch.nn.Module.__init__(self)  # none of SyncNet's layers
+        self.usual = usual  # the log energy of level 0
+        self.nothing = torch.nn.Parameter(torch.zeros(1))
+
+    def visual(self, frames):
+        return (frames.mean(dim=(1, 3, 4)) - 128) / 64  # [b, 5]
+
+    def audio(self, cepstra):
+        return (cepstra[:, 0, 0].reshape(-1, 5, 4).mean(dim=2) - self.usual) / 2
+
+
+def levels_to_clip(levels, rng):
+    """Frames as bright as ``levels`` (−1 … 1) and a noise whose log energy follows them."""
+    frames = np.broadcast_to((128 + 64 * levels).round().astype(np.uint8)[:, None, None, None], (len(levels), 256, 256, 3))
+    noise = rng.choice([-1.0, 1.0], 640 * len(levels))
+    return frames, noise * np.repeat(0.02 * np.exp(levels), 640)  # energy is the amplitude's square: its logarithm moves by 2 · level
+
+
+@pytest.mark.parametrize("k", range(-10, 11))
+def test_a_shift_is_recovered_through_the_whole_protocol(k):
+    """Frames, sound, cepstra, windows and columns, with a network that cannot err: what is left to err is the protocol."""
+    rng = np.random.default_rng(7)
+    levels = rng.uniform(-1, 1, 70)
+    frames, _ = levels_to_clip(levels[12:58], rng)
+    _, sound = levels_to_clip(levels, rng)
+    sound = sound[640 * (12 + k) : 640 * (58 + k)]  # what frame f shows is heard at f − k: early by k
+    usual = float(syncnet_cepstra(levels_to_clip(np.zeros(9), rng)[1])[0].mean())
+    result = SyncNetJudge(Perfect(usual)).measure(frames, None, sound.astype(np.float32))
+    assert result.offset_frames == k and result.windows == 41 and result.lse_c > 0.3
 
 
 def test_batches_change_nothing(network):

@@ -1,0 +1,83 @@
+"""The mouth's offset estimate: made shifts are found again, another's sound is not believed, and what it leans on."""
+
+import numpy as np
+import pytest
+
+from s3dnerf.config import SpeechSettings
+from s3dnerf.speech.mel import clip_mel
+from s3dnerf.sync.mouth_offset import (
+    LEAST_FRAMES,
+    correlation_curve,
+    mouth_offset,
+    mouth_signals,
+    pooled_offset,
+    read_curve,
+    sound_signals,
+)
+from tests.sync.moving_mouth import speaking
+
+SURE = SpeechSettings().mouth_confidence
+
+
+@pytest.mark.parametrize("late", range(-10, 11))
+def test_made_shifts_are_found_within_a_frame(late):
+    for seed in range(2):
+        landmarks, samples = speaking(150, seed, late)
+        found = mouth_offset(landmarks, clip_mel(samples))
+        assert abs(found.offset_frames + late) <= 1 and found.confidence > SURE and found.frames == 150  # late sound: below 0
+
+
+def test_somebody_elses_sound_is_hardly_ever_believed():
+    heads = [speaking(150, seed) for seed in range(12)]
+    believed = [mouth_offset(heads[i][0], clip_mel(heads[j][1])).confidence >= SURE for i in range(12) for j in range(12) if i != j]
+    assert np.mean(believed) < 0.15  # a made head's three openings are one signal: chance reaches higher than on footage
+    assert all(mouth_offset(landmarks, clip_mel(samples)).confidence >= SURE for landmarks, samples in heads)
+
+
+def test_clips_of_one_recording_say_together_what_none_says_alone():
+    parts = []
+    for seed in range(16):
+        landmarks, samples = speaking(70, seed, -4, noise_px=5.0)
+        parts.append(mouth_offset(landmarks, clip_mel(samples)))
+    unsure = [part for part in parts if part.confidence < SURE]
+    assert len(unsure) >= 8
+    together = pooled_offset(unsure)
+    assert abs(together.offset_frames - 4) <= 1 and together.confidence > SURE
+    assert together.frames == sum(part.frames for part in unsure)
+
+
+def test_the_curve_equals_a_literal_one():
+    rng = np.random.default_rng(0)
+    mouth, sound = rng.standard_normal((60, 2)), rng.standard_normal((60, 3))
+    curve = correlation_curve(mouth, sound, reach=6)
+    for j, shift in enumerate(range(-6, 7)):
+        pairs = [(f, f + shift) for f in range(60) if 0 <= f + shift < 60]
+        f, g = map(list, zip(*pairs))
+        each = [np.corrcoef(mouth[f, p], sound[g, q])[0, 1] for p in range(2) for q in range(3)]
+        assert curve[j] == pytest.approx(np.mean(each))
+
+
+def test_head_motion_size_and_loudness_play_no_part():
+    landmarks, samples = speaking(120, 3)
+    plain = mouth_offset(landmarks, clip_mel(samples))
+    drift = 40 * np.sin(np.linspace(0, 3, 120))[:, None, None]
+    moved = mouth_offset(2.5 * (landmarks + drift) + 7, clip_mel(0.4 * samples))
+    assert np.abs(moved.curve - plain.curve).max() < 0.05 and moved.offset_frames == plain.offset_frames
+
+
+def test_what_says_nothing_is_not_believed():
+    landmarks, samples = speaking(LEAST_FRAMES - 1, 0)
+    assert mouth_offset(landmarks, clip_mel(samples)).confidence == 0
+    still, sound = np.repeat(speaking(100, 0)[0][:1], 100, 0), speaking(100, 0)[1]
+    assert mouth_offset(still, clip_mel(sound)).confidence == 0
+    assert pooled_offset([]).confidence == 0
+    at_the_end = np.zeros(31)
+    at_the_end[0] = 1
+    assert read_curve(at_the_end, 250).confidence == 0
+
+
+def test_signals_name_a_mel_that_is_too_short():
+    landmarks, samples = speaking(50, 0)
+    assert mouth_signals(landmarks).shape == (50, 3) == sound_signals(clip_mel(samples), 50).shape
+    with pytest.raises(ValueError, match="at least 163 columns for 51 frames"):
+        sound_signals(clip_mel(samples)[:160], 51)
