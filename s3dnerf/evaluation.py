@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from s3dnerf.config import LipsSettings
 from s3dnerf.faces.detectors import FaceBackend
 from s3dnerf.metrics import cpbd, identity, lmd, lpips, psnr, ssim, sync
 from s3dnerf.metrics.landmarks import metric_landmarks
@@ -35,6 +36,7 @@ class Tools:
     judge_key, identity_name : what the recipes' versions carry even where nothing was measured
     landmark_every, picture_every : landmark metrics, and SSIM, PSNR, LPIPS and CPBD, look at every n-th frame
     identity_frames : frames of a clip that the recogniser sees
+    lips : how lip boxes are made where nobody made them before
     """
 
     faces: FaceBackend
@@ -47,6 +49,7 @@ class Tools:
     landmark_every: int = 1
     picture_every: int = 1
     identity_frames: int = 5
+    lips: LipsSettings = field(default_factory=LipsSettings)
 
     def recipes(self) -> list[Recipe]:
         """Every metric in the order of the tables, with the versions that these tools give it."""
@@ -86,8 +89,8 @@ def prepare_truth(
     Parameters
     ----------
     frames : uint8 (n, 256, 256, 3), RGB, 25 Hz
-    lip_box : float (4,), x0, y0, x1, y1 in pixels of the frame, or None where nobody made one
-    samples : float32 (640 n,), 16 kHz, −1 … 1, or None where the clip has no sound
+    lip_box : float (4,) or a box a frame (n, 4), x0, y0, x1, y1 in pixels of the frame, or None where nobody made one
+    samples : float32 (≤ 640 n,), 16 kHz, −1 … 1, as far as the sound goes; or None where the clip has none
     mel : float32 (m, 80), the expert's mel, or None
     """
     looked = np.arange(0, len(frames), tools.landmark_every)
@@ -145,8 +148,7 @@ def score_pair(generated: np.ndarray, truth: Truth, tools: Tools) -> tuple[list[
     unique, inverse = _unique_frames(generated[looked])
     landmarks[: len(looked)] = metric_landmarks(unique, tools.faces)[inverse]
     face, mouth = lmd.measure(landmarks[: len(looked)], truth.landmarks[: len(looked)])
-    seen = np.arange(0, paired, tools.picture_every)
-    ours, theirs = generated[seen], truth.frames[seen]
+    ours, theirs = generated[:: tools.picture_every], truth.frames[: paired : tools.picture_every]
     sharp, back = _unique_frames(ours)
     learned = lpips.measure(tools.network, ours, theirs, tools.why.get("lpips", ""))
     pictures = [ssim.measure(ours, theirs), psnr.measure(ours, theirs), learned]

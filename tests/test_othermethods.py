@@ -7,17 +7,27 @@ from pathlib import Path
 import numpy as np
 
 from s3dnerf.faces.warping import apply
-from s3dnerf.othermethods import find_methods, fit_similarity, framing
+from s3dnerf.othermethods import MethodVideo, find_methods, fit_similarity, framing, steady_apart, videos_of
 
 
 def test_found_by_method_corpus_and_name(tmp_path: Path) -> None:
-    for name in ("wav2lip/HDTF/RD_Radio8_000.mp4", "pcavs/hdtf/x.mp4", "pcavs/Other/y.mp4", "readme.mp4"):
+    for name in ("wav2lip/HDTF/RD_Radio8_000.mp4", "pcavs/hdtf/x.AVI", "pcavs/Other/y.mp4", "pcavs/hdtf/x.txt", "readme.mp4"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
     found = find_methods(str(tmp_path))
-    assert [(m.name, m.corpus, m.clip) for m in found] == [("pcavs", "hdtf", "x"), ("wav2lip", "hdtf", "RD_Radio8_000")]
+    expected = [("pcavs", "other", "y"), ("pcavs", "hdtf", "x"), ("wav2lip", "hdtf", "RD_Radio8_000")]
+    assert [(m.name, m.corpus, m.clip) for m in found] == expected
     assert find_methods(str(tmp_path / "none")) == [] and find_methods(None) == []
+
+
+def test_one_video_a_method_and_clip() -> None:
+    """Two videos of one method show the same clip: one row, not two that are averaged; the video named as our clip counts."""
+    record = {"corpus": "hdtf", "clip": "hdtf_Radio8_000", "video": "clips/RD_Radio8_000.mp4"}
+    raw, own, other = (MethodVideo(m, "hdtf", c, "", f"{m}/{c}") for m, c in (("a", "RD_Radio8_000"), ("a", "hdtf_Radio8_000"), ("b", "x")))
+    again = MethodVideo("b", "mead", "RD_Radio8_000", "", "b/mead")
+    assert videos_of(record, [raw, own, other, again]) == (own,)
+    assert videos_of(record, [raw]) == (raw,) and videos_of(record, []) == ()
 
 
 def test_a_similarity_is_recovered() -> None:
@@ -46,6 +56,16 @@ def test_the_framing_is_the_one_that_fits() -> None:
     assert name == "framed like our clip" and np.array_equal(matrix, np.eye(3)[:2])
     name, matrix = framing(truth * 0.5 + 10, truth, candidates)
     assert name.startswith("reframed by the method") and np.allclose(apply(matrix, truth * 0.5 + 10), truth, atol=1e-3)
+
+
+def test_how_far_eyes_and_nose_lie_apart() -> None:
+    truth = _faces(4)
+    moved = truth + np.float32([3, 4])
+    moved[1] = np.nan
+    assert np.isclose(steady_apart(moved, truth), 5, atol=1e-4)  # the mouth and the jaw take no part, nor a frame without a face
+    speaking = truth.copy()
+    speaking[:, 48:] += 30
+    assert steady_apart(speaking, truth) == 0 and np.isnan(steady_apart(np.full_like(truth, np.nan), truth))
 
 
 def test_no_face_leaves_the_first_framing() -> None:

@@ -1,5 +1,7 @@
 """Identity similarity: does the generated face still look like the same person to a face recogniser?
 
+    identity = mean over frames of similarity(descriptor of the generated face, descriptor of the true face)
+
 Two recognisers, two recipes, never compared with each other:
 
 - ``insightface``: cosine of ArcFace embeddings (the model pack's recogniser, run by onnxruntime on a 112² crop aligned by five points);

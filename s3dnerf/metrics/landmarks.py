@@ -1,7 +1,7 @@
 """Landmarks as metrics take them: each frame for itself, one detection, one answer; no tracking, no smoothing, no averaging.
 
 Preprocessing asks the landmark finder several times and smooths along the clip, which is right for alignment; a metric must give the
-numbers that a plain script with the same detector gives (``tests/test_scoring.py`` holds such a script against it, to 1 %).
+numbers that a plain script with the same detector gives (``tests/test_folders.py`` holds such a script against it, to 1 %).
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 Source: Zhang et al. 2018, version 0.1, AlexNet, inputs in [−1, 1] (so the frames go in as ``pixel / 127.5 − 1``). The network is written
 here with torchvision's layer names, so that its files load as they are:
 
-- ``alexnet.pth``: torchvision's AlexNet (``features.0.weight`` …; the classifier in it is ignored);
-- ``lpips_alex.pth``: the linear heads (``lin0.model.1.weight`` … ``lin4.model.1.weight``).
+- ``alexnet.pth``, or torchvision's own name ``alexnet-owt-7be5be79.pth`` (``features.0.weight`` …; the classifier in it is ignored);
+- ``lpips_alex.pth``, or lpips' own name ``alex.pth``: the linear heads (``lin0.model.1.weight`` … ``lin4.model.1.weight``).
 
 Both are loaded with ``weights_only=True``. Without them LPIPS is not measured. Unit: none. Range: [0, ∞). Less is better.
 """
@@ -25,6 +25,7 @@ from s3dnerf.shapes import Float, Tensor
 
 RECIPE = Recipe("lpips", "LPIPS", "", DOWN, "lpips-1", 0.0, math.inf, "LPIPS 0.1, AlexNet, inputs in [−1, 1], 256²", perfect=0.0)
 BACKBONE, HEADS = "alexnet.pth", "lpips_alex.pth"
+OWN_NAMES = {BACKBONE: "alexnet-owt-7be5be79.pth", HEADS: "alex.pth"}
 CHANNELS = (64, 192, 384, 256, 256)
 TAPS = (1, 4, 7, 9, 11)  # the ReLUs of torchvision's ``features``
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's mean and deviation for inputs in [−1, 1]
@@ -78,13 +79,17 @@ class LPIPS(nn.Module):
         return total
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def _tensors(folder: Path, name: str) -> dict[str, Tensor]:
+    path = folder / name if (folder / name).is_file() else folder / OWN_NAMES[name]
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file")
+        raise WeightsError(f"{folder / name}: no such file (nor {OWN_NAMES[name]})")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds; none of them is ours to tell apart
         raise WeightsError(f"{path}: not a plain file of tensors: {type(error).__name__}: {str(error)[:120]}") from error
+    if not isinstance(found, dict):
+        raise WeightsError(f"{path}: not a plain file of tensors: holds a {type(found).__name__}")
+    return found
 
 
 def load_lpips(folder: str | Path) -> LPIPS:
@@ -96,7 +101,7 @@ def load_lpips(folder: str | Path) -> LPIPS:
         A file is missing, holds more than tensors, or a tensor has another name or shape than expected.
     """
     folder = Path(folder)
-    backbone, heads = _tensors(folder / BACKBONE), _tensors(folder / HEADS)
+    backbone, heads = _tensors(folder, BACKBONE), _tensors(folder, HEADS)
     network = LPIPS()
     wanted = {f"features.{name}": value for name, value in network.features.state_dict().items()}
     wanted |= {f"heads.{i}": value for i, value in enumerate(network.heads)}
@@ -117,7 +122,14 @@ def as_input(frames: np.ndarray) -> Tensor:
 
 
 def measure(network: LPIPS | None, generated: np.ndarray, truth: np.ndarray, reason: str = "", batch: int = 8) -> Measured:
-    """Mean LPIPS of a clip; ``reason`` says why there is no network."""
+    """Mean LPIPS of a clip; ``reason`` says why there is no network.
+
+    Examples
+    --------
+    >>> frames = np.zeros((2, 64, 64, 3), np.uint8)
+    >>> measure(None, frames, frames, "no weights").value is None, measure(LPIPS(), frames, frames).value
+    (True, 0.0)
+    """
     if network is None:
         return not_measured(RECIPE, reason or "no LPIPS weights")
     values = []

@@ -113,6 +113,20 @@ def test_equals_the_literal_version(name: str) -> None:
     assert cpbd.cpbd_of_grey(image) == pytest.approx(literal_cpbd(image), abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_equals_the_literal_version_on_random_pictures(seed: int) -> None:
+    """Any size of at least one block, any blur, contrast and noise, hard edges among it."""
+    random = np.random.default_rng(seed)
+    shape = tuple(int(s) for s in random.integers(64, 150, 2))
+    image = gaussian_filter(random.normal(0, 1, shape), random.uniform(0, 3))
+    if seed % 2:
+        image = np.where(image > 0, 1.0, 0.0) * random.uniform(0.2, 1)
+        image = gaussian_filter(image, random.uniform(0, 1.5))
+    image = image / max(np.ptp(image), 1e-9) * random.uniform(20, 255) + random.normal(0, random.uniform(0, 6), shape)
+    image = (image - image.min()).clip(0, 255).astype(np.uint8)
+    assert cpbd.cpbd_of_grey(image) == pytest.approx(literal_cpbd(image), abs=1e-12)
+
+
 def test_equals_the_literal_version_on_a_face(shared) -> None:
     import decord
 

@@ -26,7 +26,7 @@ def literal(generated: np.ndarray, truth: np.ndarray, points: range) -> tuple[fl
     return sum(distances) / len(distances), len(distances), failed
 
 
-@pytest.mark.parametrize("frames", [1, 2, 25])
+@pytest.mark.parametrize("frames", [1, 2, 25, 250])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_equals_the_loop(frames: int, dtype: type) -> None:
     random = np.random.default_rng(frames)

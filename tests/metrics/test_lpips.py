@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch.nn import functional
 
 from s3dnerf.metrics import lpips
@@ -55,16 +56,46 @@ def literal(backbone: dict, heads: dict, x: np.ndarray, y: np.ndarray) -> float:
     return total
 
 
-@pytest.mark.parametrize("size", [64, 96])
-def test_equals_the_literal_version(tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize("size", [(64, 64), (96, 96), (71, 130)])
+def test_equals_the_literal_version(tmp_path: Path, size: tuple[int, int]) -> None:
     backbone, heads = write_weights(tmp_path)
     random = np.random.default_rng(size)
-    truth = random.integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+    truth = random.integers(0, 256, (3, *size, 3), dtype=np.uint8)
     generated = (truth + random.normal(0, 20, truth.shape)).clip(0, 255).astype(np.uint8)
     measured = lpips.measure(lpips.load_lpips(tmp_path), generated, truth, batch=2)
     expected = np.mean([literal(backbone, heads, x, y) for x, y in zip(generated, truth)])
     assert measured.value == pytest.approx(expected, rel=1e-4) and measured.counted == 3
     assert lpips.measure(lpips.load_lpips(tmp_path), truth, truth).value == 0
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_files_under_their_own_names_load(tmp_path: Path, new_format: bool) -> None:
+    """As torch's hub and the lpips package name them, in torch's older file format as well."""
+    backbone, heads = write_weights(tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    torch.save(backbone, tmp_path / "b/alexnet-owt-7be5be79.pth", _use_new_zipfile_serialization=new_format)
+    torch.save(heads, tmp_path / "b/alex.pth", _use_new_zipfile_serialization=new_format)
+    one, other = (lpips.load_lpips(tmp_path / folder).state_dict() for folder in "ab")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_grows_with_blur_and_shift(tmp_path: Path) -> None:
+    write_weights(tmp_path)
+    network = lpips.load_lpips(tmp_path)
+    truth = gaussian_filter(np.random.default_rng(0).uniform(0, 255, (1, 64, 80, 3)), (0, 2, 2, 0))
+    truth = ((truth - truth.min()) * 255 / np.ptp(truth)).astype(np.uint8)
+    here = truth[:, :, :64]
+    blurred = [lpips.measure(network, gaussian_filter(here, (0, s, s, 0)), here).value for s in (0, 0.7, 1.5, 3)]
+    shifted = [lpips.measure(network, truth[:, :, k : k + 64], here).value for k in (0, 1, 2, 4)]
+    for values in (blurred, shifted):
+        assert values[0] == 0 and all(a < b for a, b in zip(values, values[1:])), values
+
+
+def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
+    write_weights(tmp_path)
+    torch.save([torch.zeros(1)], tmp_path / lpips.HEADS)
+    with pytest.raises(lpips.WeightsError, match="lpips_alex.pth: not a plain file of tensors: holds a list"):
+        lpips.load_lpips(tmp_path)
 
 
 def test_missing_is_not_zero(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""Other methods' videos of the real clip, measured by the project and by a script that shares no code with it, every frame.
+
+    python -m benchmarks.methods [--generated ../shared/methods] [--truth ../shared/corpora/HDTF/clips]
+
+The project's side is what ``s3dnerf evaluate`` with the same two folders prints; the other is ``tests/straightforward.py`` (OpenCV, dlib,
+scikit-image). With PC-AVS, which frames the face otherwise, once more ``--align``. A judge or LPIPS takes part where the settings
+in force have one. Writes benchmarks/results/methods.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+from flows.world import git_state
+from s3dnerf.comparable import HOW
+from s3dnerf.config import load_settings
+from s3dnerf.faces.weights import dlib_data
+from s3dnerf.folders import laid_videos, problem_lines, score_folders, score_table
+from s3dnerf.scoring import load_tools
+from tests.straightforward import measure
+
+ROOT = Path(__file__).resolve().parent.parent
+HELD_TOGETHER = ("f_lmd", "m_lmd", "ssim")
+
+
+def by_method(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Method → metric → value, frames counted and left out, version, reason where there is no value."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        value = None if row["value"] != row["value"] else round(row["value"], 6)
+        cell = {"value": value, "counted": row["counted"], "failed": row["failed"], "version": row["version"]}
+        found.setdefault(row["method"], {})[row["metric"]] = cell | ({"reason": row["reason"]} if row["reason"] else {})
+    return found
+
+
+def main() -> None:
+    """Measure, compare and write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--generated", type=Path, default=Path("../shared/methods"))
+    parser.add_argument("--truth", type=Path, default=Path("../shared/corpora/HDTF/clips"))
+    chosen = parser.parse_args()
+    settings = load_settings()
+    tools = load_tools(settings, settings.data_dir / "train_sync" / "judge")
+    tools.landmark_every = tools.picture_every = 1
+    rows, problems = score_folders(chosen.generated, chosen.truth, tools)
+    aligned, noted = score_folders(chosen.generated, chosen.truth, tools, align=True)
+    plain: dict[str, dict[str, float]] = {}
+    for made in laid_videos(chosen.generated, "generated", "files")[0]:
+        truth = next(chosen.truth.glob(f"{made.name}.*"))
+        plain[made.method] = measure(str(made.path), str(truth), str(dlib_data("landmarks")))
+    ours = by_method(rows)
+    apart = {m: {k: round(abs(ours[m][k]["value"] / plain[m][k] - 1), 8) for k in HELD_TOGETHER} for m in plain}
+    result = {
+        "command": f"python -m benchmarks.methods --generated {chosen.generated} --truth {chosen.truth}",
+        "same_as": f"s3dnerf evaluate --generated {chosen.generated} --truth {chosen.truth}",
+        "date": datetime.date.today().isoformat(),
+        "git": git_state(),
+        "how": HOW,
+        "judge": tools.judge.name if tools.judge else f"nobody: {tools.why['judge']}",
+        "methods": ours,
+        "aligned": {m: v for m, v in by_method(aligned).items() if v["ssim"]["value"] != ours[m]["ssim"]["value"]},
+        "straightforward": {m: {k: round(v, 6) for k, v in found.items()} for m, found in plain.items()},
+        "relative_difference": apart,
+        "largest_relative_difference": max(v for one in apart.values() for v in one.values()),
+        "named": [line for line in problem_lines(problems) if "no_generated_video" not in line],
+        "named_aligned": [line for line in problem_lines(noted) if "no_generated_video" not in line],
+    }
+    path = ROOT / "benchmarks" / "results" / "methods.json"
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(score_table(rows))
+    for line in problem_lines(problems):
+        print(line)
+    print(
+        f"against tests/straightforward.py: at most {100 * result['largest_relative_difference']:.4f} % apart on {', '.join(HELD_TOGETHER)}"
+    )
+
+
+if __name__ == "__main__":
+    main()
