@@ -25,16 +25,17 @@ from s3dnerf.evaluation import COLUMNS, Tools, as_rows, prepare_truth, score_pai
 from s3dnerf.metrics.fps import measure_speed
 from s3dnerf.metrics.lmd import mouth_opening
 from s3dnerf.metrics.result import not_measured
-from s3dnerf.othermethods import MethodVideo, find_methods, framed_like_truth
+from s3dnerf.othermethods import MethodVideo, find_methods, framed_like_truth, shows, videos_of
 from s3dnerf.reporting.clip_pictures import heat_map, strip
 from s3dnerf.reporting.png import png_bytes
 from s3dnerf.scoring import load_tools
-from s3dnerf.speech.audio import wav_samples
+from s3dnerf.speech.clip_sound import clip_samples
 from s3dnerf.synthesis import Synthesizer, frame_pixels, load_generator
 from s3dnerf.training.clips import Clip, ClipFolder
 from s3dnerf.video.encoding import VideoError, encode_clip
-from s3dnerf.video.packs import CorpusPacks, write_atomic, write_table
+from s3dnerf.video.packs import write_atomic, write_table
 from stages.context import Context
+from stages.packs import StageError
 
 OURS, WRONG, STILL, TRUTH = "s3dnerf", "wrong_speech", "still", "truth"
 FPS_HZ = 25
@@ -84,15 +85,10 @@ def _tools(settings: Settings) -> Tools:
 
 
 def forget() -> None:
-    """Drop what this process keeps between jobs: folders, networks, tools."""
+    """Drop what this process keeps between jobs (folders, networks, tools): another run may stand on other data in the same place."""
     _folder.cache_clear()
     _synthesizer.cache_clear()
     _LOCAL.__dict__.clear()
-
-
-def shows(video: MethodVideo, record: dict[str, Any]) -> bool:
-    """Whether another method's video is of this clip: named as the raw clip or as ours."""
-    return video.corpus == record["corpus"] and video.clip in (Path(record["video"]).stem, record["clip"])
 
 
 def measured_records(settings: Settings, methods: list[MethodVideo]) -> list[dict[str, Any]]:
@@ -109,6 +105,20 @@ def measured_records(settings: Settings, methods: list[MethodVideo]) -> list[dic
             mine.sort(key=lambda r: (not any(shows(m, r) for m in methods), r["clip"]))
             records += mine[: settings.evaluate.max_clips_per_speaker or None]
     return sorted(records, key=lambda r: (settings.evaluate.corpora.index(r["corpus"]), r["clip"]))
+
+
+def refuse_known_people(settings: Settings, records: list[dict[str, Any]]) -> None:
+    """Raise StageError, before any work, when a generator's card names a person of a test clip among those it was trained on."""
+    people = {record["speaker"]: record["clip"] for record in reversed(records)}
+    for variant in settings.train.variants:
+        path = settings.data_dir / "train_s3dnerf" / variant / "card.json"
+        trained_on = json.loads(path.read_text(encoding="utf-8"))["speakers"] if path.is_file() else []
+        known = sorted(set(trained_on) & set(people))
+        if known:
+            raise StageError(
+                f"evaluate: {', '.join(known)} (test clip {people[known[0]]}): {variant} was trained on this person, and a model is never "
+                "evaluated on a person it was trained on — hold the person out (ingest.hdtf_test_speakers) and train again"
+            )
 
 
 def wrong_speech_of(record: dict[str, Any], records: list[dict[str, Any]], others: list[dict[str, Any]]) -> tuple[str, str] | None:
@@ -136,11 +146,6 @@ def fit_length(tokens: np.ndarray, length: int) -> np.ndarray:
     return tokens[np.arange(length) % len(tokens)]
 
 
-def _samples(settings: Settings, corpus: str, clip: str, frames: int) -> np.ndarray:
-    data = CorpusPacks(settings.data_dir / "resample" / corpus).read(clip, "wav")
-    return wav_samples(data)[: 640 * frames]
-
-
 def generate(made: Synthesizer, identity: Any, tokens: np.ndarray, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
     """A clip's cameras with the given speech: frames uint8 (n, 256, 256, 3), and mean ‖Δx‖ of each raw pixel over time (r, r)."""
     frames, moved = [], []
@@ -158,7 +163,7 @@ def score_clip(job: Job) -> dict[str, Any]:
     record = next(r for r in folder.records if r["clip"] == job.clip)
     clip = folder.load(record, max_frames=int(settings.evaluate.clip_s * FPS_HZ))
     n = len(clip.frames)
-    truth = prepare_truth(clip.frames, clip.lip_box, _samples(settings, job.corpus, job.clip, n), clip.mel, tools)
+    truth = prepare_truth(clip.frames, clip.lip_boxes, clip_samples(settings.data_dir, record)[: 640 * n], clip.mel, tools)
     rows = as_rows(score_truth(truth, tools), job.clip, job.corpus, record["speaker"], TRUTH)
     mouth = {TRUTH: mouth_opening(truth.landmarks)}
     shown = {TRUTH: clip.frames}
@@ -219,24 +224,26 @@ def measure_fps(settings: Settings, record: dict[str, Any]) -> dict[str, Any]:
         portrait=lambda c: made.portrait(c.frames[0], c.masks[0], c.world_to_camera[0], c.intrinsics[0], c.box),
         frames=lambda identity: made.frames(identity, clip.tokens, clip.world_to_camera, clip.intrinsics, BATCH),
         write=lambda frames: encode_clip(frames, crf=14),
+        device=str(made.device),
     )
     return speed.as_dict()
 
 
 def main(context: Context) -> dict[str, Any]:
     """Measure all test clips. Returns counts; raises nothing for a clip that merely fails a metric."""
+    forget()
     settings = context.settings
     methods = find_methods(settings.evaluate.methods)
     records = measured_records(settings, methods)
+    refuse_known_people(settings, records)
     others = [r for corpus in settings.evaluate.corpora for r in _folder(settings.data_dir, corpus).records]
     pictured: set[str] = set()
     for corpus in settings.evaluate.corpora:
         pictured |= set([r["clip"] for r in records if r["corpus"] == corpus][: settings.report.strips])
     jobs = []
     for record in records:
-        mine = tuple(m for m in methods if shows(m, record))
         wrong = wrong_speech_of(record, records, others)
-        jobs.append(Job(settings, record["corpus"], record["clip"], wrong, mine, record["clip"] in pictured))
+        jobs.append(Job(settings, record["corpus"], record["clip"], wrong, videos_of(record, methods), record["clip"] in pictured))
     context.say(
         f"evaluate: {len(jobs)} test clips of {', '.join(settings.evaluate.corpora)}"
         + (f", other methods: {', '.join(sorted({m.name for m in methods}))}" if methods else "")

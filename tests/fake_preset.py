@@ -20,7 +20,7 @@ from s3dnerf.faces.detectors import Face
 from s3dnerf.model.s3dnerf import S3DNeRF
 from s3dnerf.speech.audio import wav_bytes
 from s3dnerf.video.packs import INDEX_COLUMNS, QUARANTINE_COLUMNS, write_pack, write_table
-from tests.small_world import make_corpus
+from tests.small_world import LIP_BOX, make_corpus
 
 SPEECH_DIM = 20
 FRAMES = 12
@@ -169,17 +169,29 @@ def _more_of_ingest(data: Path, corpus: str) -> None:
     write_table(data / "resample" / corpus / "quarantine.parquet", [], QUARANTINE_COLUMNS)
 
 
-def _align_with_matrix(data: Path, corpus: str) -> None:
-    """small_world's align packs, with the alignment matrix (the identity) added."""
+def add_parts(data: Path, stage: str, corpus: str, more: dict[str, dict[str, np.ndarray]]) -> None:
+    """Further parts (clip → kind → value) in a stage's only pack; a kind that is there is replaced."""
     from s3dnerf.video.packs import CorpusPacks
 
-    packs = CorpusPacks(data / "align" / corpus)
-    parts = {c: {k: packs.read(c, k) for k in packs.kinds(c)} | {"matrix.npy": np.eye(3)[:2]} for c in packs.clips}
-    rows = write_pack(data / "align" / corpus / f"{corpus}-0000.tar", parts)
-    write_table(data / "align" / corpus / "index.parquet", [{"pack": f"{corpus}-0000", **r} for r in rows], INDEX_COLUMNS)
+    packs = CorpusPacks(data / stage / corpus)
+    parts = {c: {k: packs.read(c, k) for k in packs.kinds(c)} | more.get(c, {}) for c in packs.clips}
+    rows = write_pack(data / stage / corpus / f"{corpus}-0000.tar", parts)
+    write_table(data / stage / corpus / "index.parquet", [{"pack": f"{corpus}-0000", **r} for r in rows], INDEX_COLUMNS)
 
 
-def make_generator(folder: Path, settings: Settings, variant: str = "full", lambda_sync: float = 0.5) -> None:
+def _more_parts(data: Path, corpus: str) -> None:
+    """What small_world leaves out: the alignment matrix (the identity), detector scores, coefficients, boxes a frame."""
+    clips = pd.read_parquet(data / "ingest" / corpus / "clips.parquet")["clip"]
+    scores = np.where(np.arange(FRAMES) % 5, np.nan, 1.5).astype(np.float32)
+    for stage, more in {
+        "align": {"matrix.npy": np.eye(3)[:2], "scores.npy": scores},
+        "masks": {"coefficients.npy": np.zeros((FRAMES, 257), np.float32)},
+        "lips": {"boxes.npy": np.tile(LIP_BOX, (FRAMES, 1))},
+    }.items():
+        add_parts(data, stage, corpus, {clip: more for clip in clips})
+
+
+def make_generator(folder: Path, settings: Settings, variant: str = "full", lambda_sync: float = 0.5, speech_dim: int = SPEECH_DIM) -> None:
     """A random generator with its card, curves and nothing else."""
     from safetensors.torch import save_file
 
@@ -188,11 +200,11 @@ def make_generator(folder: Path, settings: Settings, variant: str = "full", lamb
     torch.manual_seed(3)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(
-        {k: v.contiguous() for k, v in S3DNeRF(settings.model, SPEECH_DIM, variant).state_dict().items()}, folder / "generator.safetensors"
+        {k: v.contiguous() for k, v in S3DNeRF(settings.model, speech_dim, variant).state_dict().items()}, folder / "generator.safetensors"
     )
     card = {
         "variant": variant,
-        "speech_dim": SPEECH_DIM,
+        "speech_dim": speech_dim,
         "steps": 4,
         "settings": as_dict(settings),
         "loss_preset": "paper",
@@ -217,7 +229,7 @@ def make_preset(root: Path, settings: Settings, passes: bool = True) -> None:
     inventory = []
     for corpus in ("hdtf", "mead"):
         _more_of_ingest(data, corpus)
-        _align_with_matrix(data, corpus)
+        _more_parts(data, corpus)
         files = pd.read_parquet(data / "ingest" / corpus / "files.parquet")
         inventory += [{"corpus": corpus, "path": p, "size": 10, "sha256": "0" * 64} for p in files["path"]]
     (data / "inventory").mkdir(parents=True)

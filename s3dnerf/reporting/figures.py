@@ -12,15 +12,13 @@ import numpy as np
 
 from s3dnerf.metrics.result import Recipe
 from s3dnerf.reporting.paper import paper_name
-from s3dnerf.reporting.pictures import annotated, heat_overlay, mel_picture
+from s3dnerf.reporting.pictures import heat_overlay
 from s3dnerf.reporting.png import jpeg_uri, png_array
 from s3dnerf.reporting.sources import Sources
-from s3dnerf.reporting.svg import Bar, Series, interval_plot, line_chart, waveform
+from s3dnerf.reporting.svg import Bar, Series, interval_plot, line_chart
 from s3dnerf.reporting.tables import CONTROL_TITLES, CORPUS_TITLES, number
-from s3dnerf.training.clips import ClipFolder
 
 METHOD_TITLES = {**CONTROL_TITLES, "s3dnerf": "S³D-NeRF (ours)", "truth": "Truth", "still": "Still", "wrong_speech": "Wrong speech"}
-SHEET_FRAMES = 4
 
 
 def title_of(method: str) -> str:
@@ -159,35 +157,3 @@ def difference_plot(summary: dict[str, Any], recipes: list[Recipe], ours: str, c
         text = f"{'+' if d['mean'] > 0 else ''}{number(d['mean'], recipe.name)}, {p}"
         bars.append(Bar(f"{recipe.title} {recipe.arrow}", d["mean"], d["low"], d["high"], text, good))
     return interval_plot(bars, f"{ours} minus {control}")
-
-
-def contact_sheets(sources: Sources) -> list[Figure]:
-    """For one clip of each corpus what preprocessing made of it: aligned frames, landmarks, mask, lip box, sound and mel."""
-    from s3dnerf.config import CORPORA
-    from s3dnerf.speech.audio import wav_samples
-    from s3dnerf.video.packs import CorpusPacks
-
-    found = []
-    data = sources.settings.data_dir
-    for corpus in CORPORA:
-        if not (data / "ingest" / corpus / "clips.parquet").is_file():
-            continue
-        folder = ClipFolder(data, corpus)
-        if not folder.records:
-            continue
-        record = next((r for r in folder.records if r["split"] == "test"), folder.records[0])
-        clip = folder.load(record)
-        at = np.round(np.linspace(0, len(clip.frames) - 1, min(SHEET_FRAMES, len(clip.frames)))).astype(int)
-        tiles = []
-        for i in at:
-            drawn = annotated(clip.frames[i], clip.landmarks[i], clip.masks[i], clip.lip_box)
-            tiles.append(_image(jpeg_uri(drawn), f"{record['clip']}, frame {i}", drawn.shape[1], drawn.shape[0]))
-        samples = wav_samples(CorpusPacks(data / "resample" / corpus).read(record["clip"], "wav"))
-        mel = _image(jpeg_uri(mel_picture(clip.mel), 70), f"mel of {record['clip']}", 520, 64)
-        body = f'<div class="tiles">{"".join(tiles)}</div>{waveform(samples)}<div class="mel">{mel}</div>'
-        caption = (
-            f"{record['clip']}: {record['speaker']}, {len(clip.frames)} frames, split {record['split']}, from {record['video']}. "
-            "Landmarks blue and pink, mask outline yellow, lip box green; below, the sound and its mel spectrogram."
-        )
-        found.append(Figure(CORPUS_TITLES[corpus], body, caption))
-    return found

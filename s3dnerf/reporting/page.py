@@ -1,7 +1,7 @@
 """The report's page: one self-contained HTML file from the summary, the sources and the world.
 
-Reads the templates beside this file (``page.html``, ``page.css``, ``page.js``); writes nothing. The page asks nothing of the network (its
-content policy forbids it), its tables sort, it reads at phone width and prints.
+Reads the templates beside this file (``page.html``, ``sheets.html``, ``page.css``, ``page.js``); writes nothing. The page asks
+nothing of the network (its content policy forbids it), its tables sort, it reads at phone width and prints.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from s3dnerf.config import as_dict
 from s3dnerf.reporting import figures, words
 from s3dnerf.reporting.backends import Backend
 from s3dnerf.reporting.membership import counts
+from s3dnerf.reporting.sheets import contact_sheets
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.tables import CORPUS_TITLES, MISSING, Table, further, number, table_1, table_2, table_3
 
@@ -206,7 +207,7 @@ def _figures(sources: Sources, summary: dict[str, Any]) -> dict[str, Any]:
         "heat_maps": figures.heat_maps(sources),
         "offsets": [f for f in offsets if f],
         "curves": [c for c in curves if c],
-        "contact_sheets": figures.contact_sheets(sources),
+        "contact_sheets": contact_sheets(sources.settings),
     }
 
 

@@ -1,4 +1,4 @@
-"""Pictures for the page: frames with landmarks, mask outline and lip box, the heat map of F_cm over its source, strips with labels.
+"""Pictures for the page: frames with landmarks, mask outline, pose axes and lip box, the heat map of F_cm over its source, spectrograms.
 
 Arrays in, arrays out (uint8, RGB). Drawing is by Pillow on enlarged frames, so that lines are smooth.
 """
@@ -8,14 +8,21 @@ from __future__ import annotations
 import numpy as np
 
 LANDMARK, MOUTH, OUTLINE, BOX = (64, 224, 255), (255, 92, 138), (255, 214, 64), (124, 255, 128)
+AXES = ((255, 70, 70), (70, 230, 90), (90, 140, 255))  # x red, y green, z blue
 
 
 def annotated(
-    frame: np.ndarray, landmarks: np.ndarray | None, mask: np.ndarray | None, lip_box: np.ndarray | None, size_px: int = 192
+    frame: np.ndarray,
+    landmarks: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    lip_box: np.ndarray | None = None,
+    axes: np.ndarray | None = None,
+    size_px: int = 192,
 ) -> np.ndarray:
-    """A frame uint8 (h, w, 3) with what preprocessing found in it: (size, size, 3).
+    """A square frame uint8 (h, h, 3) with what preprocessing found in it: (size, size, 3).
 
-    ``landmarks`` (68, 2) pixels of the frame; ``mask`` bool (h, w), drawn as its outline; ``lip_box`` x0, y0, x1, y1.
+    All in pixels of the frame: ``landmarks`` (68, 2); ``mask`` bool (h, h), drawn as its outline; ``lip_box`` x0, y0, x1, y1;
+    ``axes`` (4, 2), an origin and the ends of the x, y and z axis.
     """
     import cv2
     from PIL import Image, ImageDraw
@@ -32,12 +39,39 @@ def annotated(
                 draw.line([*points, points[0]], fill=OUTLINE, width=3)
     if lip_box is not None:
         draw.rectangle([float(v) * scale for v in lip_box], outline=BOX, width=3)
+    if axes is not None:
+        origin, *ends = [(float(x) * scale, float(y) * scale) for x, y in axes]
+        for end, colour in zip(ends, AXES):
+            draw.line([origin, end], fill=colour, width=6)
     if landmarks is not None:
         for i, (x, y) in enumerate(landmarks.tolist()):
             if np.isfinite(x) and np.isfinite(y):
                 r = 3.0
                 draw.ellipse([x * scale - r, y * scale - r, x * scale + r, y * scale + r], fill=MOUTH if i >= 48 else LANDMARK)
     return np.asarray(picture.resize((size_px, size_px), Image.Resampling.LANCZOS))
+
+
+def source_picture(frame: np.ndarray, crop: tuple[int, int, int, int] | None, longer_px: int = 240) -> np.ndarray:
+    """A raw frame uint8 (h, w, 3), reduced so that its longer side is ``longer_px``, with the crop (x, y, w, h) drawn as a box."""
+    from PIL import Image, ImageDraw
+
+    scale = longer_px / max(frame.shape[:2])
+    wide = [max(round(side * scale * 2), 2) for side in frame.shape[1::-1]]
+    picture = Image.fromarray(frame).resize((wide[0], wide[1]), Image.Resampling.BOX if scale < 0.5 else Image.Resampling.BICUBIC)
+    if crop is not None:
+        x, y, w, h = (side * scale * 2 for side in crop)
+        ImageDraw.Draw(picture).rectangle([x, y, x + w - 1, y + h - 1], outline=BOX, width=3)
+    return np.asarray(picture.resize((max(wide[0] // 2, 1), max(wide[1] // 2, 1)), Image.Resampling.LANCZOS))
+
+
+def cut_out(frame: np.ndarray, box: np.ndarray, size_px: int = 128) -> np.ndarray:
+    """The box x0, y0, x1, y1 (pixels) of a frame uint8 (h, w, 3): (size, size, 3); black where it leaves the frame."""
+    from PIL import Image
+
+    picture = Image.fromarray(frame).transform(
+        (size_px, size_px), Image.Transform.EXTENT, [float(v) for v in box], Image.Resampling.BICUBIC
+    )
+    return np.asarray(picture)
 
 
 def colour_scale(values: np.ndarray) -> np.ndarray:
@@ -77,3 +111,13 @@ def mel_picture(mel: np.ndarray, height_px: int = 64, width_px: int = 520) -> np
     import cv2
 
     return cv2.resize(colour_scale((mel.T[::-1] + 4) / 8), (width_px, height_px), interpolation=cv2.INTER_AREA)
+
+
+def token_picture(tokens: np.ndarray, height_px: int = 64, width_px: int = 520) -> np.ndarray:
+    """Speech tokens (m, D), the first dimension at the bottom, each dimension stretched to its own range: uint8 (height, width, 3)."""
+    import cv2
+
+    values = tokens.astype(np.float32)
+    low, high = np.percentile(values, [2, 98], axis=0)
+    spread = np.where(high > low, high - low, 1.0)
+    return cv2.resize(colour_scale(((values - low) / spread).T[::-1]), (width_px, height_px), interpolation=cv2.INTER_AREA)

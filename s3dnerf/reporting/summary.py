@@ -12,7 +12,6 @@ from s3dnerf.reporting.statistics import cluster_interval, holm, paired_differen
 
 SCHEMA = "s3dnerf-summary-1"
 ALPHA = 0.05
-CONTROLS = ("wrong_speech", "still")
 
 
 def _number(value: float | None) -> float | None:

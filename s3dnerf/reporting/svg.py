@@ -161,8 +161,20 @@ def interval_plot(bars: Sequence[Bar], title: str, width: int = 520) -> str:
     return "".join(parts) + "</svg>"
 
 
-def waveform(samples: Any, width: int = 520, height: int = 64, columns: int = 260) -> str:
-    """Sound as the envelope of its samples: a sequence of numbers, −1 … 1."""
+def trace(values: Sequence[float], title: str, width: int = 520, height: int = 48) -> str:
+    """One curve from edge to edge without axes, between its own lowest and highest value; values that are not finite leave a gap."""
+    finite = [v for v in values if math.isfinite(v)]
+    if not finite:
+        return '<p class="empty">No data to draw.</p>'
+    low, spread = min(finite), (max(finite) - min(finite)) or 1.0
+    step = width / max(len(values), 1)
+    points = [((i + 0.5) * step, height * (0.94 - 0.88 * (v - low) / spread)) if math.isfinite(v) else None for i, v in enumerate(values)]
+    head = f'<svg class="wave" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}" preserveAspectRatio="none">'
+    return f'{head}<path class="trace" d="{_path(points)}"/></svg>'
+
+
+def waveform(samples: Any, width: int = 520, height: int = 64, columns: int = 260, marks: Sequence[float] = ()) -> str:
+    """Sound as the envelope of its samples: a sequence of numbers, −1 … 1. ``marks``: places of vertical lines, 0 … 1 of the length."""
     import numpy as np
 
     values = np.asarray(samples, dtype=np.float64)
@@ -175,4 +187,6 @@ def waveform(samples: Any, width: int = 520, height: int = 64, columns: int = 26
     down = [height / 2 * (1 - c.min() / top * 0.95) for c in cuts]
     outline = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in [*zip(xs, up), *reversed(list(zip(xs, down)))]) + "Z"
     head = f'<svg class="wave" viewBox="0 0 {width} {height}" role="img" aria-label="waveform" preserveAspectRatio="none">'
-    return f'{head}<path d="{outline}"/></svg>'
+    lines = "".join(f"M{m * width:.1f} 0V{height}" for m in marks)
+    marked = f'<path class="at" d="{lines}"/>' if lines else ""
+    return f'{head}<path d="{outline}"/>{marked}</svg>'

@@ -161,8 +161,7 @@ def _best(methods: dict[str, Any], rows: Sequence[Row], recipes: Sequence[Recipe
     return found
 
 
-def _controls(ours: str) -> list[Row]:
-    why = "not measured: no test clip of this corpus"
+def _controls(why: str) -> list[Row]:
     return [Row(name, CONTROL_TITLES[name], "", "control", why) for name in ("wrong_speech", "still")]
 
 
@@ -170,7 +169,7 @@ def _other_rows(quoted: Sequence[str], methods: Sequence[str], corpus: str, take
     """A row for each method the paper has or somebody laid videos of."""
     laid = {paper.paper_name(m): m for m in methods if m not in taken}
     names = [n for n in quoted if n not in ("GT", "S³D-NeRF")]
-    absent = f"not measured: no videos of this method (data/methods/<method>/{CORPUS_TITLES[corpus]}/<clip>.mp4)"
+    absent = f"not measured: no videos of this method (evaluate.methods: <method>/{CORPUS_TITLES[corpus]}/<clip>.mp4)"
     rows = [Row(laid.get(n, ""), n, n, "other", absent) for n in names]
     rows += [Row(laid[n], n, "", "other", "") for n in sorted(laid) if n not in names]
     return rows
@@ -184,7 +183,7 @@ def table_1(corpus: str, summary: dict[str, Any] | None, recipes: Sequence[Recip
     rows += _other_rows(list(quoted), list(summary["methods"]) if summary else [], corpus, taken)
     rows.append(Row(ours, "S³D-NeRF (this run)", "S³D-NeRF", "ours", why))
     title = f"Table 1 · {CORPUS_TITLES.get(corpus, corpus)}"
-    table = comparison(f"table-1-{corpus}", title, rows + _controls(ours), summary, quoted, recipes)
+    table = comparison(f"table-1-{corpus}", title, rows + _controls(why), summary, quoted, recipes)
     if not quoted:
         table.notes.append("The paper has no numbers on this corpus.")
     return table
@@ -199,10 +198,10 @@ def table_2(
     rows = [Row("truth", CONTROL_TITLES["truth"], "GT", "truth", why)]
     rows += _other_rows(list(quoted), list(summary["methods"]) if summary else [], "portraits", taken)
     rows.append(Row(ours, "S³D-NeRF (this run)", "S³D-NeRF", "ours", why))
-    table = comparison("table-2", "Table 2 · videos of AD-NeRF and GeneFace", rows + _controls(ours), summary, quoted, recipes)
+    table = comparison("table-2", "Table 2 · videos of AD-NeRF and GeneFace", rows + _controls(why), summary, quoted, recipes)
     table.groups += [("FPS ↑ (frames/s)", 2), ("Fit time ↓", 2)]
     table.columns += ["here", "paper", "here", "paper"]
-    for row, cells in zip(rows + _controls(ours), table.rows):
+    for row, cells in zip(rows + _controls(why), table.rows):
         fps, fit = paper.SPEED_2.get(row.quoted, ("", ""))
         here_fps = here_fit = Cell("–", MISSING, None, "", "not measured: a speed is measured for our own network only")
         if row.method == ours and speed:
@@ -218,7 +217,8 @@ def table_2(
             Cell(f"{fit} h", QUOTED, float(fit.strip("< ")), "", "quoted from the paper") if fit else no_cell(),
         ]
     table.notes.append(
-        "FPS: the network alone, the portrait cached; below it, with the portrait's encoding · with reading and writing. "
+        "FPS, on a test clip of the first corpus measured: the network alone, the portrait cached; beside it, with the portrait's "
+        "encoding · with reading and writing. "
         "FPS and fit time are this machine's and vary by nature: they stand in timings.json, never in summary.json."
     )
     return table
@@ -233,7 +233,7 @@ def table_3(summary: dict[str, Any] | None, recipes: Sequence[Recipe], variants:
         reason = why if variant in trained else "not trained in this run (train.variants)"
         kind = "ours" if variant == "full" else "other"
         rows.append(Row(trained.get(variant, ""), paper.VARIANT_TITLES[variant], variant, kind, reason))
-    table = comparison("table-3", "Table 3 · variants, HDTF", rows + _controls(""), summary, quoted, recipes)
+    table = comparison("table-3", "Table 3 · variants, HDTF", rows + _controls(why), summary, quoted, recipes)
     table.notes.append("The paper's full model has SSIM 0.819 in its table 1 and 0.829 in its table 3, all else equal: both are quoted.")
     return table
 
@@ -246,11 +246,11 @@ def further(corpus: str, summary: dict[str, Any], recipes: Sequence[Recipe], our
     rows += [Row(m, f"S³D-NeRF ({v})", "", "ours" if m == ours else "other", "") for m, v in variants.items()]
     beyond = [r for r in recipes if r.name not in paper.METRICS]
     title = f"Further measures · {CORPUS_TITLES.get(corpus, corpus)}"
-    return comparison(f"further-{corpus}", title, rows + _controls(ours), summary, {}, beyond)
+    return comparison(f"further-{corpus}", title, rows + _controls(""), summary, {}, beyond)
 
 
 def markdown(table: Table) -> str:
-    """The table in Markdown: quoted numbers in italics, the best measured in bold, missing ones as a dash with a footnote."""
+    """The table in Markdown: quoted numbers in italics, the best measured in bold, intervals beside, missing ones as a footnote."""
     heads, i = [], 0
     for title, count in table.groups:
         for column in table.columns[i : i + count]:
@@ -266,6 +266,8 @@ def markdown(table: Table) -> str:
                 if cell.title not in reasons:
                     reasons.append(cell.title)
                 text += f" [{reasons.index(cell.title) + 1}]"
+            if cell.kind == MEASURED and cell.note:
+                text += " (" + cell.note.replace("\n", "; ") + ")"
             if cell.kind == QUOTED and text:
                 text = f"*{text}*"
             words.append(f"**{text}**" if cell.best else text)

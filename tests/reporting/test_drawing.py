@@ -7,9 +7,9 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from s3dnerf.reporting.pictures import annotated, colour_scale, heat_overlay, mel_picture
+from s3dnerf.reporting.pictures import annotated, colour_scale, cut_out, heat_overlay, mel_picture, source_picture, token_picture
 from s3dnerf.reporting.png import jpeg_uri, png_array, png_bytes
-from s3dnerf.reporting.svg import Bar, Series, interval_plot, line_chart, nice_ticks, waveform
+from s3dnerf.reporting.svg import Bar, Series, interval_plot, line_chart, nice_ticks, trace, waveform
 
 
 def parse(markup: str) -> ElementTree.Element:
@@ -47,6 +47,8 @@ def test_intervals_and_waves_are_svg() -> None:
     middle = float(next(p for p in plot.iter("path") if p.get("class") == "mark").get("d").split(" ")[0][1:])
     assert float(dots[0].get("cx")) < middle < float(dots[1].get("cx"))
     assert parse(waveform(np.sin(np.arange(1000)))).find("svg") is not None and "No sound" in waveform([])
+    marks = [p for p in parse(waveform(np.ones(100), marks=[0.25, 0.5])).iter("path") if p.get("class") == "at"]
+    assert marks[0].get("d") == "M130.0 0V64M260.0 0V64"
 
 
 def test_annotations_stand_where_they_belong() -> None:
@@ -55,11 +57,45 @@ def test_annotations_stand_where_they_belong() -> None:
     landmarks[0], landmarks[50] = (64, 64), (192, 128)
     mask = np.zeros((256, 256), bool)
     mask[100:200, 20:60] = True
-    drawn = annotated(frame, landmarks, mask, np.array([150.0, 180, 200, 230]), 256).astype(int)
+    drawn = annotated(frame, landmarks, mask, np.array([150.0, 180, 200, 230]), size_px=256).astype(int)
     assert drawn[64, 64, 2] > 200 and drawn[128, 192, 0] > 200  # blue point, pink point
     assert drawn[150, 20, 0] > 180 and drawn[150, 20, 2] < 110 and (drawn[150, 40] == 100).all()  # yellow outline, empty inside
     assert drawn[205, 150, 1] > 180
-    assert np.array_equal(annotated(frame, None, None, None, 256), frame)
+    assert np.array_equal(annotated(frame, size_px=256), frame)
+    axes = np.array([[128.0, 128], [200, 128], [128, 60], [128, 200]])
+    drawn = annotated(frame, axes=axes, size_px=256).astype(int)
+    assert drawn[128, 170].argmax() == 0 and drawn[80, 128].argmax() == 1 and drawn[180, 128].argmax() == 2  # x red, y green, z blue
+    assert (drawn[40, 40] == 100).all()
+
+
+def test_a_source_frame_shows_its_crop_and_keeps_its_shape() -> None:
+    frame = np.full((360, 640, 3), 100, np.uint8)
+    drawn = source_picture(frame, (160, 90, 320, 180), 320).astype(int)
+    assert drawn.shape == (180, 320, 3) and drawn[90, 80, 1] > 180 and drawn[45, 160, 1] > 180 and (drawn[90, 160] == 100).all()
+    assert (source_picture(frame, None, 320) == 100).all() and source_picture(frame[:, :180], None, 100).shape == (100, 50, 3)
+
+
+def test_the_lips_are_what_is_in_the_box() -> None:
+    frame = np.zeros((256, 256, 3), np.uint8)
+    frame[128:192, 64:128] = (200, 10, 20)
+    assert np.abs(cut_out(frame, np.array([64.0, 128, 128, 192]), 64)[2:-2, 2:-2].astype(int) - (200, 10, 20)).max() <= 1
+    assert not cut_out(frame, np.array([-64.0, 0, 0, 64]), 32).any()  # beyond the frame
+
+
+def test_tokens_are_stretched_each_for_itself() -> None:
+    ramp = np.linspace(0, 1, 50)
+    tokens = np.stack([ramp, 1000 * ramp, np.zeros(50)], axis=1)
+    drawn = token_picture(tokens, 3, 50).astype(int).sum(axis=2)
+    assert np.array_equal(drawn[2], drawn[1]) and (np.diff(drawn[2])[2:-2] > 0).mean() > 0.9 and np.ptp(drawn[0]) == 0
+
+
+def test_a_trace_rises_with_its_values_and_breaks_at_gaps() -> None:
+    path = next(parse(trace([0.0, 1.0, float("nan"), 2.0], "a <b>")).iter("path")).get("d")
+    heights = [
+        float(part.split()[1]) for part in path.replace("M", " M").replace("L", " L").replace("M", "").replace("L", "").split("  ") if part
+    ]
+    assert path.count("M") == 2 and heights == sorted(heights, reverse=True)
+    assert "No data" in trace([float("nan")], "a") and parse(trace([3.0, 3.0], "flat")).find("svg") is not None
 
 
 def test_heat_lies_in_its_window() -> None:

@@ -52,3 +52,12 @@ def test_the_version_follows_the_closure_alone(tree) -> None:
 def test_an_unknown_module_is_named(tree) -> None:
     with pytest.raises(ValueError, match="stages.nobody"):
         closures.closure("stages.nobody")
+
+
+def test_templates_count_where_they_are_named_by_a_module_or_by_one_that_is(tree) -> None:
+    for name, text in {"x.html": "{% include 'y.html' %}", "y.html": "", "z.html": "", "s.css": ""}.items():
+        (tree / "s3dnerf/deep" / name).write_text(text)
+    (tree / "s3dnerf/deep/c.py").write_text("thing = 'x.html'\n")
+    closures.closure.cache_clear()
+    found = [name for name in closures.closure("stages.a") if not name.endswith(".py")]
+    assert found == ["s3dnerf/deep/x.html", "s3dnerf/deep/y.html"] and "s3dnerf/deep/x.html" not in closures.closure("stages.other")

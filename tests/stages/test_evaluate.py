@@ -19,6 +19,7 @@ from s3dnerf.video.encoding import encode_clip
 from s3dnerf.video.packs import CorpusPacks
 from stages import evaluate
 from stages.context import Context
+from stages.packs import StageError
 from tests.fake_preset import FRAMES, DrawnFaces, FakeJudge, make_preset, settings_of
 from tests.small_world import picture
 
@@ -33,7 +34,6 @@ def patched(root: Path, patch) -> None:
     patch.chdir(root)
     patch.setattr("s3dnerf.scoring.face_backend", lambda settings: DrawnFaces())
     patch.setattr("s3dnerf.sync.judge.sync_judge", lambda settings, trained: FakeJudge())
-    evaluate.forget()
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +172,18 @@ def test_pictures_and_maps(here: Path) -> None:
     assert 0 < x0 < 128 < x1 < 256 and 0 < y0 < 132 < y1 < 256  # the head's cube stands on the drawn head
     mouth = json.loads((out / "mouth.json").read_text())["hdtf_C_000"]
     assert len(mouth["truth"]) == FRAMES and np.ptp(mouth["truth"]) > 5 and np.ptp(mouth["still"]) == 0
+
+
+def test_a_person_that_was_trained_on_is_refused_before_any_work(here: Path, monkeypatch) -> None:
+    """The cards say whom a generator knows; weights from elsewhere, or of another split, do not slip through."""
+    path = here / "data/tiny/train_s3dnerf/full/card.json"
+    kept = path.read_bytes()
+    out = hashes(here / "data/tiny/evaluate")
+    monkeypatch.setattr(evaluate, "score_clip", lambda job: pytest.fail("a clip was measured"))
+    try:
+        path.write_text(json.dumps(json.loads(kept) | {"speakers": ["A", "D"]}))
+        with pytest.raises(StageError, match=r"D \(test clip hdtf_D_000\): full was trained on this person"):
+            run(settings_of())
+    finally:
+        path.write_bytes(kept)
+    assert hashes(here / "data/tiny/evaluate") == out

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from s3dnerf.config import preset_settings
-from s3dnerf.faces.lips import lip_boxes
+from s3dnerf.faces.lips import crop_boxes, lip_boxes
 from s3dnerf.video.packs import INDEX_COLUMNS, write_pack, write_table
 from stages import lips
 from stages.packs import PackJob
@@ -24,10 +24,8 @@ def test_boxes_of_each_clip_and_lips_outside_quarantined(tmp_path: Path) -> None
     job = PackJob("lips", "lrs2", "lrs2-0000", ({"clip": "lrs2_a"}, {"clip": "lrs2_b"}), {"align": str(tmp_path / "align")}, "", SETTINGS)
     good, bad = lips.process(job)
     box, boxes = lip_boxes(inside, SETTINGS.lips.scale)
-    assert (
-        np.array_equal(good.parts["lip_box.npy"], box)
-        and np.array_equal(good.parts["boxes.npy"], boxes)
-        and set(good.parts) == {"lip_box.npy", "boxes.npy"}
-    )
+    assert set(good.parts) == {"lip_box.npy", "boxes.npy", "crop_boxes.npy"}
+    assert np.array_equal(good.parts["lip_box.npy"], box) and np.array_equal(good.parts["boxes.npy"], boxes)
+    assert np.array_equal(good.parts["crop_boxes.npy"], crop_boxes(inside, SETTINGS.lips.scale, SETTINGS.lips.follow_frames))
     assert box.shape == (4,) and boxes.shape == (9, 4) and box.dtype == boxes.dtype == np.float32
     assert bad.reason == "lips_outside" and "px" in bad.detail and bad.parts == {}
