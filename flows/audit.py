@@ -1,0 +1,280 @@
+"""``s3dnerf audit``: is a versioned report to be believed, and what changed between two.
+
+``verify [REV]`` holds the report's own rules (:mod:`s3dnerf.reporting.audit`) and those that need git, ``dvc.lock`` and the data.
+``compare A B`` writes a comparison (:mod:`s3dnerf.reporting.comparison`). Reads the repository, writes only the comparison. Hashes are
+computed from bytes: DVC's own memory of times and sizes is not asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from s3dnerf.config import SettingsError
+from s3dnerf.reporting.audit import Finding, Report, ReportError, verify
+from s3dnerf.reporting.comparison import NotComparable, compare, markdown, page
+from s3dnerf.video.packs import file_sha256, write_atomic
+
+REPORTS, LOCK, PARAMS = Path("reports"), Path("dvc.lock"), Path("params.yaml")
+
+
+def git_bytes(revision: str, path: str | Path) -> bytes | None:
+    """A file as a revision has it, or None where it has none."""
+    done = subprocess.run(["git", "cat-file", "blob", f"{revision}:./{Path(path).as_posix()}"], capture_output=True)
+    return done.stdout if done.returncode == 0 else None
+
+
+def git_names(revision: str, folder: Path) -> list[str]:
+    """Files of a folder in a revision, relative to the folder."""
+    done = subprocess.run(["git", "ls-tree", "-r", "-z", "--name-only", revision, "--", f"{folder.as_posix()}/"], capture_output=True)
+    names = [name for name in done.stdout.decode("utf-8", "surrogateescape").split("\0") if name]
+    return [Path(name).relative_to(folder).as_posix() for name in names]
+
+
+def is_revision(name: str) -> bool:
+    """Whether git knows a commit of this name."""
+    done = subprocess.run(["git", "rev-parse", "--quiet", "--verify", f"{name}^{{commit}}"], capture_output=True)
+    return done.returncode == 0
+
+
+def folder_report(folder: Path) -> Report:
+    """A report from its folder. Raises ReportError where there is none."""
+    if not folder.is_dir():
+        raise ReportError(f"{folder}: no such folder — expected a report, such as reports/sample")
+    return Report(str(folder), {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()})
+
+
+def report_at(name: str, preset: str) -> Report:
+    """A report by its folder, or by a git revision whose ``reports/<preset>`` is meant. Raises ReportError where there is neither."""
+    if Path(name).is_dir():
+        return folder_report(Path(name))
+    if not is_revision(name):
+        raise ReportError(f"{name}: neither a folder nor a git revision — expected a report's folder, such as reports/sample, or a commit")
+    folder = REPORTS / preset
+    files = {file: data for file in git_names(name, folder) if (data := git_bytes(name, folder / file)) is not None}
+    if not files:
+        raise ReportError(f"{name} has no {folder} — name another revision, or another preset with --preset")
+    return Report(f"{name}:{folder}", files)
+
+
+def _yaml(data: bytes | None) -> dict[str, Any] | None:
+    try:
+        value = yaml.safe_load(data) if data is not None else None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _md5(path: Path) -> str:
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "md5").hexdigest()
+
+
+def _finding(rule: str, wrong: list[str], right: str) -> Finding:
+    more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+    return Finding(rule, not wrong, ", ".join(wrong[:5]) + more if wrong else right)
+
+
+def against_git(folder: Path, revision: str) -> Finding:
+    """The report, ``dvc.lock`` and ``params.yaml`` are what the revision holds, to the byte."""
+    wrong, names = [], {folder / name for name in git_names(revision, folder)}
+    here = {p for p in folder.rglob("*") if p.is_file()} if folder.is_dir() else set()
+    for path in sorted(here | names | {LOCK, PARAMS}):
+        versioned = git_bytes(revision, path)
+        if versioned is None:
+            wrong.append(f"{path} is not in {revision}: commit it")
+        elif not path.is_file():
+            wrong.append(f"{path} is missing")
+        elif path.read_bytes() != versioned:
+            wrong.append(f"{path} differs from {revision}")
+    return _finding("git", wrong, f"{len(here) + 2} files as in {revision}")
+
+
+def from_revision(report: Report, revision: str) -> Finding:
+    """The report was made on a clean commit that is part of this history."""
+    git = report.document["origin"]["git"]
+    made, dirty = git.get("revision"), git.get("dirty")
+    wrong = []
+    if not made or not is_revision(str(made)):
+        wrong.append(f"made on {made}, which this repository does not have")
+    elif subprocess.run(["git", "merge-base", "--is-ancestor", str(made), revision], capture_output=True).returncode:
+        wrong.append(f"made on {made}, which is not before {revision}")
+    if dirty is not False:
+        wrong.append("made on changed files (git was dirty)" if dirty else "made where git's state was unknown")
+    return _finding("revision", wrong, f"made on clean {str(made)[:12]}")
+
+
+def against_lock(report: Report, lock: dict[str, Any]) -> Finding:
+    """The data that the report says it was made of is the data that ``dvc.lock`` names."""
+    stated, wrong = report.document["origin"]["dvc_lock"], []
+    for stage, parts in lock.get("stages", {}).items():
+        if stage == "report":
+            continue
+        outs = {out["path"]: out.get("md5", "") for out in parts.get("outs", [])}
+        for path, md5 in outs.items():
+            if stated.get(stage, {}).get(path) != md5:
+                wrong.append(f"{path}: {stated.get(stage, {}).get(path)} in report.json, {md5} in dvc.lock")
+    wrong += [f"{stage} is in report.json and not in dvc.lock" for stage in sorted(set(stated) - set(lock.get("stages", {})))]
+    return _finding("lock", wrong, f"{len(stated)} stages as in dvc.lock")
+
+
+def against_code(lock: dict[str, Any], preset: str) -> Finding:
+    """The code, settings and lists that ``dvc.lock`` was made from are those that lie here."""
+    wrong, seen = [], set()
+    for parts in lock.get("stages", {}).values():
+        for dep in parts.get("deps", []):
+            path = Path(dep["path"])
+            if path.parts[0] == "data" or path in seen or str(dep.get("md5", "")).endswith(".dir"):
+                continue
+            seen.add(path)
+            if not path.is_file():
+                wrong.append(f"{path} is missing")
+            elif _md5(path) != dep.get("md5"):
+                wrong.append(f"{path} differs from what dvc.lock was made with")
+    return _finding("code", wrong, f"{len(seen)} files as in dvc.lock")
+
+
+def _listed(cache: Path, md5: str) -> dict[str, str] | None:
+    """Relative path → md5 of a folder, as DVC's cache has it; None where it has not."""
+    path = cache / md5[:2] / md5[2:]
+    try:
+        data = path.read_bytes()
+        if hashlib.md5(data).hexdigest() + ".dir" != md5:
+            return None
+        return {entry["relpath"]: entry["md5"] for entry in json.loads(data)}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def differences(path: Path, md5: str, cache: Path = Path(".dvc/cache/files/md5")) -> Iterator[str]:
+    """What in an out is not what its hash says: the file where DVC's cache can name it, else the out."""
+    if not path.exists():
+        yield f"{path} is not here (dvc pull brings it)"
+    elif not md5.endswith(".dir"):
+        if not path.is_file() or _md5(path) != md5:
+            yield f"{path} differs from dvc.lock"
+    else:
+        here = {p.relative_to(path).as_posix(): _md5(p) for p in sorted(path.rglob("*")) if p.is_file()}
+        entries = [{"md5": digest, "relpath": name} for name, digest in sorted(here.items(), key=lambda item: Path(item[0]).parts)]
+        if hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir" == md5:
+            return
+        listed = _listed(cache, md5)
+        if listed is None:
+            yield f"{path} differs from dvc.lock"
+            return
+        for name in sorted(here.keys() | listed.keys()):
+            if name not in here:
+                yield f"{path / name} is missing"
+            elif name not in listed:
+                yield f"{path / name} is not in dvc.lock"
+            elif here[name] != listed[name]:
+                yield f"{path / name} differs from dvc.lock"
+
+
+def against_data(lock: dict[str, Any]) -> Finding:
+    """Every out on this machine has the hash that ``dvc.lock`` names."""
+    outs = {
+        out["path"]: out.get("md5", "")
+        for stage, parts in lock.get("stages", {}).items()
+        if stage != "report"
+        for out in parts.get("outs", [])
+    }
+    wrong = [line for path, md5 in outs.items() for line in differences(Path(path), md5)]
+    return _finding("data", wrong, f"{len(outs)} outs as in dvc.lock")
+
+
+def networks(report: Report) -> Finding:
+    """The networks on this machine, ours and those of the backends, are those that the report was made with."""
+    data, wrong, count = Path("data") / report.document["preset"], [], 0
+    for name, sha256 in sorted(report.document["networks"].items()):
+        path = data / ("train_sync" if name in ("expert", "judge") else "train_s3dnerf") / name
+        path /= "weights.safetensors" if name in ("expert", "judge") else "generator.safetensors"
+        count += 1
+        if not path.is_file():
+            wrong.append(f"{path} is not here (dvc pull brings it)")
+        elif file_sha256(path) != sha256:
+            wrong.append(f"{path} is not the network of the report")
+    for listed in sorted((data / "inventory" / "weights").glob("*.json")):
+        for setting, entry in json.loads(listed.read_text(encoding="utf-8")).items():
+            if isinstance(entry, dict) and entry.get("sha256"):
+                count += 1
+                path = Path(entry["path"])
+                if not path.is_file():
+                    wrong.append(f"{path} ({setting}) is not here")
+                elif file_sha256(path) != entry["sha256"]:
+                    wrong.append(f"{path} ({setting}) is not the file of the report")
+    return _finding("networks", wrong, f"{count} weight files as in the report")
+
+
+def run_verify(revision: str, folder: Path, without_data: bool) -> list[Finding]:
+    """Every rule over the report in ``folder`` and the repository around it. Raises ReportError where there is no report or revision."""
+    if not is_revision(revision):
+        raise ReportError(f"{revision}: no such revision in this repository")
+    report = folder_report(folder)
+    params, lock = (_yaml(path.read_bytes() if path.is_file() else None) for path in (PARAMS, LOCK))
+    found = verify(report, params) + [against_git(folder, revision)]
+    rules = [("revision", lambda: from_revision(report, revision))]
+    rules += [("lock", lambda: against_lock(report, lock or {})), ("code", lambda: against_code(lock or {}, folder.name))]
+    if not without_data:
+        rules += [("data", lambda: against_data(lock or {})), ("networks", lambda: networks(report))]
+    for name, rule in rules:
+        if lock is None and name in ("lock", "code", "data"):
+            found.append(Finding(name, False, "dvc.lock cannot be read"))
+            continue
+        try:
+            found.append(rule())
+        except ReportError as error:
+            found.append(Finding(name, False, str(error)))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:  # a damaged file is data, not a fault of ours
+            found.append(
+                Finding(name, False, f"dvc.lock or report.json is not as it should be: {type(error).__name__}: {str(error)[:120]}")
+            )
+    return found
+
+
+def verify_command(revision: str, folder: Path, without_data: bool) -> int:
+    """Print one line a rule; exit status 1 when one fails."""
+    found = run_verify(revision, folder, without_data)
+    for finding in found:
+        print(finding)
+    if without_data:
+        print("NOT RUN  data, networks: --without-data")
+    failed = sum(not f.passed for f in found)
+    print(f"{folder}: {failed} of {len(found)} rules fail" if failed else f"{folder}: {len(found)} rules hold")
+    return 1 if failed else 0
+
+
+def compare_command(a: str, b: str, preset: str, force: bool, out: Path | None) -> int:
+    """Print the comparison's verdict and, with ``out``, write comparison.md and comparison.html there. Exit status 2 when it is refused."""
+    try:
+        found = compare(report_at(a, preset), report_at(b, preset), force)
+    except NotComparable as error:
+        print(f"refused: {error}")
+        return 2
+    if out is None:
+        print(markdown(found), end="")
+        return 0
+    write_atomic(out / "comparison.md", markdown(found).encode())
+    write_atomic(out / "comparison.html", page(found).encode())
+    for line in found.forced:
+        print(f"forced: {line}")
+    print(found.verdict())
+    print(f"comparison: {(out / 'comparison.html').resolve()}")
+    return 0
+
+
+def audit_command(action: str, names: tuple[str, ...], folder: Path, preset: str, force: bool, without_data: bool, out: Path | None) -> int:
+    """``verify [REV]`` or ``compare A B``. Raises SettingsError for another number of names."""
+    if action == "verify":
+        if len(names) > 1:
+            raise SettingsError(f"audit verify: got {' '.join(names)} — accepted: one revision, or none for HEAD")
+        return verify_command(names[0] if names else "HEAD", folder, without_data)
+    if len(names) != 2:
+        raise SettingsError("audit compare: expected two reports, each a folder or a git revision: s3dnerf audit compare A B")
+    return compare_command(names[0], names[1], preset, force, out)

@@ -1,0 +1,298 @@
+"""Two reports side by side: what changed, and whether the metrics did, clip by clip.
+
+Reads two :class:`s3dnerf.reporting.audit.Report`; writes nothing: :func:`compare` gives a :class:`Comparison`, which :func:`markdown`
+and :func:`page` write down. Clips are joined by id. Per corpus, method and metric: the mean difference B − A over the common clips
+with a 95 % interval clustered by speaker, a paired permutation p (signs of whole speakers flipped), and Holm's correction over all
+tests of the comparison, so that two equal systems are told apart in at most 5 % of comparisons.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from s3dnerf.reporting.audit import CONTROLS, Report, differing
+from s3dnerf.reporting.membership import USED
+from s3dnerf.reporting.statistics import holm, paired_difference
+
+ALPHA = 0.05
+FEWEST_SPEAKERS = 6  # five give no p below 0.06, whatever they say
+EQUAL, BETTER, WORSE, UNCLEAR, TOO_FEW = "equal on every clip", "better", "worse", "no difference shown", "too few speakers to tell"
+
+
+class NotComparable(RuntimeError):
+    """Two reports whose numbers do not mean the same; the message says why."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of one method on one corpus: means over the common clips, difference B − A, interval, p, Holm's p, verdict."""
+
+    corpus: str
+    method: str
+    metric: str
+    unit: str
+    mean_a: float
+    mean_b: float
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None
+    clips: int
+    speakers: int
+    verdict: str
+
+
+@dataclass
+class Comparison:
+    """What :func:`compare` found. ``forced``: the reasons why it should have been refused; ``controls``: controls that moved."""
+
+    a: str
+    b: str
+    forced: list[str]
+    settings: dict[str, tuple[Any, Any]]
+    code: dict[str, tuple[Any, Any]]
+    data: dict[str, tuple[Any, Any]]
+    membership: dict[str, tuple[Any, Any]]
+    clips: dict[str, tuple[int, int, int]]
+    rows: list[Row] = field(default_factory=list)
+    controls: list[str] = field(default_factory=list)
+
+    @property
+    def worse(self) -> list[Row]:
+        """Metrics that got worse."""
+        return [r for r in self.rows if r.verdict == WORSE]
+
+    @property
+    def better(self) -> list[Row]:
+        """Metrics that got better."""
+        return [r for r in self.rows if r.verdict == BETTER]
+
+    def verdict(self) -> str:
+        """The comparison in words."""
+        if not self.rows:
+            return "Nothing to compare: no clip was measured by the same metric in both."
+        if all(r.verdict == EQUAL for r in self.rows):
+            return f"No difference: {len(self.rows)} metrics are equal on every common clip."
+        parts = []
+        for word, rows in (("worse", self.worse), ("better", self.better)):
+            if rows:
+                parts.append(f"B is {word} in " + ", ".join(f"{r.metric} of {r.method} on {r.corpus} ({change(r)})" for r in rows) + ".")
+        few = sorted({r.corpus for r in self.rows if r.verdict == TOO_FEW})
+        if not parts:
+            parts.append("No difference shown; that is not the same as none: see the intervals.")
+        if few:
+            parts.append(f"{', '.join(few)}: fewer than {FEWEST_SPEAKERS} speakers, which can show nothing.")
+        return " ".join(parts)
+
+
+def change(row: Row) -> str:
+    """A difference in words: absolute, relative to A, and Holm's p."""
+    relative = f", {100 * row.difference / row.mean_a:+.1f} %" if row.mean_a else ""
+    p = "" if row.p_holm is None else f", p = {row.p_holm:.3g}"
+    return f"{row.difference:+.4g}{' ' + row.unit if row.unit else ''}{relative}{p}"
+
+
+def obstacles(a: Report, b: Report) -> list[str]:
+    """Why two reports' numbers do not mean the same; empty where they do."""
+    found = []
+    for name in sorted(a.versions.keys() & b.versions.keys()):
+        if a.versions[name] != b.versions[name]:
+            found.append(f"metric {name} was measured as {a.versions[name]} in A and as {b.versions[name]} in B")
+    roles: list[dict[tuple[str, str], str]] = []
+    for report in (a, b):
+        used = [r for r in report.membership if r["kind"] == "clip" and r["status"] == USED]
+        roles.append({(r["corpus"], r["speaker"]): "test" if r["split"] == "test" else "train" for r in used})
+    moved = [
+        f"{corpus}/{who}" for corpus, who in sorted(roles[0].keys() & roles[1].keys()) if roles[0][corpus, who] != roles[1][corpus, who]
+    ]
+    if moved:
+        found.append(f"{len(moved)} people are trained on in one and tested on in the other: {', '.join(moved[:5])}")
+    return found
+
+
+def _values(report: Report) -> dict[tuple[str, str, str], dict[str, dict[str, Any]]]:
+    """(corpus, method, metric) → clip → its row."""
+    found: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
+    for row in report.rows:
+        found.setdefault((row["corpus"], row["method"], row["metric"]), {})[row["clip"]] = row
+    return found
+
+
+def _row(key: tuple[str, str, str], mine: dict[str, dict[str, Any]], theirs: dict[str, dict[str, Any]], resamples: int) -> Row | None:
+    """One comparison without Holm's p and without its final verdict; None where no clip has both values."""
+    one = {clip: float(row["value"]) for clip, row in mine.items()}
+    other = {clip: float(row["value"]) for clip, row in theirs.items()}
+    speakers = {clip: row["speaker"] for clip, row in mine.items()}
+    found = paired_difference(other, one, speakers, resamples)
+    if found is None:
+        return None
+    common = sorted(c for c in one.keys() & other.keys() if math.isfinite(one[c]) and math.isfinite(other[c]))
+    mean_a, mean_b = (sum(values[c] for c in common) / len(common) for values in (one, other))
+    equal = all(one[c] == other[c] for c in common)
+    testable = found.speakers >= FEWEST_SPEAKERS and not equal
+    verdict = EQUAL if equal else UNCLEAR if testable else TOO_FEW
+    unit = str(next(iter(mine.values()))["unit"])
+    p, (corpus, method, metric) = found.p if testable else None, key
+    numbers = (mean_a, mean_b, found.mean, found.low, found.high, p, None, found.clips, found.speakers)
+    return Row(corpus, method, metric, unit, *numbers, verdict=verdict)
+
+
+def compare(a: Report, b: Report, force: bool = False, resamples: int = 2000) -> Comparison:
+    """Compare two reports.
+
+    Raises NotComparable when metric versions or splits differ, unless ``force``; then the comparison carries the reasons.
+    """
+    against = obstacles(a, b)
+    if against and not force:
+        raise NotComparable("; ".join(against) + " — numbers of the two do not mean the same (force: compared all the same, and said so)")
+    one, other = _values(a), _values(b)
+    origin_a, origin_b = a.document["origin"], b.document["origin"]
+    clips: dict[str, tuple[int, int, int]] = {}
+    for corpus in sorted({r["corpus"] for r in [*a.rows, *b.rows]}):
+        mine, theirs = ({r["clip"] for r in report.rows if r["corpus"] == corpus} for report in (a, b))
+        clips[corpus] = (len(mine & theirs), len(mine - theirs), len(theirs - mine))
+
+    def counted(report: Report) -> dict[str, int]:
+        keys = ("corpus", "kind", "status", "stage", "reason")
+        return {" ".join(str(r[k]) for k in keys if r[k]): r["count"] for r in report.document["membership"]}
+
+    result = Comparison(
+        a=a.name,
+        b=b.name,
+        forced=against,
+        settings=differing(a.document["settings"], b.document["settings"]),
+        code=differing(
+            {
+                "revision": origin_a["git"],
+                "lock": origin_a["lock_sha256"],
+                "packages": origin_a["packages"],
+                "hardware": origin_a["hardware"],
+            },
+            {
+                "revision": origin_b["git"],
+                "lock": origin_b["lock_sha256"],
+                "packages": origin_b["packages"],
+                "hardware": origin_b["hardware"],
+            },
+        ),
+        data=differing(origin_a["dvc_lock"], origin_b["dvc_lock"]),
+        membership=differing(counted(a), counted(b)),
+        clips=clips,
+    )
+    directed = {m["name"]: m["direction"] for m in b.document["metrics"]}
+    rows = []
+    for key in sorted(one.keys() & other.keys()):
+        if key[1] == "wrong_speech":  # a control of the model in hand, no system to be compared
+            continue
+        row = _row(key, one[key], other[key], resamples)
+        if row is not None and key[1] in CONTROLS:
+            # these do not depend on the model: where they move, the measuring or the data did
+            if row.verdict != EQUAL:
+                result.controls.append(
+                    f"{key[2]} of {key[1]} on {key[0]} moved by {row.difference:+.4g}: the data or the measuring changed, not the model"
+                )
+        elif row is not None and directed.get(key[2]) in ("up", "down"):
+            rows.append(row)
+    result.rows = judged(rows, directed)
+    return result
+
+
+def judged(rows: Sequence[Row], directed: dict[str, str]) -> list[Row]:
+    """Rows with Holm's p over all tests made, and verdicts. ``directed``: metric → ``up`` or ``down``."""
+    import dataclasses
+
+    tests = [r for r in rows if r.p is not None]
+    corrected = dict(zip((id(r) for r in tests), holm([r.p for r in tests if r.p is not None])))
+    done = []
+    for row in rows:
+        if id(row) in corrected:
+            p = corrected[id(row)]
+            up = directed[row.metric] == "up"
+            word = UNCLEAR if p >= ALPHA else BETTER if (row.difference > 0) == up else WORSE
+            row = dataclasses.replace(row, p_holm=p, verdict=word)
+        done.append(row)
+    return done
+
+
+HEADS = ["corpus", "method", "metric", "A", "B", "B − A", "95 % interval", "p", "p (Holm)", "clips", "speakers", "verdict"]
+
+
+def _cells(row: Row) -> list[str]:
+    interval = "–" if row.low is None or row.high is None else f"{row.low:+.4g} … {row.high:+.4g}"
+    p, corrected = ("–" if x is None else f"{x:.3g}" for x in (row.p, row.p_holm))
+    unit = f" {row.unit}" if row.unit else ""
+    return [row.corpus, row.method, row.metric, f"{row.mean_a:.4g}{unit}", f"{row.mean_b:.4g}{unit}", f"{row.difference:+.4g}", interval, p,
+            corrected, str(row.clips), str(row.speakers), row.verdict]  # fmt: skip
+
+
+def _sections(found: Comparison) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Title, heads and rows of every table."""
+    parts: list[tuple[str, list[str], list[list[str]]]] = [
+        ("Metrics", HEADS, [_cells(row) for row in found.rows]),
+        ("Clips", ["corpus", "common", "A alone", "B alone"], [[corpus, *map(str, n)] for corpus, n in found.clips.items()]),
+    ]
+    for title, changed in (
+        ("Settings", found.settings),
+        ("Code and machine", found.code),
+        ("Data", found.data),
+        ("Membership", found.membership),
+    ):
+        parts.append((f"{title} that changed", ["what", "A", "B"], [[key, str(x), str(y)] for key, (x, y) in changed.items()]))
+    return parts
+
+
+def _warnings(found: Comparison) -> list[str]:
+    forced = [f"Forced: {reason}. The numbers do not mean the same." for reason in found.forced]
+    return forced + [f"Control: {line}." for line in found.controls]
+
+
+def markdown(found: Comparison) -> str:
+    """The comparison to read in a terminal or on a code host."""
+    lines = [f"# Comparison: A = {found.a}, B = {found.b}", ""]
+    lines += [f"> **{line}**  " for line in _warnings(found)] + [""]
+    lines += [found.verdict(), ""]
+    for title, heads, rows in _sections(found):
+        lines += [f"## {title}", ""]
+        if rows:
+            lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+            lines += ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows] + [""]
+        else:
+            lines += ["None.", ""]
+    lines += [
+        f"Differences are B − A; interval: bootstrap over speakers; p: sign flips of whole speakers; Holm over all tests; level {ALPHA:g}."
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def page(found: Comparison) -> str:
+    """The comparison as one self-contained HTML page."""
+    css = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+    title = escape(f"S³D-NeRF comparison: {found.a} and {found.b}")
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    head = [
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{title}</title><link rel="icon" href="data:,">',
+        f"<style>{css}</style></head>",
+    ]
+    body = [f"<body><header><h1>{title}</h1></header><main>"]
+    body += [f'<p class="warning"><strong>{escape(line)}</strong></p>' for line in _warnings(found)]
+    body += [f"<p>{escape(found.verdict())}</p>"]
+    for name, heads, rows in _sections(found):
+        body.append(f"<section><h2>{escape(name)}</h2>")
+        if rows:
+            body.append(
+                '<div class="scroll" tabindex="0"><table class="text"><thead><tr>'
+                + "".join(f"<th>{escape(h)}</th>" for h in heads)
+                + "</tr></thead><tbody>"
+            )
+            body += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
+            body.append("</tbody></table></div></section>")
+        else:
+            body.append("<p>None.</p></section>")
+    return "\n".join([*head, *body]) + "\n</main></body></html>\n"
