@@ -1,8 +1,10 @@
 """The command ``s3dnerf``: what a person types.
 
 ``doctor`` which backends are real, which stand in, what to fetch · ``preset NAME`` switch the settings · ``run`` the graph ·
-``report`` what the last report says · ``synthesize`` portrait + speech → video · ``evaluate`` score anyone's videos ·
-``deps`` the code deps of ``dvc.yaml``.
+``report`` what the last report says · ``sheets`` pictures of what preprocessing made of a few clips ·
+``synthesize`` portrait + speech → video · ``evaluate`` score anyone's videos ·
+``audit`` whether a report is to be believed, and what changed between two · ``retrain`` and promote what is no worse ·
+``store`` what lies in the pack store, and its clean-up · ``deps`` the code deps of ``dvc.yaml``.
 
 prefect, dvc and mlflow are imported only inside the commands that need them.
 """
@@ -15,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -80,12 +82,30 @@ def report() -> int:
     return 0
 
 
+def sheets(out: Path = Path("sheets.html")) -> int:
+    """Write the contact sheets of preprocessing as one page, before anything is trained: what each stage made of a few clips.
+
+    Args:
+        out: The HTML file to write.
+    """
+    from s3dnerf.reporting.sheets import sheets_page
+    from s3dnerf.video.packs import write_atomic
+
+    page = sheets_page(load_settings()).encode()
+    write_atomic(out, page)
+    print(f"{out}: {len(page) / 1e6:.1f} MB")
+    return 0
+
+
 def synthesize(
     portrait: Path,
     speech: Path,
     out: Path,
     model: Path | None = None,
     motion: str = "gentle",
+    views: str = "one",
+    yaw: float = 0.0,
+    pitch: float = 0.0,
     mark: bool = False,
 ) -> int:
     """A portrait and a speech recording to a talking-head video (H.264 + AAC), labelled synthetic in its metadata.
@@ -95,29 +115,40 @@ def synthesize(
         speech: Any sound file that ffmpeg reads.
         out: The mp4 to write.
         model: A trained generator's folder; without it the one of the settings in force, data/<preset>/train_s3dnerf/<variant>.
-        motion: Head motion: gentle or still.
+        motion: Head motion: gentle, still, or a video of somebody, whose head movement is borrowed.
+        views: one; orbit: the camera circles the face; grid: nine views beside each other.
+        yaw: Degrees by which the head is turned to the picture's right (±60).
+        pitch: Degrees by which it is lowered (±40).
         mark: Write SYNTHETIC into each frame.
     """
     import torch
 
     from s3dnerf.config import settings_from
-    from s3dnerf.speech.audio import read_audio
+    from s3dnerf.faces.reference import poses_of_video
+    from s3dnerf.head_motion import MOTIONS, VIEWS
+    from s3dnerf.speech.audio import RATE_HZ, read_audio
     from s3dnerf.synthesis import Synthesizer, load_card, load_generator, synthesize, synthetic_comment, whole_frames, write_video
     from s3dnerf.video.packs import file_sha256
     from s3dnerf.video.pictures import read_picture
 
     if out.suffix.lower() != ".mp4":
         raise SettingsError(f"--out: got {out} — accepted: a name that ends in .mp4")
-    if motion not in ("gentle", "still"):
-        raise SettingsError(f"--motion: got {motion} — accepted: gentle, still")
+    if motion not in MOTIONS and not Path(motion).is_file():
+        raise SettingsError(f"--motion: got {motion} — accepted: {', '.join(MOTIONS)}, or a video file of one person")
+    if views not in VIEWS:
+        raise SettingsError(f"--views: got {views} — accepted: {', '.join(VIEWS)}")
+    if abs(yaw) > 60 or abs(pitch) > 40:
+        raise SettingsError(f"--yaw {yaw:g} --pitch {pitch:g} — accepted: yaw within ±60, pitch within ±40")
     if model is None:
         settings = load_settings()
         model = settings.data_dir / "train_s3dnerf" / settings.train.variants[0]
     torch.set_num_threads(os.cpu_count() or 1)
     card = load_card(model)
     maker = Synthesizer(load_generator(model), card)
-    samples = read_audio(speech)
-    frames = synthesize(maker, read_picture(portrait), samples, settings_from(card["settings"]), motion=motion, mark=mark)
+    samples, made_with = read_audio(speech), settings_from(card["settings"])
+    moved = motion if motion in MOTIONS else poses_of_video(motion, made_with, len(samples) / RATE_HZ)
+    picture = read_picture(portrait)
+    frames = synthesize(maker, picture, samples, made_with, motion=moved, mark=mark, views=views, yaw_deg=yaw, pitch_deg=pitch)
     comment = synthetic_comment(card, file_sha256(model / "generator.safetensors"))
     total = len(whole_frames(samples)) // 640
     with Progress(f"{out.name}", total) as progress:
@@ -126,25 +157,91 @@ def synthesize(
     return 0
 
 
-def evaluate(generated: Path, truth: Path, table: Path | None = None) -> int:
+def evaluate(generated: Path, truth: Path, table: Path | None = None, align: bool = False) -> int:
     """Score anyone's videos against the true ones of the same names; every file is accounted for.
 
     Args:
-        generated: Folder of generated videos.
+        generated: Folder of generated videos, or of methods: <method>/<corpus>/<video>.
         truth: Folder of true videos with sound.
         table: Also write the per-video rows as CSV.
+        align: Bring a video that frames the face otherwise over the truth first, by one similarity.
     """
     import pandas as pd
 
-    from s3dnerf.scoring import load_tools, score_folders, score_table
+    from s3dnerf.folders import problem_lines, score_folders, score_table, scored_count
+    from s3dnerf.scoring import load_tools
 
     settings = load_settings()
-    rows, problems = score_folders(generated, truth, load_tools(settings, settings.data_dir / "train_sync" / "judge"))
-    print(score_table(rows))
-    for problem in problems:
-        print(f"{problem.name}: {problem.what}: {problem.detail}")
+    tools = load_tools(settings, settings.data_dir / "train_sync" / "judge")
+    rows, problems = score_folders(generated, truth, tools, align=align)
+    if rows:
+        print(score_table(rows))
+    print("sync judged by: " + (f"{tools.judge.name}; {tools.judge.protocol}" if tools.judge else f"nobody: {tools.why['judge']}"))
+    for line in problem_lines(problems):
+        print(line)
+    scored, total = scored_count(rows)
+    print(f"{scored} of {total} videos scored")
     if table:
         pd.DataFrame(rows).to_csv(table, index=False)
+    return 0 if scored else 1
+
+
+def audit(
+    action: Annotated[Literal["verify", "compare"], tyro.conf.Positional],
+    names: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
+    report: Path | None = None,
+    preset: str | None = None,
+    without_data: bool = False,
+    force: bool = False,
+    out: Path | None = None,
+) -> int:
+    """Whether a versioned report is to be believed (verify [REV]), or what changed between two (compare A B).
+
+    Args:
+        action: verify: one PASS or FAIL line a rule, exit status 1 on any FAIL. compare: differences with intervals, p and a verdict.
+        names: verify: the git revision the report must be in, HEAD without one. compare: two folders or revisions.
+        report: verify: the report's folder; without it reports/<preset>.
+        preset: Whose report; without it the preset in force.
+        without_data: verify: leave out the rules that need the data on this machine.
+        force: compare: even where metric versions or splits differ, and say so.
+        out: compare: write comparison.md and comparison.html into this folder.
+    """
+    from flows.audit import audit_command
+
+    named = preset or load_settings().preset
+    return audit_command(action, names, report or Path("reports") / named, named, force, without_data, out)
+
+
+def store(collect: bool = False, older_than: float = 0.0) -> int:
+    """Say what .packs and .checkpoints hold and what of it has no use any more: neither planned by params.yaml nor the source of an out.
+
+    Args:
+        collect: Remove what has no use, and what killed runs left half-made. Refused while a stage runs.
+        older_than: Only what was made at least so many days ago (half-made entries go in any case).
+    """
+    from flows.store import run_store
+
+    return run_store(collect, older_than)
+
+
+def retrain(cron: str | None = None, margin: tuple[str, ...] = (), webhook: str | None = None) -> int:
+    """Retrain in a worktree of its own and promote what is no worse than the champion; the working copy is not touched.
+
+    Args:
+        cron: Serve it on this schedule, until stopped, for example "0 2 * * *". Without it: once, now.
+        margin: METRIC=SHARE by which a metric may at most be worse, for example m_lmd=0.05; without any, flows/retrain.py's.
+        webhook: Address that is told how it went (JSON by POST).
+    """
+    from flows.retrain import exit_status, margins_of, retrain_once
+
+    margins = margins_of(margin)
+    if cron is None:
+        return exit_status(retrain_once(Path("."), margins, webhook))
+    from flows.deployment import retrain as flow
+
+    flow.serve(
+        name="nightly", cron=cron, parameters={"repository": str(Path(".").resolve()), "margins": margins, "webhook": webhook}, limit=1
+    )
     return 0
 
 
@@ -175,8 +272,12 @@ def main() -> None:
         "preset": preset,
         "run": run,
         "report": report,
+        "sheets": sheets,
         "synthesize": synthesize,
         "evaluate": evaluate,
+        "audit": audit,
+        "retrain": retrain,
+        "store": store,
         "deps": deps,
     }
     with one_message(sys.argv[1] if len(sys.argv) > 1 else "command"):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,10 @@ def differences(path: Path = Path("dvc.yaml"), write: bool = False) -> dict[str,
         definition = stage["do"] if "do" in stage else stage
         expected = list(closure(module_of(definition)))
         listed = [dep for dep in definition["deps"] if is_code(dep)]
-        missing, extra = sorted(set(expected) - set(listed)), sorted(set(listed) - set(expected))
+        missing, extra = (
+            sorted(set(expected) - set(listed)),
+            sorted((Counter(listed) - Counter(expected)).elements()),
+        )  # twice is once too often
         if missing or extra:
             found[name] = (missing, extra)
         if write:

@@ -19,6 +19,7 @@ from s3dnerf.typed_settings import SettingsError, build, opt
 
 PRESETS = ("tiny", "sample", "mini", "paper")
 CORPORA = ("hdtf", "lrs2", "mead", "portraits")
+LEAST_FOLLOW_FRAMES = 9.0  # measured: benchmarks/sync.py --boxes
 VARIANTS = ("full", "naive", "feature_concat", "no_deform", "no_sync")
 
 
@@ -116,15 +117,30 @@ class LipsSettings:
     """Lip boxes from landmarks 48–67."""
 
     scale: float = opt(1.4, "side of the square box in units of the lips' extent over the clip", ge=1.0, le=3.0)
+    follow_frames: float = opt(
+        0.0, "lip crops follow the head, smoothed by so many frames (9 or more); 0: one box a clip", ge=0.0, le=250.0
+    )
 
 
 @dataclass(frozen=True)
 class SpeechSettings:
-    """Speech tokens at 50 Hz and the expert's mel."""
+    """Speech tokens at 50 Hz and the expert's mel; sound that is out of step with the picture."""
 
     backend: str = opt("wav2vec2", "wav2vec2 through transformers, or log-mel windows", choices=("wav2vec2", "logmel"))
     model: str | None = opt("facebook/wav2vec2-base-960h", "hub name found in the local cache, or a folder (wav2vec2)")
     batch: int = opt(4, "clips a forward pass", ge=1, le=64)
+    sync_filter: str = opt(
+        "off",
+        "who estimates a clip's offset: syncnet (SyncNet v2), mouth (its opening against the sound)",
+        choices=("off", "syncnet", "mouth"),
+    )
+    sync_action: str = opt("shift", "a clip out of step: its sound is shifted, or the clip excluded", choices=("shift", "exclude"))
+    sync_unsure: str = opt("exclude", "a clip whose offset cannot be told: kept as it is, or excluded", choices=("keep", "exclude"))
+    sync_tolerance_frames: int = opt(1, "an offset up to so many frames counts as in step", ge=0, le=15)
+    sync_max_frames: int = opt(6, "sync_action shift: a larger offset excludes the clip", ge=1, le=15)
+    syncnet_confidence: float = opt(3.0, "sync_filter syncnet: an offset is believed from this LSE-C on", ge=0.0, le=100.0)
+    mouth_confidence: float = opt(2.5, "sync_filter mouth: … from so many standard deviations of chance on", ge=0.0, le=100.0)
+    sync_weights: str | None = opt("weights/syncnet_v2.model", "SyncNet v2 weights (sync_filter syncnet)")
 
 
 @dataclass(frozen=True)
@@ -201,6 +217,9 @@ class TrainSettings:
     lambda_sync: float = opt(0.5, "weight of the lip-sync loss", ge=0.0)
     lambda_deform: float = opt(0.001, "weight of the deformation loss", ge=0.0)
     lambda_pix: float = opt(1.0, "weight of the pixel loss", ge=0.0)
+    motion_steps: int = opt(0, "steps before step 0: landmarks alone teach speech, then the deformation (ours)", ge=0)
+    motion_frames: int = opt(32, "target frames a sample when landmarks teach (motion_steps, lambda_lips)", ge=1, le=250)
+    lambda_lips: float = opt(0.0, "weight of the lips' motion against landmarks, pixels² (ours; 0: the paper)", ge=0.0)
     lips_pix_weight: float = opt(1.0, "weight of the lip box's pixels in the pixel loss (1: the paper's plain ℓ2)", ge=1.0, le=100.0)
     outside_rays: float = opt(1.0, "share of the rays outside the target's face that a step renders (1: all)", ge=0.0, le=1.0)
     spread_warmup: bool = opt(False, "stable: frames from anywhere in the clip, not consecutive, until adversary and sync begin (ours)")
@@ -285,6 +304,9 @@ class Settings:
             raise SettingsError(
                 f"align.crop_factor_min: {self.align.crop_factor_min} — accepted: at most align.crop_factor ({self.align.crop_factor})"
             )
+        if 0 < self.lips.follow_frames < LEAST_FOLLOW_FRAMES:
+            accepted = f"0, or at least {LEAST_FOLLOW_FRAMES:g}: boxes that follow syllables tell the sound by their own motion"
+            raise SettingsError(f"lips.follow_frames: {self.lips.follow_frames:g} — accepted: {accepted}")
         if self.sync.gate < 0.5 and self.preset != "tiny":
             raise SettingsError(f"sync.gate: {self.sync.gate} — accepted: at least 0.5, what guessing gives (less: preset tiny alone)")
         if self.ingest.min_clip_s > self.ingest.clip_s:

@@ -11,6 +11,9 @@ import numpy as np
 from s3dnerf.faces.camera import rotation
 
 MOTIONS = ("still", "gentle")
+VIEWS = ("one", "orbit", "grid")
+ORBIT_DEG, ORBIT_S = (25.0, 10.0), 6.0  # reach in yaw and pitch, and the time of one turn
+GRID_DEG = ((-25.0, 0.0, 25.0), (-12.0, 0.0, 12.0))  # yaw of the columns, pitch of the rows
 
 
 def turned(
@@ -76,3 +79,32 @@ def poses_for(motion: str | np.ndarray, world_to_camera: np.ndarray, frames: int
     rotated = turn @ own[:, :3]
     place = middle(own) + middle(at) - middle(reference[0])
     return np.concatenate([rotated, (place - rotated @ centre)[..., None]], -1)
+
+
+def views_of(
+    poses: np.ndarray, views: str, centre: np.ndarray, yaw_deg: float = 0.0, pitch_deg: float = 0.0, fps_hz: float = 25.0
+) -> np.ndarray:
+    """The same movement seen from other sides: poses (rows, columns, N, 3, 4).
+
+    Parameters
+    ----------
+    poses : (N, 3, 4)
+    views : ``one``; ``orbit``: the camera circles the face, 25° of yaw and 10° of pitch, a turn in 6 s; ``grid``: nine views beside
+        each other, yaw −25°, 0°, 25° in the columns, pitch −12°, 0°, 12° in the rows
+    centre : (3,), canonical units, that the head is turned about
+    yaw_deg, pitch_deg : by which every view is turned, signs as in :func:`turned`; at most ±60 and ±40: beyond, a portrait shows nothing
+
+    Raises ValueError for another name or an angle out of range.
+    """
+    if views not in VIEWS:
+        raise ValueError(f"views: {views!r} — accepted: {', '.join(VIEWS)}")
+    if abs(yaw_deg) > 60 or abs(pitch_deg) > 40:
+        raise ValueError(f"yaw {yaw_deg:g}°, pitch {pitch_deg:g}° — accepted: yaw within ±60°, pitch within ±40°")
+    poses = np.asarray(poses, np.float64)
+    if views == "orbit":
+        turn = 2 * np.pi * np.arange(len(poses)) / (ORBIT_S * fps_hz)
+        return turned(poses, yaw_deg + ORBIT_DEG[0] * np.sin(turn), pitch_deg + ORBIT_DEG[1] * (1 - np.cos(turn)) / 2, 0.0, centre)[
+            None, None
+        ]
+    yaws, pitches = GRID_DEG if views == "grid" else ((0.0,), (0.0,))
+    return np.stack([np.stack([turned(poses, yaw_deg + yaw, pitch_deg + pitch, 0.0, centre) for yaw in yaws]) for pitch in pitches])

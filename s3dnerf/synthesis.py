@@ -8,18 +8,17 @@ card.json); writes an H.264 + AAC mp4 whose metadata says that it is synthetic.
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from s3dnerf.config import Settings, settings_from
-from s3dnerf.head_motion import poses_for
+from s3dnerf.head_motion import poses_for, views_of
 from s3dnerf.model.crossmodal import speech_windows
 from s3dnerf.model.s3dnerf import Identity, Rendered, S3DNeRF
 from s3dnerf.speech.mel import SAMPLES_PER_FRAME
@@ -148,6 +147,9 @@ def synthesize(
     motion: str | np.ndarray = "gentle",
     batch: int = 5,
     mark: bool = False,
+    views: str = "one",
+    yaw_deg: float = 0.0,
+    pitch_deg: float = 0.0,
 ) -> Iterator[np.ndarray]:
     """Frames of a portrait that says ``samples``.
 
@@ -158,11 +160,14 @@ def synthesize(
     settings : those the generator was made with (detector, reconstruction, speech backend)
     motion : ``still``, ``gentle`` or poses (M, 3, 4); see :func:`s3dnerf.head_motion.poses_for`
     mark : write SYNTHETIC into each frame
+    views, yaw_deg, pitch_deg : the side it is seen from; see :func:`s3dnerf.head_motion.views_of`
+
+    Yields uint8 (256, 256, 3), RGB; (768, 768, 3) for the nine views of a grid.
 
     Raises FaceError for no face or several, SynthesisError for silence or a speech backend that is not the generator's.
     """
     from s3dnerf.faces.portrait import prepare_portrait
-    from s3dnerf.speech.features import speech_backend
+    from s3dnerf.speech.features import speech_backend, tokens_of_long
 
     speech, backend = whole_frames(samples), speech_backend(settings.speech)
     if backend.dim != synthesizer.generator.speech_dim:
@@ -172,10 +177,18 @@ def synthesize(
         )
     face = prepare_portrait(portrait, settings)
     count = len(speech) // SAMPLES_PER_FRAME
-    poses = poses_for(motion, face.world_to_camera, count, np.asarray(face.box[:3], np.float64))
+    centre = np.asarray(face.box[:3], np.float64)
+    seen = views_of(poses_for(motion, face.world_to_camera, count, centre), views, centre, yaw_deg, pitch_deg)
     identity = synthesizer.portrait(face.frame, face.mask, face.world_to_camera, face.intrinsics, face.box)
-    frames = synthesizer.frames(identity, backend.tokens(speech), poses, np.repeat(face.intrinsics[None], count, 0), batch)
+    tokens, intrinsics = tokens_of_long(backend, speech), np.repeat(face.intrinsics[None], count, 0)
+    frames = beside_each_other([[synthesizer.frames(identity, tokens, poses, intrinsics, batch) for poses in row] for row in seen])
     return (marked(frame) for frame in frames) if mark else frames
+
+
+def beside_each_other(streams: list[list[Iterator[np.ndarray]]]) -> Iterator[np.ndarray]:
+    """Streams of frames (h, w, 3) in rows and columns as one stream (rows·h, columns·w, 3), frame by frame; equal lengths."""
+    for rows in zip(*(zip(*row, strict=True) for row in streams), strict=True):
+        yield np.concatenate([np.concatenate(row, axis=1) for row in rows])
 
 
 GLYPHS = {  # 5 × 5 letters, a row a number, highest bit left
@@ -223,89 +236,24 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], samples: np.ndar
     The file appears whole or not at all. Raises SynthesisError when ffmpeg fails or there are no frames.
     """
     from s3dnerf.speech.audio import wav_bytes
-    from s3dnerf.video.encoding import ffmpeg_path
+    from s3dnerf.video.encoding import NoFrames, VideoError, feed_ffmpeg
 
-    path, count = Path(path), 0
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    frames = iter(frames)
-    first = next(frames, None)
-    if first is None:
-        raise SynthesisError("no frames to write")
-    h, w = first.shape[:2]
     part = path.with_name(f".{path.name}.part.mp4")
     with tempfile.TemporaryDirectory(prefix="s3dnerf-") as folder:
-        sound, log = Path(folder, "speech.wav"), Path(folder, "log.txt")
+        sound = Path(folder, "speech.wav")
         sound.write_bytes(wav_bytes(whole_frames(samples)))
-        command = [
-            ffmpeg_path(),
-            "-v",
-            "error",
-            "-nostdin",
-            "-y",
-            "-f",
-            "rawvideo",
-            "-pix_fmt",
-            "rgb24",
-            "-s",
-            f"{w}x{h}",
-            "-r",
-            str(FPS_HZ),
-            "-i",
-            "pipe:0",
-            "-i",
-            str(sound),
-            "-map",
-            "0:v",
-            "-map",
-            "1:a",
-            "-c:v",
-            "libx264",
-            "-preset",
-            "medium",
-            "-crf",
-            str(crf),
-            "-pix_fmt",
-            "yuv420p",
-            "-profile:v",
-            "high",
-            "-c:a",
-            "aac",
-            "-b:a",
-            "128k",
-            "-map_metadata",
-            "-1",
-            "-metadata",
-            f"comment={comment}",
-            "-metadata",
-            f"description={comment}",
-            "-movflags",
-            "+faststart",
-            str(part),
-        ]
+        picture = ["-c:v", "libx264", "-preset", "medium", "-crf", str(crf), "-pix_fmt", "yuv420p", "-profile:v", "high"]
+        said = ["-map_metadata", "-1", "-metadata", f"comment={comment}", "-metadata", f"description={comment}"]
+        output = ["-map", "0:v", "-map", "1:a", *picture, "-c:a", "aac", "-b:a", "128k", *said, "-movflags", "+faststart", str(part)]
         try:
-            with open(log, "wb") as errors:
-                process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors)
-                pipe = cast(IO[bytes], process.stdin)
-                try:
-                    for frame in _chain(first, frames):
-                        pipe.write(np.ascontiguousarray(frame).tobytes())
-                        count += 1
-                    pipe.close()
-                except BrokenPipeError:
-                    pass  # ffmpeg ended early: its status and log say why
-                except BaseException:
-                    process.kill()
-                    raise
-                finally:
-                    code = process.wait()
-            if code:
-                raise SynthesisError(f"ffmpeg could not write {path} ({code}): {log.read_text(errors='replace').strip()[-500:]}")
+            count = feed_ffmpeg(frames, output, FPS_HZ, inputs=["-i", str(sound)])
             part.replace(path)
+        except NoFrames as none:
+            raise SynthesisError("no frames to write") from none
+        except VideoError as failed:
+            raise SynthesisError(f"{path} cannot be written: {failed}") from failed
         finally:
             part.unlink(missing_ok=True)
     return count
-
-
-def _chain(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    yield first
-    yield from rest

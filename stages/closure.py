@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("s3dnerf", "stages")
-TEMPLATES = (".html", ".css", ".js")  # read by the modules beside them
+TEMPLATES = (".html", ".css", ".js")  # read by modules beside them
 
 
 def _module_file(name: str) -> Path | None:
@@ -40,9 +40,21 @@ def _imports(path: Path, package: str) -> set[str]:
     return {name for name in names if name.split(".")[0] in PACKAGES}
 
 
+def _templates(modules: set[Path]) -> set[Path]:
+    """Templates beside these modules that one of them names, or another such template."""
+    beside = {data for path in modules for data in path.parent.iterdir() if data.suffix in TEMPLATES}
+    found: set[Path] = set()
+    while True:
+        text = "".join(path.read_text(encoding="utf-8") for path in modules | found)
+        named = {data for data in beside if data.name in text}
+        if named == found:
+            return found
+        found = named
+
+
 @functools.cache
 def closure(module: str) -> tuple[str, ...]:
-    """Files (relative to the repository root, sorted) that ``module`` imports, itself included, with the templates beside them.
+    """Files (relative to the repository root, sorted) that ``module`` imports, itself included, with the templates they name.
 
     Raises ValueError when the module is not a file of the project.
     """
@@ -59,8 +71,7 @@ def closure(module: str) -> tuple[str, ...]:
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         todo += [".".join(name.split(".")[:i]) for i in range(1, name.count(".") + 1)]
         todo += _imports(path, package)
-    beside = {data for path in found.values() for data in path.parent.iterdir() if data.suffix in TEMPLATES}
-    return tuple(sorted(str(path.relative_to(ROOT)) for path in {*found.values(), *beside}))
+    return tuple(sorted(str(path.relative_to(ROOT)) for path in {*found.values(), *_templates(set(found.values()))}))
 
 
 @functools.cache

@@ -14,14 +14,12 @@ from s3dnerf.config import as_dict
 from s3dnerf.sync.expert import check_gate, load_expert
 from s3dnerf.training.checkpoints import data_fingerprint, run_key
 from s3dnerf.training.clips import STAGES
-from s3dnerf.training.distributed import joined
 from s3dnerf.training.train_s3dnerf import Job, train, train_settings
-from s3dnerf.video.packs import write_atomic
 from stages.closure import code_version
 from stages.context import Context
+from stages.training import run_training
 
 CHECKPOINTS = Path(".checkpoints/train_s3dnerf")
-MODULE = "s3dnerf.training.train_s3dnerf"
 
 
 def plan(context: Context) -> list[Job]:
@@ -45,14 +43,7 @@ def main(context: Context) -> dict[str, Any]:
     for job in jobs:
         check_gate(card, train_settings(job).lambda_sync)
     for job in jobs:
-        path = Path(job.work) / "job.json"
-        write_atomic(path, job.to_json().encode())
-        context.tracker.follow(Path(job.work) / "curves.jsonl")
-        if context.launch is None:
-            with joined() as world:
-                train(job, world, context.say)
-        else:
-            context.launch(MODULE, ["--job", str(path)], context.settings.train.processes)
+        run_training(context, job, train, context.settings.train.processes)
         for picture in sorted((Path(job.out) / "strips").glob("*.png"))[-1:]:
             context.tracker.artifact(picture)
     return {job.variant: job.out for job in jobs}

@@ -14,16 +14,15 @@ from typing import Any
 from s3dnerf.config import as_dict
 from s3dnerf.training.checkpoints import data_fingerprint, run_key
 from s3dnerf.training.clips import STAGES
-from s3dnerf.training.distributed import joined
 from s3dnerf.training.sync_data import SyncDataError, split_for
 from s3dnerf.training.train_sync import Job, train
-from s3dnerf.video.packs import PackError, write_atomic
+from s3dnerf.video.packs import PackError
 from stages.closure import code_version
 from stages.context import Context
 from stages.packs import StageError
+from stages.training import run_training
 
 CHECKPOINTS = Path(".checkpoints/train_sync")
-MODULE = "s3dnerf.training.train_sync"
 CORPORA = {"expert": ("hdtf", "lrs2"), "judge": ("lrs2",)}
 
 
@@ -46,14 +45,7 @@ def main(context: Context) -> dict[str, Any]:
         raise StageError(f"train_sync --part {context.part}: accepted: {', '.join(CORPORA)}")
     summary = {}
     for job in [plan(context, role) for role in roles]:
-        path = Path(job.work) / "job.json"
-        write_atomic(path, job.to_json().encode())
-        context.tracker.follow(Path(job.work) / "curves.jsonl")
-        if context.launch is None:
-            with joined() as world:
-                train(job, world, context.say)
-        else:
-            context.launch(MODULE, ["--job", str(path)], job.settings.sync.processes)
+        run_training(context, job, train, job.settings.sync.processes)
         card = json.loads((Path(job.out) / "card.json").read_text(encoding="utf-8"))
         held = card["held_out"]
         numbers = {"held_out_accuracy": held["accuracy"], "offset_frames": card["offset_frames"], "passes": float(card["passes"])}

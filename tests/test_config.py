@@ -31,6 +31,8 @@ def test_presets_load_and_survive_yaml(name: str) -> None:
         ({"model": {"image_px": 96}}, ["model.image_px", "96", "power of two"]),
         ({"preset": "huge"}, ["preset", "huge", "tiny"]),
         ({"raw": "here"}, ["raw", "here", "mapping"]),
+        ({"lips": {"follow_frames": 6}}, ["lips.follow_frames", "6", "at least 9"]),
+        ({"speech": {"sync_filter": "on"}}, ["speech.sync_filter", "on", "syncnet", "mouth"]),
         ({"ingest": {"same_person": [["A", 3]]}}, ["ingest.same_person", "3"]),
     ],
 )

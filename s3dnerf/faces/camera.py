@@ -87,23 +87,6 @@ def intrinsics(crop: np.ndarray, height_px: float) -> np.ndarray:
     return k
 
 
-def crop_of(intrinsics: np.ndarray, height_px: float) -> np.ndarray:
-    """Inverse of :func:`intrinsics`: (…, 3) scale, tx, ty."""
-    k = np.asarray(intrinsics, dtype=np.float64)
-    return np.stack([FOCAL_PX / k[..., 0, 0], k[..., 0, 2], height_px - k[..., 1, 2]], axis=-1)
-
-
-def normalised(intrinsics: np.ndarray, side_px: float) -> np.ndarray:
-    """Intrinsics in units of the picture's side: the focal length is 1015 / (scale · side)."""
-    return np.asarray(intrinsics, dtype=np.float64) / np.array([[side_px], [side_px], [1.0]])
-
-
-def moved_intrinsics(intrinsics: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Intrinsics (…, 3, 3) after the picture was moved by a similarity (2, 3) without rotation (source → moved)."""
-    whole = np.vstack([matrix, [0.0, 0.0, 1.0]])
-    return whole @ np.asarray(intrinsics, dtype=np.float64)
-
-
 def to_camera(points: np.ndarray, world_to_camera: np.ndarray) -> np.ndarray:
     """Points (…, n, 3) of the head frame in the camera's frame, for extrinsics (…, 3, 4)."""
     w = np.asarray(world_to_camera)

@@ -10,13 +10,14 @@ Reads ``shape_predictor_68_face_landmarks.dat`` of the package ``face-recognitio
 from __future__ import annotations
 
 import functools
+import threading
 from typing import Any
 
 import cv2
 import numpy as np
 
 from s3dnerf.faces.detectors import Face
-from s3dnerf.faces.warping import warp
+from s3dnerf.faces.warping import grey_warp
 from s3dnerf.faces.weights import dlib_data
 
 PATCH_BOX_PX = 200  # side of the face box in the patch: an answer in whole pixels is then ±1/400 of the box
@@ -34,6 +35,18 @@ def _predictor() -> Any:
     return dlib.shape_predictor(str(dlib_data("landmarks")))
 
 
+_OWN = threading.local()
+
+
+def _detector() -> Any:
+    """The HOG detector of this thread: it takes a third of a second to make, and holds the picture it searches."""
+    if not hasattr(_OWN, "detector"):
+        import dlib
+
+        _OWN.detector = dlib.get_frontal_face_detector()
+    return _OWN.detector
+
+
 class DlibBackend:
     """dlib HOG + 68 points. Stands in for insightface; see :class:`s3dnerf.faces.detectors.FaceBackend`."""
 
@@ -46,7 +59,7 @@ class DlibBackend:
         import dlib
 
         self._dlib = dlib
-        self._detector = dlib.get_frontal_face_detector()
+        self._detector = _detector()
         self._predictor = _predictor()
 
     def detect(self, image: np.ndarray, max_px: int | None = None, weak: bool = False) -> list[Face]:
@@ -79,7 +92,7 @@ class DlibBackend:
         matrix = np.array(
             [[scale, 0, PATCH_BOX_PX / 2 + edge - scale * (x0 + x1) / 2], [0, scale, PATCH_BOX_PX / 2 + edge - scale * (y0 + y1) / 2]]
         )
-        patch = warp(image, matrix, round(PATCH_BOX_PX + 2 * edge))
+        patch = grey_warp(image, matrix, round(PATCH_BOX_PX + 2 * edge))
         answers = np.empty((len(JITTER), 68, 2))
         for i, (dx, dy, growth) in enumerate(JITTER):
             side, centre = PATCH_BOX_PX * growth, edge + PATCH_BOX_PX / 2

@@ -72,11 +72,6 @@ class InsightFaceBackend:
         self._detector = analysis.models["detection"]
         self._landmarks = analysis.models.get("landmark_3d_68")
 
-    @property
-    def has_landmarks(self) -> bool:
-        """Whether the folder holds the 68-point model."""
-        return self._landmarks is not None
-
     def detect(self, image: np.ndarray, max_px: int | None = None, weak: bool = False) -> list[Face]:
         longer = max(image.shape[:2])
         side = NET_STRIDE * round(max(min(max_px or longer, max(longer, 320)), NET_STRIDE) / NET_STRIDE)

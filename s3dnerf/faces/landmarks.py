@@ -1,19 +1,17 @@
-"""68 landmarks of each frame of a finished clip (an aligned clip, a generated video): what the landmark metrics read.
+"""The 68 landmarks: where each part of the face stands among them, and how they are found well in a frame on which a detector saw a face.
 
-No tracking and no smoothing: each frame is judged for itself, so that two videos of one scene are treated alike.
+Alignment and portraits ask here; metrics take the finder's first answer (:mod:`s3dnerf.metrics.landmarks`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from s3dnerf.faces.detectors import Face, FaceBackend, main_face
+from s3dnerf.faces.detectors import Face, FaceBackend
 
 # 0-based positions in the 68 points (iBUG).
 JAW, BROWS, NOSE, EYES, LIPS = slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 68)
 REGIONS = {"jaw": JAW, "brows": BROWS, "nose": NOSE, "eyes": EYES, "lips": LIPS}
-INNER_LIPS = slice(60, 68)
-
 
 STARTS = ((1.0, 0.0), (1.2, 0.15), (1.3, 0.0), (1.1, -0.1))  # growth of the detector's box and its shift downward, a share of its side
 SURE = 0.005  # doubt below which the first start is believed: on faces it is 0.002–0.004, on a mouth taken for a nose 0.004–0.03
@@ -37,25 +35,3 @@ def refined_landmarks(frame: np.ndarray, backend: FaceBackend, face: Face) -> tu
         if least <= SURE:
             break
     return best, least
-
-
-def landmarks_of_frame(frame: np.ndarray, backend: FaceBackend) -> np.ndarray:
-    """Landmarks float32 (68, 2) of a frame uint8 (h, w, 3); all nan where no face, or no single one, is found."""
-    face, rivals = main_face(backend.detect(frame))
-    if face is None or rivals != 1:
-        return np.full((68, 2), np.nan, np.float32)
-    return refined_landmarks(frame, backend, face)[0]
-
-
-def landmarks_of_frames(frames: np.ndarray, backend: FaceBackend, every: int = 1) -> np.ndarray:
-    """Landmarks float32 (N, 68, 2) of frames uint8 (N, h, w, 3), in pixels.
-
-    Rows are nan where no (single) face is found, and where ``every`` > 1 leaves a frame out (rows 0, every,
-    2·every, … are looked at).
-    """
-    if every < 1:
-        raise ValueError(f"every: got {every}, expected 1 or more")
-    result = np.full((len(frames), 68, 2), np.nan, np.float32)
-    for i in range(0, len(frames), every):
-        result[i] = landmarks_of_frame(frames[i], backend)
-    return result

@@ -71,7 +71,10 @@ def source_window(
 
 
 def camera_rays(
-    world_to_camera: Float[Tensor, "b 3 4"], intrinsics: Float[Tensor, "b 3 3"], pixels: Int[Tensor, "b r 2"], raw_px: int
+    world_to_camera: Float[Tensor, "b 3 4"],
+    intrinsics: Float[Tensor, "b 3 3"],
+    pixels: Int[Tensor, "b r 2"] | Float[Tensor, "b r 2"],
+    raw_px: int,
 ) -> tuple[Float[Tensor, "b 3"], Float[Tensor, "b r 3"]]:
     """Origins and unit directions, canonical frame, of the rays through raw pixels (column, row) of the ``raw_px`` image.
 

@@ -12,7 +12,7 @@ tri-plane feature before the decoder.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -129,10 +129,21 @@ class S3DNeRF(nn.Module):
         box: Float[Tensor, "b 4"],
     ) -> Identity:
         """Everything that depends on the portraits alone. ``source_face`` is masked to the inner face; both are in [0, 1]."""
+        identity = self.encode_face(source_face, world_to_camera, intrinsics, box)
+        picture = functional.interpolate(source_full, (self.settings.image_px,) * 2, mode="area")
+        return replace(identity, source=self.superres.encode(picture))
+
+    def encode_face(
+        self,
+        source_face: Float[Tensor, "b 3 256 256"],
+        world_to_camera: Float[Tensor, "b 3 4"],
+        intrinsics: Float[Tensor, "b 3 3"],
+        box: Float[Tensor, "b 4"],
+    ) -> Identity:
+        """:meth:`encode` without the whole picture (``source`` stays empty): all that the deformation depends on."""
         planes = self.appearance(cameras.source_window(source_face, world_to_camera, intrinsics, box, source_face.shape[-1]))
         aggregated = self.aggregation(planes) if self.aggregation is not None else None
-        picture = functional.interpolate(source_full, (self.settings.image_px,) * 2, mode="area")
-        return Identity(planes, aggregated, self.superres.encode(picture), world_to_camera, intrinsics, box)
+        return Identity(planes, aggregated, [], world_to_camera, intrinsics, box)
 
     def conditions(self, identity: Identity, speech: Float[Tensor, "b k s"]) -> Conditions:
         """Speech code, F_cm and source camera of each frame."""

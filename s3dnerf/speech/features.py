@@ -18,6 +18,9 @@ import numpy as np
 
 from s3dnerf.config import SpeechSettings
 from s3dnerf.speech.logmel import LogMel
+from s3dnerf.speech.mel import SAMPLES_PER_FRAME
+
+FPS_HZ = 25
 
 
 class SpeechBackend(Protocol):
@@ -46,3 +49,21 @@ def speech_backend(settings: SpeechSettings) -> SpeechBackend:
     from s3dnerf.speech.wav2vec2 import Wav2Vec2
 
     return Wav2Vec2(settings.model, "cuda" if torch.cuda.is_available() else "cpu")
+
+
+def tokens_of_long(backend: SpeechBackend, samples: np.ndarray, part_s: float = 10.0, context_s: float = 1.0) -> np.ndarray:
+    """Tokens float32 (2 N, dim) of speech (640 N,) of any length, in parts as long as the clips that networks are trained on.
+
+    Each part is heard with ``context_s`` of what comes before and after it, whose tokens are dropped. wav2vec2's memory grows with the
+    square of what it hears at once; and what it was never trained to hear, an hour, it does not hear well.
+    """
+    frames = len(samples) // SAMPLES_PER_FRAME
+    part, context = round(part_s * FPS_HZ), round(context_s * FPS_HZ)
+    if frames <= part + 2 * context:
+        return backend.tokens(samples)
+    parts = []
+    for first in range(0, frames, part):
+        before, after = min(context, first), min(frames, first + part + context)
+        tokens = backend.tokens(samples[(first - before) * SAMPLES_PER_FRAME : after * SAMPLES_PER_FRAME])
+        parts.append(tokens[2 * before : 2 * (before + min(part, frames - first))])
+    return np.concatenate(parts)

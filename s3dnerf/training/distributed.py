@@ -1,7 +1,7 @@
 """Data-parallel training: which of how many processes this one is, on which device, and averaging between them.
 
-Works under ``accelerate launch``, ``torchrun`` and plain ``python -m``: it reads RANK, WORLD_SIZE and LOCAL_RANK (and
-MASTER_ADDR, MASTER_PORT) from the environment, which both launchers set. gloo on CPUs, NCCL on CUDA devices. On CPUs
+Works under ``torchrun --standalone --nproc-per-node N -m module …`` and plain ``python -m module …``: it reads RANK, WORLD_SIZE and
+LOCAL_RANK (and MASTER_ADDR, MASTER_PORT) from the environment, which torchrun sets. gloo on CPUs, NCCL on CUDA devices. On CPUs
 each process uses one thread, so that sums have one order and a run can be repeated to the bit.
 """
 
@@ -117,7 +117,7 @@ def joined(device: str | None = None) -> Iterator[World]:
     if size > 1:
         missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
         if missing:
-            raise RuntimeError(f"WORLD_SIZE is {size} but {', '.join(missing)} not set — start with accelerate launch or torchrun")
+            raise RuntimeError(f"WORLD_SIZE is {size} but {', '.join(missing)} not set — start with torchrun")
         dist.init_process_group("nccl" if kind == "cuda" else "gloo", rank=rank, world_size=size)
     try:
         yield World(rank, size, local, place)

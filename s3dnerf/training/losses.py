@@ -1,9 +1,10 @@
 """The generator's and the discriminator's losses (3.5, eq. 9) and how their weights run over training.
 
-    L = λ_pix L_pix + λ_per L_per + λ_adv L_adv + λ_sync L_sync + λ_deform L_deform
+    L = λ_pix L_pix + λ_per L_per + λ_adv L_adv + λ_sync L_sync + λ_deform L_deform (+ λ_lips L_lips)
 
 Every image loss is taken on the coarse and on the fine image: coarse against the masked target, fine against the whole target.
 The lip-sync loss is eq. 8 as METHOD corrects it (:func:`s3dnerf.sync.losses.generator_sync_loss`).
+L_lips (ours, without weight in the paper's preset) is :func:`s3dnerf.training.lip_motion.lip_motion_loss`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class LossWeights:
     adv: float
     sync: float
     deform: float
+    lips: float = 0.0
 
 
 def loss_weights(settings: TrainSettings, step: int) -> LossWeights:
@@ -42,7 +44,7 @@ def loss_weights(settings: TrainSettings, step: int) -> LossWeights:
         warm = max(s.warmup_fraction * s.steps, 1e-9)
         adv *= 0.05 * min(max(step / warm - 1.0, 0.0), 1.0)
         sync *= float(step >= s.warmup_fraction * s.steps)
-    return LossWeights(s.lambda_pix, s.lambda_per, adv, sync, s.lambda_deform)
+    return LossWeights(s.lambda_pix, s.lambda_per, adv, sync, s.lambda_deform, s.lambda_lips)
 
 
 def spread_until(settings: TrainSettings) -> int:

@@ -77,7 +77,7 @@ def load_lip_clip(folder: ClipFolder, record: dict[str, Any], size: int, frames:
     mel = folder.packs["speech"].read(clip, "mel.npy").astype(np.float32)
     windows = max(0, len(pictures) - frames + 1)
     margin = crop_margin(size)
-    lips = cut_lips(pictures, folder.packs["lips"].read(clip, "lip_box.npy"), size, margin)
+    lips = cut_lips(pictures, folder.packs["lips"].read(clip, "crop_boxes.npy"), size, margin)
     return LipClip(clip, f"{record['corpus']}/{record['speaker']}", lips, mel, speech_windows(mel, windows), margin)
 
 

@@ -1,7 +1,7 @@
 """Train one variant of the generator against the discriminator and the frozen lip-sync expert (3.4, 3.5).
 
     python -m s3dnerf.training.train_s3dnerf --job job.json
-    accelerate launch --num_processes 4 -m s3dnerf.training.train_s3dnerf --job job.json
+    torchrun --standalone --nproc-per-node 4 -m s3dnerf.training.train_s3dnerf --job job.json
 
 Reads the job (settings, variant, folders), HDTF's preprocessed training clips and the expert; writes into ``out``:
 generator.safetensors (the average, which is evaluated), discriminator.safetensors, card.json, curves.jsonl, strips/*.png. What a run
@@ -11,7 +11,6 @@ with the same bytes on a CPU.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import json
@@ -26,19 +25,21 @@ from typing import Any
 
 import torch
 
-from s3dnerf.config import Settings, as_dict, settings_from
+from s3dnerf.config import as_dict
 from s3dnerf.model.discriminator import Discriminator, dual
-from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
-from s3dnerf.processes import one_message
+from s3dnerf.model.s3dnerf import Identity, Rendered, S3DNeRF
 from s3dnerf.sync.crops import crop_lips
 from s3dnerf.sync.expert import SyncExpert, check_gate, load_expert
 from s3dnerf.sync.losses import generator_sync_loss
 from s3dnerf.training import losses
 from s3dnerf.training.checkpoints import load_checkpoint, random_states, save_checkpoint, set_random_states
 from s3dnerf.training.curves import Curves
-from s3dnerf.training.distributed import World, joined
+from s3dnerf.training.distributed import World
 from s3dnerf.training.ema import Averaged
 from s3dnerf.training.generator_data import Batch, GeneratorData, make_batch, training_rays
+from s3dnerf.training.jobs import TrainingJob, run_job
+from s3dnerf.training.landmarks_first import landmarks_first
+from s3dnerf.training.lip_motion import lip_motion_loss
 from s3dnerf.training.perceptual import PerceptualLoss
 from s3dnerf.training.strips import write_strip
 from s3dnerf.training.watch import LossWatch
@@ -48,25 +49,14 @@ PROBES, PROBE_FRAMES = 2, 3
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(TrainingJob):
     """One training run: settings, variant and folders (``work`` holds the checkpoint, ``out`` the result)."""
 
-    settings: Settings
     variant: str
     data_dir: str
     expert: str
     work: str
     out: str
-
-    def to_json(self) -> str:
-        return json.dumps(
-            {**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, "settings": as_dict(self.settings)}, indent=1
-        )
-
-    @staticmethod
-    def from_json(text: str) -> Job:
-        given = json.loads(text)
-        return Job(**{**given, "settings": settings_from(given["settings"])})
 
 
 def train_settings(job: Job) -> Any:
@@ -135,8 +125,12 @@ class Trainer:
         self.discriminator_optimiser = torch.optim.Adam(self.discriminator.parameters(), self.train.lr_discriminator, betas=(0.0, 0.99))
         self.watch = LossWatch()
 
-    def render(self, batch: Batch) -> Rendered:
-        identity = self.generator.encode(batch.source_face, batch.source_full, batch.source_camera, batch.source_intrinsics, batch.box)
+    def encode(self, batch: Batch) -> Identity:
+        return self.generator.encode(batch.source_face, batch.source_full, batch.source_camera, batch.source_intrinsics, batch.box)
+
+    def render(self, batch: Batch, identity: Identity | None = None) -> Rendered:
+        """The batch's target frames; ``identity``: its sources, where they are encoded already."""
+        identity = self.encode(batch) if identity is None else identity
         rays = None if self.train.outside_rays == 1.0 else training_rays(batch.mask, batch.draw, self.train.outside_rays)
         return self.generator.render(identity, batch.speech, batch.camera, batch.intrinsics, batch.noise, rays)
 
@@ -156,8 +150,12 @@ class Trainer:
         train, weights, scale = self.train, losses.loss_weights(self.train, step), losses.step_size(self.train, step)
         self.discriminator.requires_grad_(False)
         with self.world.autocast(train.precision):
-            rendered = self.render(batch)
+            identity = self.encode(batch)
+            rendered = self.render(batch, identity)
             terms = generator_losses(rendered, batch, weights, train.lips_pix_weight, self.perceptual, self.expert, self.discriminator)
+        if batch.motion is not None and weights.lips:
+            terms["lips"] = lip_motion_loss(self.generator, identity, batch.motion)
+            terms["total"] = terms["total"] + weights.lips * terms["lips"]
         norm = self.update(self.generator, self.generator_optimiser, terms["total"], train.lr_generator * scale)
         self.averaged.update(self.generator)
         values = {name: value.detach() for name, value in terms.items()}
@@ -232,9 +230,18 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> None:
     settings, variant, work = job.settings, job.variant, Path(job.work)
     expert, expert_card = load_expert(job.expert)
     check_gate(expert_card, train_settings(job).lambda_sync)
-    data = GeneratorData(job.data_dir, settings.model, settings.train.frames, settings.seed, losses.spread_until(settings.train))
+    taught = variant != "no_deform" and (settings.train.motion_steps > 0 or settings.train.lambda_lips > 0)
+    data = GeneratorData(
+        job.data_dir,
+        settings.model,
+        settings.train.frames,
+        settings.seed,
+        losses.spread_until(settings.train),
+        settings.train.motion_frames if taught else 0,
+    )
     trainer = Trainer(job, data, expert, world)
-    state = load_checkpoint(work / "checkpoint.pt", say=say if world.is_main() else lambda line: None)
+    tell = say if world.is_main() else lambda line: None
+    state = load_checkpoint(work / "checkpoint.pt", say=tell)
     start = 0 if state is None else trainer.restore(state)
     steps, every = settings.train.steps, max(1, settings.train.steps // 10)
     curves = Curves(work / "curves.jsonl", start) if world.is_main() else None
@@ -246,6 +253,9 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> None:
             f"train_s3dnerf {variant}: {len(data.records)} clips of {len({r['speaker'] for r in data.records})} people, "
             f"{sum(p.numel() for p in trainer.generator.parameters()):,} parameters, steps {start}…{steps} on {world.size} × {world.device}"
         )
+    if taught and start == 0 and settings.train.motion_steps:
+        landmarks_first(trainer.generator, data, settings.train, settings.seed, numbers, world, tell)
+        trainer.averaged = Averaged(trainer.generator, settings.train.ema)
     began = time.monotonic()
     with interruptible() as asked:
         for step, batch in enumerate(data.batches(start, steps, numbers, world.device), start):
@@ -301,6 +311,7 @@ def card(job: Job, trainer: Trainer, data: GeneratorData, expert_card: dict[str,
         "settings": as_dict(job.settings),
         "loss_preset": train.loss_preset,
         "lambda_sync": {"value": train.lambda_sync, "why": why},
+        "landmarks": {"steps_first": train.motion_steps, "lambda_lips": train.lambda_lips},
         "perceptual": {"name": trainer.perceptual.name, "real": trainer.perceptual.real},
         "expert": {
             "sha256": file_sha256(Path(job.expert) / "weights.safetensors"),
@@ -320,11 +331,8 @@ def card(job: Job, trainer: Trainer, data: GeneratorData, expert_card: dict[str,
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--job", required=True, type=Path, help="the job's JSON file")
-    job = Job.from_json(parser.parse_args(arguments).job.read_text(encoding="utf-8"))
-    with one_message("train_s3dnerf"), joined() as world:
-        train(job, world)
+    """Command line: one job."""
+    run_job("train_s3dnerf", Job, train, arguments)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Train one lip-sync network, the expert or the judge (3.4): triplet loss of eq. 7, selected by held-out accuracy.
 
     python -m s3dnerf.training.train_sync --job job.json
-    accelerate launch --num_processes 4 -m s3dnerf.training.train_sync --job job.json
+    torchrun --standalone --nproc-per-node 4 -m s3dnerf.training.train_sync --job job.json
 
 Reads the job (settings, role, folders) and the preprocessed clips; writes into ``out``: weights.safetensors (of the step with
 the best held-out accuracy), card.json (settings, seed, speakers, accuracy with its interval, verdict of the gate, what the
@@ -11,8 +11,6 @@ and started again, a run ends with the same bytes on a CPU.
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -23,15 +21,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from s3dnerf.config import Settings, SyncSettings, as_dict, settings_from
-from s3dnerf.processes import one_message
+from s3dnerf.config import SyncSettings, as_dict
 from s3dnerf.sync.accuracy import Accuracy, held_out_accuracy
 from s3dnerf.sync.expert import SyncExpert, save_expert
 from s3dnerf.sync.losses import expected_triplet_loss, spread
 from s3dnerf.sync.monitor import SyncMonitor, crop_findings, offset_findings, speaker_findings
 from s3dnerf.training.checkpoints import load_checkpoint, save_checkpoint
 from s3dnerf.training.curves import Curves
-from s3dnerf.training.distributed import World, joined
+from s3dnerf.training.distributed import World
+from s3dnerf.training.jobs import TrainingJob, run_job
 from s3dnerf.training.sync_augment import varied_lips, varied_mel
 from s3dnerf.training.sync_data import ClipPool, LipClip, SyncDataError, SyncSplit, crop_margin, draw_batch, split_for
 from s3dnerf.training.sync_eval import embed_clips, offset_curves, some_clips
@@ -46,10 +44,9 @@ class SyncTrainingError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(TrainingJob):
     """One training run: settings, role (``expert`` or ``judge``) and folders (``work`` holds the checkpoint, ``out`` the result)."""
 
-    settings: Settings
     role: str
     data_dir: str
     work: str
@@ -62,15 +59,6 @@ class Job:
     @property
     def seed(self) -> int:
         return self.settings.sync.expert_seed if self.role == "expert" else self.settings.sync.judge_seed
-
-    def to_json(self) -> str:
-        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return json.dumps({**plain, "settings": as_dict(self.settings)}, indent=1)
-
-    @staticmethod
-    def from_json(text: str) -> Job:
-        given = json.loads(text)
-        return Job(**{**given, "settings": settings_from(given["settings"])})
 
 
 def learning_rate(sync: SyncSettings, step: int, steps: int) -> float:
@@ -246,11 +234,7 @@ def write_result(
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line: one job."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--job", required=True, type=Path, help="the job's JSON file")
-    job = Job.from_json(parser.parse_args(arguments).job.read_text(encoding="utf-8"))
-    with one_message("train_sync"), joined() as world:
-        train(job, world, lambda line: print(line, flush=True))
+    run_job("train_sync", Job, train, arguments)
 
 
 if __name__ == "__main__":

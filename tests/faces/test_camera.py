@@ -64,24 +64,12 @@ def test_there_and_back() -> None:
     assert np.allclose(w2c[..., :3] @ np.swapaxes(w2c[..., :3], 1, 2), np.eye(3)) and np.allclose(np.linalg.det(w2c[..., :3]), 1)
     back = camera.pose_of(w2c)
     assert np.allclose(back[0], angles) and np.allclose(back[1], t)
-    crops = rng.uniform(0.5, 200, (7, 3))
-    assert np.allclose(camera.crop_of(camera.intrinsics(crops, 256), 256), crops)
 
 
-def test_the_normalised_focal_length_is_1015_over_scale_and_side() -> None:
-    k = camera.normalised(camera.intrinsics(np.array([0.8, 120, 130]), 256), 256)
-    assert (
-        k[0, 0] == pytest.approx(1015 / (0.8 * 256)) and k[0, 2] == pytest.approx(120 / 256) and k[1, 2] == pytest.approx((256 - 130) / 256)
-    )
-    assert k[2, 2] == 1
-
-
-def test_moving_the_picture_moves_the_pixels() -> None:
-    rng = np.random.default_rng(2)
-    points, w2c = rng.normal(size=(9, 3)), camera.world_to_camera(rng.normal(size=3) * 0.3, np.zeros(3))
-    k, matrix = camera.intrinsics(np.array([1.1, 300, 400]), 720), np.array([[0.35, 0, -20.0], [0, 0.35, 14.0]])
-    before, after = camera.project(points, w2c, k), camera.project(points, w2c, camera.moved_intrinsics(k, matrix))
-    assert np.allclose(after, before @ matrix[:, :2].T + matrix[:, 2])
+def test_the_focal_length_is_1015_over_the_crop_s_scale_and_its_centre_counts_downward() -> None:
+    k = camera.intrinsics(np.array([[0.8, 120, 130], [1.0, 112, 112]]), 256)
+    assert k[0] == pytest.approx(np.array([[1015 / 0.8, 0, 120], [0, 1015 / 0.8, 256 - 130], [0, 0, 1]]))
+    assert k[1] == pytest.approx(np.array([[1015, 0, 112], [0, 1015, 256 - 112], [0, 0, 1]]))
 
 
 def test_other_intrinsics_show_the_head_in_the_same_place_and_size() -> None:

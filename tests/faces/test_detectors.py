@@ -104,7 +104,6 @@ def test_insightface_detects_real_faces_and_names_the_missing_landmark_model(sha
         assert face.score > 0.6 and np.hypot(*np.subtract(face.centre_px, other.centre_px)) < 0.25 * other.side_px
         tracked = backend.track_box(dlib.landmarks(frame, other.box_px))
         assert np.abs(np.subtract(tracked, face.box_px)).max() < 0.25 * face.side_px
-    assert not backend.has_landmarks
     with pytest.raises(MissingWeights, match="1k3d68.onnx"):
         backend.landmarks(frame, face.box_px)
 
@@ -114,7 +113,6 @@ def test_insightface_s_68_points_are_used_when_the_pack_has_them(shared: Path, t
     wanted = np.random.default_rng(0).uniform(-0.6, 0.6, (68, 2)).astype(np.float32)
     write_landmark_model(tmp_path / "1k3d68.onnx", wanted)
     backend = InsightFaceBackend(tmp_path)
-    assert backend.has_landmarks
     box = (40.0, 50.0, 140.0, 150.0)
     points = backend.landmarks(np.zeros((200, 200, 3), np.uint8), box)
     # the model sees 1.5 times the box, its answers are −1 … 1 of that

@@ -1,30 +1,14 @@
-"""Landmarks of finished clips: nan where no single face is, and close to the truth elsewhere."""
+"""Landmarks asked for more than once: a bad first box is left for a better one, and the points are close to the truth."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from s3dnerf.config import AlignSettings
 from s3dnerf.corpora.synthetic.truth import Truth
 from s3dnerf.faces.detectors import Face, face_backend
-from s3dnerf.faces.landmarks import landmarks_of_frames, refined_landmarks
-from tests.faces.faces_world import ScriptedBackend, box_at, frames_of, points_in
-
-
-def test_rows_are_nan_where_no_single_face_is() -> None:
-    one, two = box_at(100, 120, 80), box_at(230, 120, 70)
-    found = landmarks_of_frames(np.stack(frames_of(4)), ScriptedBackend([[one], [], [one, two], [one, box_at(230, 60, 30)]]))
-    assert found.shape == (4, 68, 2) and found.dtype == np.float32
-    assert np.isnan(found[[1, 2]]).all() and np.allclose(found[0], points_in(one), atol=0.01) and np.allclose(found[3], found[0])
-
-
-def test_every_nth_frame_is_looked_at_and_the_others_are_nan() -> None:
-    backend = ScriptedBackend([[box_at(100, 120, 80)]] * 7)
-    found = landmarks_of_frames(np.stack(frames_of(7)), backend, every=3)
-    assert np.isfinite(found[::3]).all() and np.isnan(found[[1, 2, 4, 5]]).all() and backend.detected == [0, 3, 6]
-    with pytest.raises(ValueError, match="every"):
-        landmarks_of_frames(np.stack(frames_of(7)), backend, every=0)
+from s3dnerf.faces.landmarks import refined_landmarks
+from tests.faces.faces_world import box_at, points_in
 
 
 def test_a_box_that_puts_the_lips_on_the_nostrils_is_left_for_a_better_one() -> None:
@@ -49,7 +33,8 @@ def test_a_box_that_puts_the_lips_on_the_nostrils_is_left_for_a_better_one() -> 
 
 def test_landmarks_are_within_pixels_of_the_truth(talking: tuple[np.ndarray, Truth]) -> None:
     frames, truth = talking
-    found = landmarks_of_frames(frames[::6], face_backend(AlignSettings(backend="dlib", model_dir=None)))
+    backend = face_backend(AlignSettings(backend="dlib", model_dir=None))
+    found = np.stack([refined_landmarks(frame, backend, backend.detect(frame)[0])[0] for frame in frames[::6]])
     true = truth.landmarks[::6]
     scale = 100 / np.ptp(true[:, :17, 0], axis=1)  # as if the face were 100 px wide
     off = np.linalg.norm(found - true, axis=2) * scale[:, None]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-from s3dnerf.faces.warping import apply, invert, similarity_scale, warp
+from s3dnerf.faces.warping import apply, grey_warp, invert, similarity_scale, warp
 
 
 def blob(size: int, centre: tuple[float, float], sigma: float) -> np.ndarray:
@@ -36,6 +37,24 @@ def test_shrinking_averages_instead_of_picking_pixels() -> None:
     board = (np.indices((512, 512)).sum(axis=0) % 2 * 255).astype(np.uint8)
     small = warp(board, np.array([[0.125, 0, 0], [0, 0.125, 0]]), 64)
     assert np.abs(small.astype(int) - 127).max() <= 2
+
+
+@pytest.mark.parametrize("scale", [0.2, 0.3, 0.4, 0.55, 0.7])
+def test_shrinking_is_near_the_mean_of_many_samples(scale: float) -> None:
+    noise = np.random.default_rng(0).normal(size=(512, 512)).astype(np.float32)
+    image = np.clip(128 + 300 * cv2.GaussianBlur(noise, (0, 0), 2.0), 0, 255).astype(np.uint8)
+    matrix = np.array([[scale, 0, 3.3 - 20 * scale], [0, scale, 7.8 - 30 * scale]])
+    fine = np.column_stack([4 * matrix[:, :2], 4 * matrix[:, 2] + 4 * matrix[:, :2] @ [0.5, 0.5] - 0.5])
+    many = cv2.warpAffine(image, fine, (352, 352), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    wanted = cv2.resize(many, (88, 88), interpolation=cv2.INTER_AREA).astype(int)
+    assert np.abs(warp(image, matrix, 88) - wanted)[4:-4, 4:-4].mean() < 0.06 * image.std()
+
+
+@pytest.mark.parametrize("matrix", [np.array([[0.4, 0.02, -30.3], [-0.02, 0.4, -20.7]]), np.array([[1.3, 0, 20.0], [0, 1.3, -150.0]])])
+def test_grey_cuts_are_the_grey_of_cuts(matrix: np.ndarray) -> None:
+    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (300, 260, 3), dtype=np.uint8), (0, 0), 3)
+    grey = cv2.cvtColor(warp(image, matrix, 96), cv2.COLOR_RGB2GRAY)
+    assert np.abs(grey_warp(image, matrix, 96).astype(int) - grey).max() <= 2
 
 
 def test_beyond_the_picture_its_edge_goes_on() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from s3dnerf.faces.recon.morphable import MorphableModel, own_model, save_bfm
+from s3dnerf.faces.recon.morphable import MorphableModel, own_model
 from s3dnerf.faces.recon.network import ReconNetwork
 
 
@@ -54,11 +54,25 @@ def write_checkpoint(path: Path, network: ReconNetwork) -> None:
     )
 
 
+def write_bfm(path: Path, model: MorphableModel) -> None:
+    """A model in BFM_model_front.mat's layout (indices count from 1 there)."""
+    from scipy.io import savemat
+
+    n = len(model.mean)
+    held = {"meanshape": model.mean.reshape(1, -1), "meantex": model.mean_tex.reshape(1, -1)}
+    held |= {
+        "idBase": model.id_base.reshape(3 * n, -1),
+        "exBase": model.exp_base.reshape(3 * n, -1),
+        "texBase": model.tex_base.reshape(3 * n, -1),
+    }
+    savemat(str(path), held | {"tri": model.triangles + 1, "keypoints": model.keypoints.reshape(1, -1) + 1})
+
+
 def write_face_model(folder: Path) -> MorphableModel:
     """Our own model and its standard points as files of the official names and layouts. Returns the model."""
     from scipy.io import savemat
 
     model = own_model()
-    save_bfm(model, folder / "BFM_model_front.mat")
+    write_bfm(folder / "BFM_model_front.mat", model)
     savemat(str(folder / "similarity_Lm3D_all.mat"), {"lm": model.mean[model.keypoints]})
     return model

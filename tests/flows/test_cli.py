@@ -7,11 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 import yaml
 
-from flows import doctor
+from flows import cli, doctor
 from s3dnerf.config import as_dict, preset_settings, settings_from
+from s3dnerf.speech.audio import wav_bytes
+from s3dnerf.video.encoding import encode_clip
+from s3dnerf.video.reading import probe, read_frames
+from tests.faces.faces_world import make_talking_video
+from tests.fake_preset import make_generator, make_preset, settings_of
+from tests.videos import write_video
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,6 +33,43 @@ def s3dnerf(folder: Path, *words: str) -> subprocess.CompletedProcess:
 def stage(folder: Path, name: str) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "S3DNERF_RUNNER": "inline"}
     return subprocess.run([sys.executable, "-m", "flows.run", name], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    """``typed("evaluate", …)``: the command in this process; its exit status, what it printed, what it complained of."""
+    threads = torch.get_num_threads()
+
+    def run(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["s3dnerf", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    yield run
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a person with a portrait and a wav has: a synthetic face, a voice, a tiny generator that nobody trained."""
+    import cv2
+
+    root = tmp_path_factory.mktemp("kit")
+    video, _ = make_talking_video(root / "film", seconds=0.4)
+    frames = np.stack(list(read_frames(video, np.arange(10))))
+    np.save(root / "frames.npy", frames)
+    for name, picture in {
+        "face": frames[3],
+        "two": np.concatenate([frames[3], frames[3]], axis=1),
+        "wall": np.full_like(frames[3], 90),
+    }.items():
+        cv2.imwrite(str(root / f"{name}.png"), picture[..., ::-1])
+    (root / "voice.wav").write_bytes(wav_bytes((0.3 * np.sin(np.arange(2000) * 0.2)).astype(np.float32)))
+    (root / "silence.wav").write_bytes(wav_bytes(np.zeros(2000, np.float32)))
+    (root / "text.wav").write_text("not a sound")
+    make_generator(root / "model", settings_of(), speech_dim=80)
+    return root
 
 
 def test_preset_writes_every_value(tmp_path: Path) -> None:
@@ -94,3 +140,100 @@ def test_doctor_writes_what_it_finds(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert written.masks.backend == "fitted" and written.masks.network is None
     assert doctor.chosen(preset_settings("paper")).masks.backend == "fitted"
     assert settings_from(as_dict(written)) == written
+
+
+def test_a_portrait_and_a_voice_become_a_video(kit: Path, tmp_path: Path) -> None:
+    words = [
+        "--portrait",
+        kit / "face.png",
+        "--speech",
+        kit / "voice.wav",
+        "--model",
+        kit / "model",
+        "--out",
+        "made/a.mp4",
+        "--motion",
+        "still",
+    ]
+    done = s3dnerf(tmp_path, "synthesize", *map(str, words))
+    assert done.returncode == 0, done.stderr
+    assert "made/a.mp4: 4 frames, 0.16 s; synthetic" in done.stdout
+    info = probe(tmp_path / "made/a.mp4")
+    assert (len(info.pts), info.width_px, info.height_px, info.has_audio) == (4, 256, 256, True)
+
+
+WRONG = {
+    "no face": ({"--portrait": "wall.png"}, "no face was found in the picture of 260×240 px"),
+    "several faces": ({"--portrait": "two.png"}, "2 faces of similar size were found"),
+    "no portrait": ({"--portrait": "nobody.png"}, "nobody.png: no such file"),
+    "a portrait that is none": ({"--portrait": "voice.wav"}, "not a picture in a format that is read here"),
+    "silence": ({"--speech": "silence.wav"}, "silent throughout"),
+    "a sound that is none": ({"--speech": "text.wav"}, "text.wav: sound cannot be read"),
+    "no sound": ({"--speech": "nothing.wav"}, "nothing.wav: no such file"),
+    "a picture for a sound": ({"--speech": "face.png"}, "face.png: sound cannot be read"),
+    "another extension": ({"--out": "made.avi"}, "made.avi — accepted: a name that ends in .mp4"),
+    "unknown motion": ({"--motion": "dancing"}, "--motion: got dancing — accepted: still, gentle"),
+    "no model": ({"--model": "film"}, "expected a folder written by train_s3dnerf"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_synthesize_cannot_use_is_one_message(case: str, kit: Path, tmp_path: Path, typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"--portrait": "face.png", "--speech": "voice.wav", "--model": "model"} | WRONG[case][0]
+    words = [
+        word
+        for name, value in given.items()
+        for word in (name, str(kit / value) if name in ("--portrait", "--speech", "--model") else value)
+    ]
+    status, _, said = typed("synthesize", *words, *([] if "--out" in given else ["--out", "made.mp4"]))
+    first, *rest = said.splitlines()
+    assert status in (1, 2) and first.startswith("s3dnerf: ") and WRONG[case][1] in said and "Traceback" not in said
+    assert rest in ([], ["(S3DNERF_TRACEBACK=1 shows where)"])
+    assert not list(tmp_path.rglob("*.mp4")) and not list(tmp_path.rglob("*.avi"))
+
+
+def test_folders_of_videos_are_scored_and_every_file_is_accounted_for(
+    kit: Path, tmp_path: Path, typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert typed("preset", "tiny")[0] == 0
+    frames = np.load(kit / "frames.npy")[:, :, 10:250]
+    voice = 0.3 * np.sin(np.arange(640 * len(frames)) * 0.2)
+    for name in ("good", "broken", "lonely"):
+        write_video(tmp_path / f"truth/{name}.mp4", frames, sound=voice)
+    write_video(tmp_path / "made/good.mp4", frames)
+    (tmp_path / "made/broken.mp4").write_bytes((tmp_path / "made/good.mp4").read_bytes()[:2000])
+    status, said, wrong = typed("evaluate", "--generated", "made", "--truth", "truth", "--table", "rows.csv")
+    assert status == 0 and not wrong, wrong
+    assert "broken: unreadable" in said and "lonely: no_generated_video: lonely.mp4 has no partner" in said
+    assert "1 of 2 videos scored" in said and "sync judged by: nobody" in said
+    rows = pd.read_csv(tmp_path / "rows.csv").set_index(["clip", "metric"])
+    assert rows.loc[("good", "m_lmd"), "value"] == pytest.approx(0, abs=0.05) and rows.loc[("good", "ssim"), "value"] > 0.99
+    assert np.isnan(rows.loc[("broken", "ssim"), "value"]) and rows.loc[("broken", "ssim"), "reason"].startswith("unreadable")
+
+
+def test_folders_that_cannot_be_scored_are_one_message(kit: Path, tmp_path: Path, typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    typed("preset", "tiny")
+    (tmp_path / "made").mkdir()
+    (tmp_path / "truth").mkdir()
+    for words, expected in ((("nowhere", "truth"), "nowhere: no such folder"), (("made", "truth"), "made: no videos")):
+        status, _, said = typed("evaluate", "--generated", words[0], "--truth", words[1])
+        assert status == 1 and said.startswith("s3dnerf: evaluate: ") and expected in said and "Traceback" not in said
+    (tmp_path / "made/a.mp4").write_bytes(encode_clip(np.load(kit / "frames.npy")[:, :, 10:250], crf=14))
+    (tmp_path / "truth/a.mp4").write_text("not a video")
+    status, said, _ = typed("evaluate", "--generated", "made", "--truth", "truth")
+    assert status == 1 and "0 of 1 videos scored" in said and "a: truth_unreadable" in said
+
+
+def test_the_sheets_of_preprocessing_before_anything_is_trained(tmp_path: Path, typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = settings_of()
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(as_dict(settings)))
+    status, _, said = typed("sheets")
+    assert status == 1 and "no preprocessed clip — run: dvc repro speech" in said and not (tmp_path / "sheets.html").exists()
+    make_preset(tmp_path, settings)
+    status, said, wrong = typed("sheets", "--out", "pages/a.html")
+    assert status == 0 and said.startswith("pages/a.html: ") and not wrong
+    assert "hdtf_C_000" in (tmp_path / "pages/a.html").read_text()

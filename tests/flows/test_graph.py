@@ -22,6 +22,11 @@ def test_a_missing_and_a_needless_dep_are_named_and_put_right(tmp_path: Path) ->
     assert missing == ["stages/lips.py"] and extra == ["stages/nothing.py"]
     differences(path, write=True)
     assert differences(path) == {}
+    twice = path.read_text().replace("- stages/lips.py\n", "- stages/lips.py\n    - stages/lips.py\n")
+    path.write_text(twice)
+    assert differences(path)["lips"] == ([], ["stages/lips.py"])
+    differences(path, write=True)
+    assert path.read_text().count("- stages/lips.py\n") == 1
     shutil.copy(ROOT / "dvc.yaml", path)
     before = path.read_text()
     differences(path, write=True)

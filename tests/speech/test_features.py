@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from s3dnerf.config import SpeechSettings
-from s3dnerf.speech.features import speech_backend
+from s3dnerf.speech.features import speech_backend, tokens_of_long
 from s3dnerf.speech.wav2vec2 import SpeechModelError, model_files
 
 
@@ -111,3 +111,15 @@ def test_a_model_without_its_weights_is_refused(folder, tmp_path):
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(SpeechModelError, match="lacks 2 of the network's weights"):
         speech_backend(SpeechSettings(backend="wav2vec2", model=str(tmp_path)))
+
+
+@pytest.mark.parametrize("frames", [40, 300, 333, 507])
+def test_long_speech_in_parts_is_the_whole(frames, folder):
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 640 * frames) * np.repeat(np.random.default_rng(1).uniform(0, 1, frames), 640)
+    backend = speech_backend(SpeechSettings(backend="logmel", model=None))
+    assert np.array_equal(tokens_of_long(backend, samples, part_s=4.0), backend.tokens(samples))
+    network = speech_backend(SpeechSettings(backend="wav2vec2", model=str(folder)))
+    heard: list[int] = []
+    inner, network.tokens = network.tokens, lambda part: (heard.append(len(part)), inner(part))[1]
+    assert tokens_of_long(network, samples, part_s=4.0).shape == (2 * frames, network.dim)
+    assert max(heard) <= 6.0 * 16000 and (len(heard) > 1) == (frames > 150)

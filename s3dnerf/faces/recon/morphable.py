@@ -3,7 +3,7 @@
 A shape is ``mean + id_base·α + exp_base·β`` (α 80, β 64), a texture ``mean_tex + tex_base·γ`` (80). Our own model is built
 in a fraction of a second from :mod:`s3dnerf.faces.recon.anatomy`, always the same.
 
-Reads ``BFM_model_front.mat`` (Deep3DFaceRecon's; licence-bound, by the user); writes files of that layout.
+Reads ``BFM_model_front.mat`` (Deep3DFaceRecon's; licence-bound, by the user); writes nothing.
 """
 
 from __future__ import annotations
@@ -117,25 +117,6 @@ def load_bfm(path: str | Path | None, setting: str = "masks.morphable_model") ->
         triangles=data["tri"].astype(np.int64) - 1,
         keypoints=data["keypoints"].astype(np.int64).ravel() - 1,
         name=Path(path).name,
-    )
-
-
-def save_bfm(model: MorphableModel, path: str | Path) -> None:
-    """Write a model in BFM_model_front.mat's layout (indices count from 1 there)."""
-    from scipy.io import savemat
-
-    n = len(model.mean)
-    savemat(
-        str(path),
-        {
-            "meanshape": model.mean.reshape(1, -1),
-            "idBase": model.id_base.reshape(3 * n, -1),
-            "exBase": model.exp_base.reshape(3 * n, -1),
-            "meantex": model.mean_tex.reshape(1, -1),
-            "texBase": model.tex_base.reshape(3 * n, -1),
-            "tri": model.triangles + 1,
-            "keypoints": model.keypoints.reshape(1, -1) + 1,
-        },
     )
 
 

@@ -9,8 +9,9 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from s3dnerf.faces.recon import anatomy
-from s3dnerf.faces.recon.morphable import LAYOUT, MissingWeights, load_bfm, own_model, save_bfm
+from s3dnerf.faces.recon.morphable import LAYOUT, MissingWeights, load_bfm, own_model
 from s3dnerf.faces.recon.rasterise import boundary_loop
+from tests.faces.tiny_models import write_bfm
 
 MODEL = own_model()
 POINTS = MODEL.mean[MODEL.keypoints]
@@ -84,7 +85,7 @@ def test_the_box_holds_the_mean_head_with_15_percent_to_spare() -> None:
 
 def test_a_file_of_the_official_layout_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "BFM_model_front.mat"
-    save_bfm(MODEL, path)
+    write_bfm(path, MODEL)
     held = loadmat(str(path))
     n = len(MODEL.mean)
     assert held["meanshape"].shape == (1, 3 * n) and held["idBase"].shape == (3 * n, 80) and held["exBase"].shape == (3 * n, 64)

@@ -1,0 +1,248 @@
+"""The model's speed and memory as ratios: fast path to plain, cached portrait to none; and how cost grows with rays, samples, size.
+
+    python -m benchmarks.model [--preset sample] [--device cpu] [--frames 20] [--compile]
+
+Networks have random weights and inputs are drawn: speed does not depend on what was learned. Every ratio's baseline is measured in the same
+run, after a warm-up, the device synchronised; times are the median of repeats. Needs torch and the library alone, so that it runs on a
+bare GPU machine. Writes benchmarks/results/model_<preset>_<device>.json and prints it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import functools
+import json
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from s3dnerf.config import ModelSettings, Settings, preset_settings
+from s3dnerf.faces.camera import intrinsics, world_to_camera
+from s3dnerf.model.reference import render_reference
+from s3dnerf.model.s3dnerf import Identity, S3DNeRF
+from s3dnerf.sync.expert import SyncExpert
+from s3dnerf.training.distributed import World
+from s3dnerf.training.generator_data import make_batch
+from s3dnerf.training.train_s3dnerf import Trainer
+
+RESULTS = Path(__file__).resolve().parent / "results"
+SPEECH_DIM = 80
+BOX = np.array([0.0, 0.0, 0.0, 1.35], np.float32)
+INTRINSICS = intrinsics(np.array([0.9, 128.0, 128.0]), 256).astype(np.float32)
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for the device's queue."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def seconds(work: Callable[[], Any], device: torch.device, repeats: int = 3) -> float:
+    """The median time of ``repeats`` runs after one that is not counted."""
+    times = []
+    for i in range(repeats + 1):
+        synchronise(device)
+        begun = time.perf_counter()
+        work()
+        synchronise(device)
+        if i:
+            times.append(time.perf_counter() - begun)
+    return statistics.median(times)
+
+
+def peak_mb(device: torch.device) -> float:
+    """Most memory held so far: of the GPU since the last reset, or of this process since its start."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def cameras(frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Poses (frames, 3, 4) of a head that turns by ±10°, and intrinsics (frames, 3, 3)."""
+    angles = np.stack([np.zeros(frames), np.radians(10 * np.sin(np.arange(frames) / 5)), np.zeros(frames)], 1)
+    poses = world_to_camera(angles, np.zeros((frames, 3))).astype(np.float32)
+    return torch.from_numpy(poses), torch.from_numpy(INTRINSICS).expand(frames, 3, 3)
+
+
+class Portrait:
+    """A generator with random weights, one portrait and the speech of some frames, on a device."""
+
+    def __init__(self, settings: ModelSettings, device: torch.device, frames: int) -> None:
+        torch.manual_seed(0)
+        self.model = S3DNeRF(settings, SPEECH_DIM).to(device).eval().requires_grad_(False)
+        self.poses, self.intrinsics = (x.to(device) for x in cameras(frames))
+        self.picture = torch.rand(1, 3, 256, 256, device=device)
+        self.speech = torch.randn(frames, settings.speech_tokens, SPEECH_DIM, device=device)
+        self.box = torch.from_numpy(BOX)[None].to(device)
+
+    @torch.inference_mode()
+    def encode(self) -> Identity:
+        return self.model.encode(self.picture, self.picture, self.poses[:1], self.intrinsics[:1], self.box)
+
+    @torch.inference_mode()
+    def render(self, identity: Identity, first: int, count: int, path: Callable[..., Any] | None = None) -> Any:
+        part = slice(first, first + count)
+        given = (identity, self.speech[part], self.poses[part], self.intrinsics[part])
+        return self.model.render(*given) if path is None else path(self.model, *given)
+
+    def all_frames(self, identity: Identity, batch: int) -> None:
+        for first in range(0, len(self.speech), batch):
+            self.render(identity, first, batch)
+
+    def each_with_its_portrait(self) -> None:
+        for first in range(len(self.speech)):
+            self.render(self.encode(), first, 1)
+
+
+def synthesis(settings: ModelSettings, device: torch.device, frames: int, compiled: bool) -> dict[str, Any]:
+    """Frames a second, and each ratio to its baseline."""
+    made = Portrait(settings, device, frames)
+    identity = made.encode()
+    by_batch = {batch: frames / seconds(lambda b=batch: made.all_frames(identity, b), device) for batch in (1, 5)}
+    fps = max(by_batch.values())
+    uncached = frames / seconds(made.each_with_its_portrait, device, 1)
+    begun = time.perf_counter()
+    made.render(identity, 0, 1, render_reference) if device.type == "cpu" else None
+    plain_s = time.perf_counter() - begun
+    result: dict[str, Any] = {
+        "frames": frames,
+        "fps_portrait_cached": round(fps, 2),
+        "fps_by_batch": {str(k): round(v, 2) for k, v in by_batch.items()},
+        "fps_portrait_encoded_each_frame": round(uncached, 2),
+        "ratio_cached_to_encoded_each_frame": round(by_batch[1] / uncached, 2),
+        "peak_mb": round(peak_mb(device)),
+    }
+    if device.type == "cpu":  # the plain path is written for the CPU
+        result |= {"plain_path_seconds_a_frame": round(plain_s, 2), "ratio_fast_to_plain_path": round(by_batch[1] * plain_s, 1)}
+    if compiled:
+        made.model.compile()
+        result["ratio_compiled_to_eager"] = round(frames / seconds(lambda: made.all_frames(identity, 5), device) / by_batch[5], 2)
+    return result
+
+
+def growth(settings: ModelSettings, device: torch.device, frames: int) -> dict[str, dict[str, float]]:
+    """Time a frame when one thing changes, as a ratio to the preset as it is."""
+    raw, image, coarse, fine = settings.raw_px, settings.image_px, settings.coarse_samples, settings.fine_samples
+    changes: dict[str, dict[int, dict[str, Any]]] = {
+        "rays a side": {side: {"raw_px": side} for side in (raw // 2, raw * 2) if side <= image},
+        "samples a ray": {(coarse + fine) * k // 2: {"coarse_samples": coarse * k // 2, "fine_samples": fine * k // 2} for k in (1, 4)},
+        "image side": {side: {"image_px": side} for side in (image // 2, image * 2) if raw <= side <= 512},
+    }
+
+    def a_frame(given: ModelSettings) -> float:
+        made = Portrait(given, device, frames)
+        identity = made.encode()
+        return seconds(lambda: made.all_frames(identity, 5), device) / frames
+
+    base = a_frame(settings)
+    ratios = {
+        what: {str(value): round(a_frame(dataclasses.replace(settings, **change)) / base, 2) for value, change in sorted(options.items())}
+        for what, options in changes.items()
+    }
+    return {"preset_seconds_a_frame": {"": round(base, 4)}, **ratios}
+
+
+def drawn_sample(settings: Settings, random: np.random.Generator) -> dict[str, Any]:
+    """A training sample of :meth:`s3dnerf.training.generator_data.GeneratorData.sample`'s shape, with an oval face."""
+    t, m = settings.train.frames, settings.model
+    y, x = np.mgrid[:256, :256] - 128
+    face = (x / 62) ** 2 + (y / 80) ** 2 < 1
+    poses, k = cameras(t)
+    return {
+        "source": random.integers(0, 256, (256, 256, 3), np.uint8),
+        "source_mask": face,
+        "source_camera": poses[0].numpy(),
+        "source_intrinsics": INTRINSICS,
+        "box": BOX,
+        "target": random.integers(0, 256, (t, 256, 256, 3), np.uint8),
+        "mask": np.repeat(face[None], t, 0),
+        "camera": poses.numpy(),
+        "intrinsics": k.numpy(),
+        "speech": random.standard_normal((t, m.speech_tokens, SPEECH_DIM)).astype(np.float32),
+        "mel": random.uniform(-4, 4, (16, 80)).astype(np.float32),
+        "lip_box": np.repeat(np.array([[98, 150, 158, 210]], np.float32), t, 0),
+        "noise": random.random((t, m.raw_px**2, m.coarse_samples + m.fine_samples + 1)).astype(np.float32),
+        "backdrop": random.random((t, 3)).astype(np.float32),
+    }
+
+
+def training(settings: Settings, device: torch.device) -> dict[str, Any]:
+    """Steps a second and memory, with rays inside the face alone against every ray (the plain way, the baseline)."""
+    random = np.random.default_rng(0)
+    statistics_of_nothing = (torch.zeros(SPEECH_DIM), torch.ones(SPEECH_DIM))
+    data: Any = SimpleNamespace(speech_dim=SPEECH_DIM, speech_statistics=lambda: statistics_of_nothing)
+    found: dict[str, dict[str, float]] = {}
+    late = settings.train.steps - 1  # past every warm-up: all losses are on
+    for name, rays in (("rays inside the face", settings.train.outside_rays), ("every ray", 1.0)):
+        train = dataclasses.replace(settings.train, outside_rays=rays, perceptual="stand_in")
+        job: Any = SimpleNamespace(settings=dataclasses.replace(settings, train=train), variant="full")
+        trainer = Trainer(job, data, SyncExpert(settings.sync).eval().requires_grad_(False), World(device=device))
+        batch = make_batch([drawn_sample(settings, random) for _ in range(train.batch)], settings.model, device)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        found[name] = {
+            "steps_a_second": round(1 / seconds(functools.partial(trainer.step, late, batch), device), 3),
+            "peak_mb": round(peak_mb(device)),
+        }
+    fast, plain = found["rays inside the face"]["steps_a_second"], found["every ray"]["steps_a_second"]
+    days = settings.train.steps / fast / 86400
+    return {
+        **found,
+        "batch": settings.train.batch,
+        "frames_a_sample": settings.train.frames,
+        "precision": settings.train.precision,
+        "ratio_face_rays_to_every_ray": round(fast / plain, 2),
+        "days_for_the_presets_steps_on_one_device": round(days, 2),
+    }
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What it ran on."""
+    gpu = torch.cuda.get_device_name() if device.type == "cuda" else None
+    return {
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "torch": torch.__version__,
+    }
+
+
+def main() -> None:
+    """Measure and write the result."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.model", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--preset", default="sample")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--frames", type=int, default=20)
+    parser.add_argument("--compile", action="store_true", help="torch.compile against eager (needs a C++ compiler on a CPU)")
+    given = parser.parse_args()
+    device, settings = torch.device(given.device), preset_settings(given.preset)
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    result = {
+        "command": "python -m benchmarks.model " + " ".join(sys.argv[1:]),
+        "date": datetime.date.today().isoformat(),
+        "machine": machine(device),
+        "synthesis": synthesis(settings.model, device, given.frames, given.compile),
+        "growth_time_a_frame_to_the_presets": growth(settings.model, device, given.frames),
+        "training": training(settings, device),
+    }
+    text = json.dumps(result, indent=1)
+    (RESULTS / f"model_{given.preset}_{device.type}.json").write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

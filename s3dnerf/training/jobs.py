@@ -1,0 +1,48 @@
+"""A training's job as a file, and the command line that reads it: ``python -m s3dnerf.training.<name> --job job.json``.
+
+Reads the job's JSON; what the training reads and writes, its own module says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self, TypeVar
+
+from s3dnerf.config import Settings, as_dict, settings_from
+from s3dnerf.processes import one_message
+from s3dnerf.training.distributed import World, joined
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingJob:
+    """One training run: settings, and what the training adds (strings)."""
+
+    settings: Settings
+
+    def to_json(self) -> str:
+        """The job as JSON, settings in full."""
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return json.dumps({**plain, "settings": as_dict(self.settings)}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Inverse of :meth:`to_json`. Raises SettingsError for settings that are not valid."""
+        given = json.loads(text)
+        return cls(**{**given, "settings": settings_from(given["settings"])})
+
+
+J = TypeVar("J", bound=TrainingJob)
+Train = Callable[[J, World, Callable[[str], None]], object]
+
+
+def run_job(name: str, kind: type[J], train: Train[J], arguments: list[str] | None = None) -> None:
+    """The command line of a training: read the job, join the run's processes, train. An error ends the process with one message."""
+    parser = argparse.ArgumentParser(prog=name, description="Run one training job.")
+    parser.add_argument("--job", required=True, type=Path, help="the job's JSON file")
+    job = kind.from_json(parser.parse_args(arguments).job.read_text(encoding="utf-8"))
+    with one_message(name), joined() as world:
+        train(job, world, lambda line: print(line, flush=True))
