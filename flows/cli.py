@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from flows.progress import Progress
-from s3dnerf.config import SettingsError, as_dict, load_settings, preset_settings
+from s3dnerf.config import Settings, SettingsError, as_dict, load_settings, preset_settings, settings_from
 from s3dnerf.processes import one_message
 
 
@@ -37,26 +37,46 @@ def doctor(write: bool = False) -> int:
     return run_doctor(write)
 
 
-def preset(name: Annotated[str, tyro.conf.Positional]) -> int:
+def preset(name: Annotated[str, tyro.conf.Positional], change: tuple[str, ...] = ()) -> int:
     """Write params.yaml from a preset: tiny, sample, mini or paper. Every value is written out.
 
     Args:
         name: The preset.
+        change: FIELD=VALUE, a setting that differs from the preset's, for example train.steps=4000 (values as YAML writes them).
     """
     import yaml
 
     from s3dnerf.video.packs import write_atomic
 
-    settings = as_dict(preset_settings(name))
-    head = f"# Settings in force: the preset `{name}`, every value. Each one is explained in s3dnerf/config.py.\n"
+    settings = as_dict(changed(preset_settings(name), change))
+    differs = f", with {', '.join(change)}" if change else ""
+    head = f"# Settings in force: the preset `{name}`{differs}, every value. Each one is explained in s3dnerf/config.py.\n"
     text = head + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
     path = Path("params.yaml")
     if path.is_file() and path.read_text(encoding="utf-8") == text:
-        print(f"params.yaml holds the preset {name} already")
+        print(f"params.yaml holds the preset {name}{differs} already")
         return 0
     write_atomic(path, text.encode())
-    print(f"params.yaml now holds the preset {name}; next: dvc repro")
+    print(f"params.yaml now holds the preset {name}{differs}; next: dvc repro")
     return 0
+
+
+def changed(settings: Settings, changes: tuple[str, ...]) -> Settings:
+    """Settings with some fields set: ``("train.steps=4000",)``. Raises SettingsError naming the field and what it accepts."""
+    import yaml
+
+    values = as_dict(settings)
+    for change in changes:
+        where, equals, text = change.partition("=")
+        section, _, name = where.rpartition(".")
+        holder = values.get(section) if section else values
+        if not equals or not isinstance(holder, dict) or name not in holder:
+            raise SettingsError(f"--change {change}: accepted: FIELD=VALUE with a field of params.yaml, for example train.steps=4000")
+        try:
+            holder[name] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"--change {change}: the value is not YAML: {error}") from error
+    return settings_from(values)
 
 
 def run(stages: Annotated[tuple[str, ...], tyro.conf.Positional] = ()) -> int:
@@ -123,7 +143,6 @@ def synthesize(
     """
     import torch
 
-    from s3dnerf.config import settings_from
     from s3dnerf.faces.reference import poses_of_video
     from s3dnerf.head_motion import MOTIONS, VIEWS
     from s3dnerf.speech.audio import RATE_HZ, read_audio

@@ -192,6 +192,7 @@ class ModelSettings:
     image_px: int = opt(256, "side of the final frame", ge=32, le=256)
     superres_width: int = opt(128, "channels of the super-resolution blocks", ge=8, le=512)
     carry_source: bool = opt(False, "super-resolution reads the source where the rendered points come from, not in place (ours)")
+    superres_sees_motion: bool = opt(False, "super-resolution takes the composited Δx beside the ray features: a mouth that opens (ours)")
     discriminator_width: int = opt(64, "channels of the discriminator at full resolution", ge=4, le=256)
 
 
@@ -259,6 +260,9 @@ class EvaluateSettings:
 class ReportSettings:
     """The report's pictures."""
 
+    people: bool = opt(
+        False, "show people in index.html, which is meant for git: true where the corpora's licences let frames be passed on"
+    )
     strips: int = opt(4, "test clips shown as frame strips a corpus", ge=1, le=50)
     strip_frames: int = opt(6, "frames a strip", ge=2, le=20)
 

@@ -238,7 +238,8 @@ def run_packs(spec: PackStage, context: Context) -> dict[str, Any]:
         # written last: without it nobody takes a half-filled folder for an out
         context.out(corpus, "index.parquet").unlink(missing_ok=True)
     entries = {job.key: take(job, pack_path(context, job)) for jobs in plans.values() for job in jobs}
-    todo = [job for jobs in plans.values() for job in jobs if entries[job.key] is None]
+    # the largest first: the last pack then keeps the others waiting least
+    todo = sorted((job for jobs in plans.values() for job in jobs if entries[job.key] is None), key=lambda job: (-len(job.clips), job.key))
     planned = len(entries)
     context.say(f"{spec.name}: {planned} packs, {planned - len(todo)} from the store, {len(todo)} to make")
     context.run(make_pack, todo, [f"{job.corpus}/{job.pack}" for job in todo])

@@ -68,7 +68,7 @@ def settings_of(**changes: object) -> Settings:
             "bootstrap": 200,
             "picture_every": 6,
         },
-        "report": {"strips": 2, "strip_frames": 3},
+        "report": {"people": True, "strips": 2, "strip_frames": 3},
     }
     for section, values in changes.items():
         given[section] = {**given.get(section, {}), **values} if isinstance(values, dict) else values

@@ -85,6 +85,8 @@ def heat_maps(sources: Sources) -> list[Figure]:
         if data is None:
             continue
         source = png_array(data)
+        if not sources.settings.report.people:
+            source = np.full_like(source, 96)
         parts = []
         whole = [0.0, 0.0, float(source.shape[1]), float(source.shape[0])]
         layers = (

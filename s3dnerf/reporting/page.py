@@ -200,14 +200,16 @@ def _figures(sources: Sources, summary: dict[str, Any]) -> dict[str, Any]:
     trainings += [(v, f"Generator, {v}") for v in sources.settings.train.variants]
     curves = [figures.curve_group(sources.curves.get(name, []), title) for name, title in trainings]
     offsets = [figures.offset_curve(sources, role) for role in ("expert", "judge")]
+    people = sources.settings.report.people
     return {
         "differences": differences,
-        "strips": figures.strips(sources),
+        "people": people,
+        "strips": figures.strips(sources) if people else [],
         "mouths": figures.mouths(sources),
         "heat_maps": figures.heat_maps(sources),
         "offsets": [f for f in offsets if f],
         "curves": [c for c in curves if c],
-        "contact_sheets": contact_sheets(sources.settings),
+        "contact_sheets": contact_sheets(sources.settings) if people else [],
     }
 
 

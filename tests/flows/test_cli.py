@@ -79,6 +79,18 @@ def test_preset_writes_every_value(tmp_path: Path) -> None:
     assert "already" in s3dnerf(tmp_path, "preset", "mini").stdout
 
 
+def test_a_preset_with_changes(tmp_path: Path) -> None:
+    said = s3dnerf(tmp_path, "preset", "sample", "--change", "train.steps=4000", "train.variants=[full, naive]", "seed=3")
+    assert said.returncode == 0, said.stderr
+    given = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    assert (given["train"]["steps"], given["train"]["variants"], given["seed"]) == (4000, ["full", "naive"], 3)
+    same = as_dict(preset_settings("sample"))
+    assert given["align"] == same["align"] and given["train"] | {"steps": 1, "variants": 1} == same["train"] | {"steps": 1, "variants": 1}
+    for wrong, told in (("train.stops=1", "accepted: FIELD=VALUE"), ("train.steps", "FIELD=VALUE"), ("train.steps=-1", "train.steps")):
+        done = s3dnerf(tmp_path, "preset", "sample", "--change", wrong)
+        assert done.returncode == 2 and told in done.stderr and len(done.stderr.splitlines()) == 1
+
+
 def test_params_in_the_repository_are_the_sample_preset() -> None:
     committed = subprocess.run(["git", "show", "HEAD:params.yaml"], cwd=ROOT, capture_output=True, text=True)
     if committed.returncode:

@@ -198,3 +198,13 @@ def test_an_empty_evaluation_still_reports(tmp_path: Path, monkeypatch) -> None:
     assert lines[1] == "HDTF: no test clip came through preprocessing."
     assert json.loads((tmp_path / "reports/tiny/summary.json").read_text())["corpora"] == {}
     assert "no test clip came through preprocessing" in (tmp_path / "reports/tiny/index.html").read_text()
+
+
+def test_pictures_of_people_stay_out_where_their_licence_says_so(here: Path) -> None:
+    run()
+    shown = (here / "reports/tiny/index.html").read_text()
+    report.main(Context(settings_of(report={"people": False}), "report", world=WORLD, say=lambda line: None))
+    hidden = (here / "reports/tiny/index.html").read_text()
+    assert "Pictures of people are left out" in hidden and "Pictures of people are left out" not in shown
+    # what stays are heat maps over grey: far fewer bytes than any face
+    assert hidden.count("data:image") < shown.count("data:image") and len(hidden) < 0.7 * len(shown)
