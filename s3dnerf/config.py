@@ -192,7 +192,6 @@ class ModelSettings:
     image_px: int = opt(256, "side of the final frame", ge=32, le=256)
     superres_width: int = opt(128, "channels of the super-resolution blocks", ge=8, le=512)
     carry_source: bool = opt(False, "super-resolution reads the source where the rendered points come from, not in place (ours)")
-    superres_sees_motion: bool = opt(False, "super-resolution takes the composited Δx beside the ray features: a mouth that opens (ours)")
     discriminator_width: int = opt(64, "channels of the discriminator at full resolution", ge=4, le=256)
 
 

@@ -107,8 +107,8 @@ def make_motion_batch(samples: list[dict[str, Any]], device: torch.device) -> Mo
         return torch.stack([torch.as_tensor(s[name]) for s in samples]).to(device, non_blocking=True)
 
     face = stack("source").movedim(-1, -3).float() / 255.0 * stack("source_mask").float()[:, None]
-    cameras = (stack(name) for name in ("source_camera", "source_intrinsics", "box"))
-    return MotionBatch(face, *cameras, make_motion([s["motion"] for s in samples], device))
+    motion = make_motion([s["motion"] for s in samples], device)
+    return MotionBatch(face, stack("source_camera"), stack("source_intrinsics"), stack("box"), motion)
 
 
 def make_batch(samples: list[dict[str, Any]], model: ModelSettings, device: torch.device) -> Batch:

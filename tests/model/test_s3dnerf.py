@@ -44,7 +44,8 @@ def _inputs(identities: int = 2, each: int = 2) -> tuple[tuple, tuple]:
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("carry", [False, True])  # with the settings that are ours, and without
 def test_fast_path_equals_the_plain_one(variant: str, carry: bool) -> None:
-    model = _trained(variant, _settings(raw_px=8, image_px=32, carry_source=carry, deform_sees_source=carry, speech_gate=carry))
+    ours = dict.fromkeys(("carry_source", "deform_sees_source", "speech_gate"), carry)
+    model = _trained(variant, _settings(raw_px=8, image_px=32, **ours))
     portrait, frames = _inputs()
     with torch.no_grad():
         identity = model.encode(*portrait)
