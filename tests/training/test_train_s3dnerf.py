@@ -125,6 +125,37 @@ def test_killed_and_resumed_equals_never_killed(settings: Settings, data_dir: Pa
     )
 
 
+def test_killed_at_ten_random_steps_equals_never_killed(
+    settings: Settings, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"steps": 24, "checkpoint_every": 2, "strip_every": 12}
+    whole, killed = (_job(settings, data_dir, tmp_path / name, **given) for name in ("whole", "killed"))
+    train(whole, World(), _quiet)
+
+    class Killed(BaseException):
+        pass
+
+    random, real, deaths = np.random.default_rng(0), Trainer.step, sorted(np.random.default_rng(1).choice(24, 10, replace=False).tolist())
+
+    def mortal(self: Trainer, step: int, batch: generator_data.Batch) -> dict[str, float]:
+        if deaths and step == deaths[0]:
+            if random.random() < 0.5:  # in the middle of the step: weights already moved, nothing saved
+                real(self, step, batch)
+            raise Killed
+        return real(self, step, batch)
+
+    monkeypatch.setattr(Trainer, "step", mortal)
+    kills = 0
+    while deaths:
+        with pytest.raises(Killed):
+            train(killed, World(), _quiet)
+        deaths.pop(0)
+        kills += 1
+        torch.manual_seed(kills)  # another process has other random numbers
+    train(killed, World(), _quiet)
+    assert kills == 10 and _files(Path(whole.out)) == _files(Path(killed.out))
+
+
 def test_kill_9_and_another_process_resume_to_the_bit(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
     given = {"steps": 8, "checkpoint_every": 2, "strip_every": 4}
     whole, killed = (_job(settings, data_dir, tmp_path / name, **given) for name in ("whole", "killed"))
