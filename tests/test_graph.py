@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -39,9 +40,14 @@ class Project:
             if (ROOT / name).is_file() and not name.startswith(("reports/", "dvc.lock")):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
+        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+        self.commit("copy")
+
+    def commit(self, message: str) -> None:
+        """Everything that git does not ignore, as a commit."""
         who = ["-c", "user.name=test", "-c", "user.email=test@test.invalid"]
-        for words in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "copy"]):
-            subprocess.run(["git", *words], cwd=folder, check=True)
+        for words in (["add", "-A"], [*who, "commit", "-qm", message]):
+            subprocess.run(["git", *words], cwd=self.folder, check=True)
 
     def environment(self, **more: str) -> dict[str, str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "S3DNERF", "MLFLOW", "DVC"))}
@@ -104,6 +110,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """A project as a newcomer has it after their first ``dvc repro`` of the preset tiny, and what that printed."""
     project = Project(tmp_path_factory.mktemp("first"))
     project.settings()
+    project.commit("tiny")
     return project, project.repro()
 
 
@@ -176,6 +183,39 @@ def test_curves_and_settings_are_in_mlflow(first: tuple[Project, str]) -> None:
     run = runs["train_s3dnerf full"]
     assert run.info.status == "FINISHED" and run.data.params["train.steps"] == "4"
     assert any(len(client.get_metric_history(run.info.run_id, name)) >= 4 for name in run.data.metrics)
+
+
+def test_any_tampering_is_found_and_named_and_nothing_else_is(first: tuple[Project, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred times one byte of one file that a report rests on, its times kept: the audit fails and names the file."""
+    from flows.audit import run_verify
+
+    project, folder = first[0], Path("reports/tiny")
+    project.commit("report")
+    monkeypatch.chdir(project.folder)
+    assert [str(f) for f in run_verify("HEAD", folder, False) if not f.passed] == []
+    data = Path("data/tiny")
+    kinds = [
+        folder.iterdir(),
+        data.rglob("*.tar"),
+        data.rglob("*.safetensors"),
+        data.rglob("*.parquet"),
+        [Path("dvc.lock")],
+        [Path("params.yaml")],
+    ]
+    groups, random = [sorted(kind) for kind in kinds], np.random.default_rng(0)
+    for _ in range(100):
+        group = groups[random.integers(len(groups))]
+        path = group[random.integers(len(group))]
+        whole, state = path.read_bytes(), path.stat()
+        harmed = bytearray(whole)
+        harmed[random.integers(len(whole))] ^= int(random.integers(1, 256))
+        path.unlink()  # it may share its bytes with DVC's cache
+        path.write_bytes(harmed)
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+        failed = [f.detail for f in run_verify("HEAD", folder, False) if not f.passed]
+        assert any(path.as_posix() in detail or path.name in detail for detail in failed), (path, failed)
+        path.write_bytes(whole)
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
 
 
 def with_raw_folder(project: Project, source: Path, added: bool) -> None:
