@@ -19,8 +19,9 @@ import numpy as np
 import torch
 
 from flows.world import git_state
+from s3dnerf.rates import SAMPLES_PER_FRAME
 from s3dnerf.speech.clip_sound import clip_samples
-from s3dnerf.speech.mel import SAMPLES_PER_FRAME, clip_mel
+from s3dnerf.speech.mel import clip_mel
 from s3dnerf.sync.expert import load_expert
 from s3dnerf.sync.judge import TrainedJudge
 from s3dnerf.training.clips import ClipFolder

@@ -29,9 +29,10 @@ from scipy.ndimage import gaussian_filter1d
 
 from s3dnerf.config import LipsSettings, SpeechSettings
 from s3dnerf.faces.lips import crop_boxes
+from s3dnerf.rates import SAMPLES_PER_FRAME
 from s3dnerf.speech.audio import wav_samples
 from s3dnerf.speech.clip_sound import clip_samples
-from s3dnerf.speech.mel import SAMPLES_PER_FRAME, clip_mel
+from s3dnerf.speech.mel import clip_mel
 from s3dnerf.sync.filtering import shift_samples
 from s3dnerf.sync.mouth_offset import (
     LEAST_FRAMES,

@@ -23,9 +23,10 @@ from s3dnerf.faces.dlib_backend import DlibBackend
 from s3dnerf.faces.lips import lip_boxes
 from s3dnerf.faces.recon.reconstruct import reconstructor
 from s3dnerf.faces.warping import apply, warp
+from s3dnerf.rates import SAMPLES_PER_FRAME
 from s3dnerf.speech.audio import wav_bytes, wav_samples
 from s3dnerf.speech.features import speech_backend
-from s3dnerf.speech.mel import SAMPLES_PER_FRAME, clip_mel
+from s3dnerf.speech.mel import clip_mel
 from s3dnerf.video.encoding import ffmpeg_path
 from stages.masks import CONTOUR, masks_of
 

@@ -145,7 +145,8 @@ def synthesize(
 
     from s3dnerf.faces.reference import poses_of_video
     from s3dnerf.head_motion import MOTIONS, VIEWS
-    from s3dnerf.speech.audio import RATE_HZ, read_audio
+    from s3dnerf.rates import RATE_HZ, SAMPLES_PER_FRAME
+    from s3dnerf.speech.audio import read_audio
     from s3dnerf.synthesis import Synthesizer, load_card, load_generator, synthesize, synthetic_comment, whole_frames, write_video
     from s3dnerf.video.packs import file_sha256
     from s3dnerf.video.pictures import read_picture
@@ -169,7 +170,7 @@ def synthesize(
     picture = read_picture(portrait)
     frames = synthesize(maker, picture, samples, made_with, motion=moved, mark=mark, views=views, yaw_deg=yaw, pitch_deg=pitch)
     comment = synthetic_comment(card, file_sha256(model / "generator.safetensors"))
-    total = len(whole_frames(samples)) // 640
+    total = len(whole_frames(samples)) // SAMPLES_PER_FRAME
     with Progress(f"{out.name}", total) as progress:
         count = write_video(out, progress.over(frames), samples, comment)
     print(f"{out}: {count} frames, {count / 25:.2f} s; synthetic, and its metadata says so")

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from s3dnerf.evaluation import SIZE_PX, resize
-from s3dnerf.video.clock import FPS_HZ, clock_of
+from s3dnerf.rates import FPS_HZ
+from s3dnerf.video.clock import clock_of
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.reading import probe, read_frames
 

@@ -26,8 +26,9 @@ from s3dnerf.faces.warping import warp
 from s3dnerf.metrics.landmarks import metric_landmarks
 from s3dnerf.metrics.result import Measured, not_measured
 from s3dnerf.othermethods import LOOKS, SAME_FRAMING_PX, VIDEOS, fit_framing, share_outside, steady_apart
-from s3dnerf.speech.audio import RATE_HZ, read_audio
-from s3dnerf.speech.mel import FPS_HZ, SAMPLES_PER_FRAME, clip_mel
+from s3dnerf.rates import FPS_HZ, RATE_HZ, SAMPLES_PER_FRAME
+from s3dnerf.speech.audio import read_audio
+from s3dnerf.speech.mel import clip_mel
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.reading import probe
 

@@ -18,9 +18,9 @@ from s3dnerf.evaluation import SIZE_PX, Tools, Truth
 from s3dnerf.faces.landmarks import EYES, NOSE
 from s3dnerf.faces.warping import apply, invert, warp
 from s3dnerf.metrics.landmarks import metric_landmarks
+from s3dnerf.rates import FPS_HZ
 from s3dnerf.training.clips import Clip
 
-FPS_HZ = 25
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".m4v")
 LOOKS = 25  # frames that decide about the framing
 SAME_FRAMING_PX = 10.0

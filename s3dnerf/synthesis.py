@@ -21,9 +21,9 @@ from s3dnerf.config import Settings, settings_from
 from s3dnerf.head_motion import poses_for, views_of
 from s3dnerf.model.crossmodal import speech_windows
 from s3dnerf.model.s3dnerf import Identity, Rendered, S3DNeRF
-from s3dnerf.speech.mel import SAMPLES_PER_FRAME
+from s3dnerf.rates import FPS_HZ, SAMPLES_PER_FRAME
 
-FRAME_PX, FPS_HZ, SILENT = 256, 25, 1e-3
+FRAME_PX, SILENT = 256, 1e-3
 
 
 class SynthesisError(RuntimeError):

@@ -26,6 +26,7 @@ from s3dnerf.metrics.fps import measure_speed
 from s3dnerf.metrics.lmd import mouth_opening
 from s3dnerf.metrics.result import not_measured
 from s3dnerf.othermethods import MethodVideo, find_methods, framed_like_truth, shows, videos_of
+from s3dnerf.rates import FPS_HZ
 from s3dnerf.reporting.clip_pictures import heat_map, strip
 from s3dnerf.reporting.png import png_bytes
 from s3dnerf.scoring import load_tools
@@ -38,7 +39,6 @@ from stages.context import Context
 from stages.packs import StageError
 
 OURS, WRONG, STILL, TRUTH = "s3dnerf", "wrong_speech", "still", "truth"
-FPS_HZ = 25
 _LOCAL = threading.local()
 BATCH = 8
 

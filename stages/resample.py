@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from s3dnerf.speech.audio import RATE_HZ, read_audio, wav_bytes
-from s3dnerf.video.clock import FPS_HZ, SAMPLES_PER_TICK, clock_of, ticks_of
+from s3dnerf.rates import FPS_HZ, RATE_HZ, SAMPLES_PER_FRAME
+from s3dnerf.speech.audio import read_audio, wav_bytes
+from s3dnerf.video.clock import clock_of, ticks_of
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.probing import VideoInfo, probe
 from stages.context import Context
@@ -46,8 +47,8 @@ def cut_sound(path: Path, start_tick: int, ticks: int, info: VideoInfo) -> np.nd
 
     The picture of tick k belongs to k / 25 s + ``early_s`` of the timeline (an edit list may begin between two frames): so does the sound.
     """
-    first = start_tick * SAMPLES_PER_TICK + round(info.early_s * RATE_HZ)
-    last = first + ticks * SAMPLES_PER_TICK
+    first = start_tick * SAMPLES_PER_FRAME + round(info.early_s * RATE_HZ)
+    last = first + ticks * SAMPLES_PER_FRAME
     if info.duration_s <= WHOLE_SOUND_S:
         state = os.stat(path)
         return _whole_sound(str(path), state.st_size, state.st_mtime_ns)[first:last]
@@ -56,7 +57,7 @@ def cut_sound(path: Path, start_tick: int, ticks: int, info: VideoInfo) -> np.nd
 
 def level_dbfs(samples: np.ndarray) -> float:
     """Level of the loudest 40 ms, in dB below a full-scale square wave (−inf for digital silence). ``samples``: float32 (640·N,)."""
-    power = np.square(samples.astype(np.float64)).reshape(-1, SAMPLES_PER_TICK).mean(axis=1).max()
+    power = np.square(samples.astype(np.float64)).reshape(-1, SAMPLES_PER_FRAME).mean(axis=1).max()
     return float(10 * np.log10(power)) if power > 0 else float("-inf")
 
 
@@ -84,7 +85,7 @@ def make_clip(job: PackJob, record: dict[str, Any]) -> dict[str, Any]:
         raise Quarantine(error.reason, str(error)) from error
     if not np.isfinite(sound).all():
         raise Quarantine("bad_audio", f"{int((~np.isfinite(sound)).sum())} of {len(sound)} samples are not numbers")
-    wanted = SAMPLES_PER_TICK * len(frames)
+    wanted = SAMPLES_PER_FRAME * len(frames)
     gap_s = (wanted - len(sound)) / RATE_HZ
     if gap_s > settings.resample.max_audio_gap_s:
         raise Quarantine(

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from s3dnerf.config import Settings, SpeechSettings
+from s3dnerf.rates import SAMPLES_PER_FRAME
 from s3dnerf.speech.audio import wav_samples
 from s3dnerf.speech.clip_sound import SYNC_PART
 from s3dnerf.speech.features import SpeechBackend, speech_backend
-from s3dnerf.speech.mel import SAMPLES_PER_FRAME, clip_mel
+from s3dnerf.speech.mel import clip_mel
 from s3dnerf.speech.wav2vec2 import SpeechModelError, model_files
 from s3dnerf.sync.filtering import EXCLUDED, ClipSync, judge_clip, shift_samples, threshold
 from s3dnerf.sync.mouth_offset import MouthOffset, mouth_offset, pooled_offset

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from s3dnerf.corpora.records import Span
+from s3dnerf.rates import FPS_HZ
 
-FPS_HZ = 25
 # a remainder of at most this share of a clip is dropped rather than cutting one clip more (10.04 s is one clip of 10 s)
 SLACK = 0.02
 # a crop may lose this share of its area at the frame's border (lists and downloads round differently)

@@ -17,7 +17,8 @@ from s3dnerf.faces.detectors import FaceBackend, face_backend
 from s3dnerf.faces.recon.reconstruct import Reconstructor, reconstructor
 from s3dnerf.faces.tracking import track_faces
 from s3dnerf.faces.warping import warp
-from s3dnerf.video.clock import FPS_HZ, clock_of
+from s3dnerf.rates import FPS_HZ
+from s3dnerf.video.clock import clock_of
 from s3dnerf.video.probing import probe
 from s3dnerf.video.reading import read_frames
 

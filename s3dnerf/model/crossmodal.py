@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from s3dnerf.model.appearance import SLOPE, init_convolutions
-from s3dnerf.shapes import Float, Tensor
+from s3dnerf.shapes import Float, Int, Tensor
 
 
 def speech_windows(tokens: Float[Tensor, "m d"], count: int, first_frame: int = 0, frames: int | None = None) -> Float[Tensor, "n count d"]:
@@ -23,8 +23,12 @@ def speech_windows(tokens: Float[Tensor, "m d"], count: int, first_frame: int = 
     and last token are repeated beyond its ends.
     """
     frames = len(tokens) // 2 - first_frame if frames is None else frames
-    middle = 2 * torch.arange(first_frame, first_frame + frames, device=tokens.device)
-    index = middle[:, None] + torch.arange(count, device=tokens.device) + 1 - count // 2
+    return windows_at(tokens, count, torch.arange(first_frame, first_frame + frames, device=tokens.device))
+
+
+def windows_at(tokens: Float[Tensor, "m d"], count: int, at: Int[Tensor, " n"]) -> Float[Tensor, "n count d"]:
+    """:func:`speech_windows` of the frames ``at``, in any order."""
+    index = 2 * at[:, None] + torch.arange(count, device=tokens.device) + 1 - count // 2
     return tokens[index.clamp(0, len(tokens) - 1)]
 
 

@@ -18,9 +18,8 @@ from s3dnerf.config import Settings
 from s3dnerf.faces.camera import project
 from s3dnerf.faces.recon.morphable import LAYOUT, MorphableModel, load_bfm, own_model
 from s3dnerf.faces.weights import MissingWeights
+from s3dnerf.rates import FPS_HZ, SAMPLES_PER_FRAME
 from s3dnerf.speech.audio import wav_samples
-from s3dnerf.speech.mel import SAMPLES_PER_FRAME
-from s3dnerf.video.clock import FPS_HZ
 from s3dnerf.video.packs import CorpusPacks
 
 SHEET_STAGES = ("resample", "align", "masks", "lips", "speech")

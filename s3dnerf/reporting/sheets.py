@@ -16,6 +16,7 @@ import numpy as np
 from s3dnerf.config import CORPORA, Settings
 from s3dnerf.faces.camera import pose_degrees, project
 from s3dnerf.metrics.lmd import mouth_opening
+from s3dnerf.rates import FPS_HZ
 from s3dnerf.reporting import words
 from s3dnerf.reporting.pictures import annotated, cut_out, mel_picture, source_picture, token_picture
 from s3dnerf.reporting.png import jpeg_uri
@@ -24,7 +25,6 @@ from s3dnerf.reporting.svg import trace, waveform
 from s3dnerf.reporting.tables import CORPUS_TITLES
 from s3dnerf.speech.audio import wav_samples
 from s3dnerf.speech.clip_sound import SYNC_PART, clip_samples
-from s3dnerf.video.clock import FPS_HZ
 from s3dnerf.video.encoding import VideoError, decode_clip
 from s3dnerf.video.probing import probe
 from s3dnerf.video.reading import read_frames

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from s3dnerf.rates import RATE_HZ
 from s3dnerf.video.encoding import VideoError, ffmpeg_path, plain_log
 from s3dnerf.video.probing import source
 
-RATE_HZ = 16000
 FULL_SCALE = 32768  # as ffmpeg and scipy count: 16-bit sound goes through floats and back unchanged
 
 

@@ -17,10 +17,8 @@ from typing import Protocol
 import numpy as np
 
 from s3dnerf.config import SpeechSettings
+from s3dnerf.rates import FPS_HZ, SAMPLES_PER_FRAME
 from s3dnerf.speech.logmel import LogMel
-from s3dnerf.speech.mel import SAMPLES_PER_FRAME
-
-FPS_HZ = 25
 
 
 class SpeechBackend(Protocol):

@@ -10,8 +10,8 @@ import functools
 import numpy as np
 from scipy.signal import lfilter
 
-RATE_HZ = 16_000
-FPS_HZ = 25
+from s3dnerf.rates import FPS_HZ, RATE_HZ, SAMPLES_PER_FRAME
+
 MEL_HZ = 80
 N_FFT = 800
 HOP = 200
@@ -20,7 +20,6 @@ LOW_HZ, HIGH_HZ = 55.0, 7600.0
 PREEMPHASIS = 0.97
 REFERENCE_DB, FLOOR_DB, SCALE = 20.0, -100.0, 4.0
 WINDOW_COLUMNS = 16
-SAMPLES_PER_FRAME = RATE_HZ // FPS_HZ
 
 
 def slaney_hz_to_mel(hz: np.ndarray | float) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from s3dnerf.speech.mel import RATE_HZ, SAMPLES_PER_FRAME
+from s3dnerf.rates import RATE_HZ, SAMPLES_PER_FRAME
 
 NEEDED = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")

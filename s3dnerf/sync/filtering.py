@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from s3dnerf.config import SpeechSettings
-from s3dnerf.speech.mel import SAMPLES_PER_FRAME
+from s3dnerf.rates import SAMPLES_PER_FRAME
 
 IN_STEP, SHIFTED, UNSURE, EXCLUDED = "in_step", "shifted", "unsure", "excluded"
 

@@ -12,7 +12,9 @@ import functools
 import numpy as np
 from scipy.fft import dct
 
-RATE_HZ, MFCC_HZ = 16_000, 100
+from s3dnerf.rates import RATE_HZ
+
+MFCC_HZ = 100
 FRAME, HOP, N_FFT = 400, 160, 512
 FILTERS, COEFFICIENTS, LIFTER = 26, 13, 22
 PREEMPHASIS = 0.97

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from s3dnerf.speech.mel import FPS_HZ, MEL_HZ
+from s3dnerf.rates import FPS_HZ
+from s3dnerf.speech.mel import MEL_HZ
 from s3dnerf.sync.offsets import REACH_FRAMES
 from s3dnerf.sync.speech_windows import column_level_db
 

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from s3dnerf.rates import SAMPLES_PER_FRAME
 from s3dnerf.shapes import Float, Tensor
 from s3dnerf.sync.mfcc import mfcc
 
 FRAMES, SIDE_PX = 5, 224
 COLUMNS, COLUMNS_PER_FRAME, COEFFICIENTS = 20, 4, 13
-SAMPLES_PER_FRAME = 640
 EMBED = 1024
 WHERE = (
     "SyncNet v2's weights come from its authors: syncnet_v2.model, linked in the README of github.com/joonson/syncnet_python; lay it where "

@@ -22,7 +22,7 @@ import torch
 from torch.nn import functional
 
 from s3dnerf.config import ModelSettings
-from s3dnerf.model.crossmodal import speech_windows
+from s3dnerf.model.crossmodal import speech_windows, windows_at
 from s3dnerf.shapes import Float, Int, Tensor
 from s3dnerf.speech.mel import WINDOW_COLUMNS, mel_window_start
 from s3dnerf.training.clips import Clip, ClipFolder
@@ -240,11 +240,15 @@ class GeneratorData:
         return {
             "camera": clip.world_to_camera[at],
             "intrinsics": clip.intrinsics[at],
-            "speech": speech_windows(torch.from_numpy(clip.tokens), self.model.speech_tokens)[at],
+            "speech": self._speech(clip, at),
             "landmarks": clip.landmarks[at],
             "source_landmarks": clip.landmarks[source],
             "jitter": rng.standard_normal((len(at), POINTS, 3)).astype(np.float32),
         }
+
+    def _speech(self, clip: Clip, at: np.ndarray) -> Tensor:
+        """The speech windows of just these frames."""
+        return windows_at(torch.from_numpy(clip.tokens), self.model.speech_tokens, torch.from_numpy(at))
 
     @staticmethod
     def _source(clip: Clip, source: int) -> dict[str, Any]:
@@ -265,7 +269,6 @@ class GeneratorData:
     def _gather(self, clip: Clip, source: int, at: np.ndarray, seed: int) -> dict[str, Any]:
         generator = torch.Generator().manual_seed(seed)
         start = mel_window_start(int(at[0]))
-        windows = speech_windows(torch.from_numpy(clip.tokens), self.model.speech_tokens, int(at[0]), len(at))
         numbers = self.model.coarse_samples + self.model.fine_samples + 1  # the last decides which rays are rendered
         return {
             **self._source(clip, source),
@@ -273,7 +276,7 @@ class GeneratorData:
             "mask": clip.masks[at],
             "camera": clip.world_to_camera[at],
             "intrinsics": clip.intrinsics[at],
-            "speech": windows,
+            "speech": self._speech(clip, at),
             "mel": clip.mel[start : start + WINDOW_COLUMNS],
             "lip_box": clip.lip_boxes[at],
             "noise": torch.rand(len(at), self.model.raw_px**2, numbers, generator=generator),

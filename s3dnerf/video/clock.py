@@ -13,10 +13,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from s3dnerf.rates import FPS_HZ
 from s3dnerf.video.probing import VideoInfo
-
-FPS_HZ = 25
-SAMPLES_PER_TICK = 640
 
 
 @dataclass(frozen=True)

@@ -345,6 +345,8 @@ def test_frames_are_spread_until_something_needs_them_consecutive(settings: Sett
         sample = data.sample(step, 0)
         clip = next(c for c in map(data.clip, data.records) if any(np.array_equal(sample["source"], f) for f in c.frames))
         at = [next(i for i, f in enumerate(clip.frames) if np.array_equal(f, t)) for t in sample["target"]]
+        for i, window in zip(at, sample["speech"]):  # each frame has its own speech, wherever it stands
+            assert torch.equal(window[7:9], torch.from_numpy(clip.tokens[2 * i : 2 * i + 2]))
         return set(np.diff(at).tolist())
 
     assert all(steps_between(step) == {1} for step in range(10, 14))
