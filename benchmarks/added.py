@@ -24,11 +24,11 @@ import pandas as pd
 
 from s3dnerf.config import RawSettings, Settings, preset_settings
 from s3dnerf.video.encoding import ffmpeg_path
-from s3dnerf.video.packs import file_sha256
+from s3dnerf.video.packs import PACK_STAGES, file_sha256
 from stages.context import Context
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "corpora"
-STAGES = ("inventory", "ingest", "resample", "align", "masks", "lips", "speech")
+STAGES = ("inventory", "ingest", *PACK_STAGES)
 ADDED = "WRA_Added_000"
 
 
@@ -61,7 +61,7 @@ def preprocess(folder: Path, settings: Settings) -> tuple[dict[str, tuple[int, i
     try:
         for stage in STAGES:
             found = importlib.import_module(f"stages.{stage}").main(Context(settings=settings, stage=stage, say=lambda line: None))
-            if stage not in ("inventory", "ingest"):
+            if stage in PACK_STAGES:
                 made[stage] = found["hdtf"]["packs"], found["hdtf"]["made"]
     finally:
         os.chdir(before)

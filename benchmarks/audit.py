@@ -10,19 +10,15 @@ and its sign drawn anew. Loss: the same, with M-LMD 10 % worse. Writes benchmark
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.record import origin, write
 from flows.audit import report_at
-from flows.world import git_state
 from s3dnerf.reporting.audit import Report
 from s3dnerf.reporting.comparison import WORSE, compare
 
-RESULTS = Path(__file__).resolve().parent / "results"
 LOSS = 0.10
 
 
@@ -80,9 +76,7 @@ def main() -> None:
             )
     spread = np.std([parts["m_lmd"] for parts in noise.values() if "m_lmd" in parts])
     result = {
-        "command": f"python -m benchmarks.audit {given.a} {given.b} --preset {given.preset} --pairs {given.pairs}",
-        "date": datetime.date.today().isoformat(),
-        "git": git_state(),
+        **origin(f"python -m benchmarks.audit {given.a} {given.b} --preset {given.preset} --pairs {given.pairs}", "git"),
         "speakers": {c: len({who for corpus, who in noise if corpus == c}) for c in sorted({corpus for corpus, _ in noise})},
         "pairs": given.pairs,
         "claimed_false_alarms": 0.05,
@@ -90,8 +84,7 @@ def main() -> None:
         "m_lmd_noise_between_trainings_px": round(float(spread), 4),
         f"power_to_see_m_lmd_{LOSS:.0%}_worse": counts["loss seen"] / given.pairs,
     }
-    (RESULTS / "audit.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    print(write("audit", result))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ Memory is the sum of proportional set sizes of the whole process tree, looked at
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import subprocess
 import tempfile
 import time
@@ -17,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from flows.world import git_state, hardware
+from benchmarks.record import origin, write
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOK_EVERY_S = 2.0
@@ -52,11 +50,11 @@ def main() -> None:
     if work.returncode:
         raise SystemExit(f"make {target} ended with status {work.returncode}")
     result = {
-        "command": f"python -m benchmarks.demo --target {target}", "date": datetime.date.today().isoformat(), "git": git_state(),
-        "hardware": hardware(), "seconds": round(seconds, 1), "peak_memory_gb": round(peak / 1e9, 2),
-    }  # fmt: skip
-    (ROOT / "benchmarks" / "results" / f"{target}.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+        **origin(f"python -m benchmarks.demo --target {target}", "git", "hardware"),
+        "seconds": round(seconds, 1),
+        "peak_memory_gb": round(peak / 1e9, 2),
+    }
+    print(write(target, result))
 
 
 if __name__ == "__main__":

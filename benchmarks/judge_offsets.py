@@ -10,36 +10,24 @@ Reads a run's preprocessed clips and ``train_sync/judge``; writes benchmarks/res
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from flows.world import git_state
+from benchmarks.record import origin, write
 from s3dnerf.rates import SAMPLES_PER_FRAME
 from s3dnerf.speech.clip_sound import clip_samples
 from s3dnerf.speech.mel import clip_mel
 from s3dnerf.sync.expert import load_expert
+from s3dnerf.sync.filtering import shift_samples
 from s3dnerf.sync.judge import TrainedJudge
 from s3dnerf.training.clips import ClipFolder
 from s3dnerf.video.encoding import decode_clip
 from s3dnerf.video.packs import file_sha256
 
-ROOT = Path(__file__).resolve().parent.parent
 SHIFTS = range(-10, 11)
-
-
-def moved(samples: np.ndarray, frames: int) -> np.ndarray:
-    """Samples (n,) so many frames early (late where negative), silence in what comes free."""
-    by, out = SAMPLES_PER_FRAME * frames, np.zeros_like(samples)
-    if by >= 0:
-        out[: len(samples) - by] = samples[by:]
-    else:
-        out[-by:] = samples[:by]
-    return out
 
 
 def clips_of(data: Path, corpus: str, held_out: set[str]) -> list[dict[str, Any]]:
@@ -53,7 +41,7 @@ def found_offsets(judge: TrainedJudge, folder: ClipFolder, data: Path, record: d
     frames = decode_clip(folder.packs["align"].read(record["clip"], "mp4"))
     boxes = folder.packs["lips"].read(record["clip"], "crop_boxes.npy")
     samples = clip_samples(data, record)[: SAMPLES_PER_FRAME * len(frames)]
-    return np.array([judge.measure(frames, boxes, mel=clip_mel(moved(samples, k))).offset_frames for k in SHIFTS])
+    return np.array([judge.measure(frames, boxes, mel=clip_mel(shift_samples(samples, -k))).offset_frames for k in SHIFTS])
 
 
 def main() -> None:
@@ -64,9 +52,7 @@ def main() -> None:
     torch.set_num_threads(1)
     judge = TrainedJudge(*load_expert(data / "train_sync" / "judge"))
     result: dict[str, Any] = {
-        "command": "python -m benchmarks.judge_offsets",
-        "date": datetime.date.today().isoformat(),
-        "git": git_state(),
+        **origin("python -m benchmarks.judge_offsets", "git"),
         "judge": judge.name,
         "judge_sha256": file_sha256(data / "train_sync" / "judge" / "weights.safetensors"),
         "shifts": [SHIFTS[0], SHIFTS[-1]],
@@ -81,7 +67,7 @@ def main() -> None:
         exact = {r["clip"]: round(float(np.mean(e == 0)), 4) for r, e in zip(records, errors)}
         result["corpora"][corpus] = {"clips": len(records), "trials": errors.size, **shares(errors), "exact_by_clip": exact}
     result["all"] = {"clips": sum(len(e) for e in every), "trials": sum(e.size for e in every), **shares(np.concatenate(every))}
-    (ROOT / "benchmarks" / "results" / "judge_offsets.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write("judge_offsets", result)
     for name, found in [*result["corpora"].items(), ("all", result["all"])]:
         print(
             f"{name}: {found['clips']} clips, {found['trials']} trials: exact in {found['exact']:.3f}, within ±1 in {found['within_1']:.3f}"

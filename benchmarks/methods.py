@@ -10,12 +10,10 @@ in force have one. Writes benchmarks/results/methods.json.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 from pathlib import Path
 from typing import Any
 
-from flows.world import git_state
+from benchmarks.record import origin, write
 from s3dnerf.comparable import HOW
 from s3dnerf.config import load_settings
 from s3dnerf.faces.weights import dlib_data
@@ -23,7 +21,6 @@ from s3dnerf.folders import laid_videos, problem_lines, score_folders, score_tab
 from s3dnerf.scoring import load_tools
 from tests.straightforward import measure
 
-ROOT = Path(__file__).resolve().parent.parent
 HELD_TOGETHER = ("f_lmd", "m_lmd", "ssim")
 
 
@@ -55,10 +52,8 @@ def main() -> None:
     ours = by_method(rows)
     apart = {m: {k: round(abs(ours[m][k]["value"] / plain[m][k] - 1), 8) for k in HELD_TOGETHER} for m in plain}
     result = {
-        "command": f"python -m benchmarks.methods --generated {chosen.generated} --truth {chosen.truth}",
+        **origin(f"python -m benchmarks.methods --generated {chosen.generated} --truth {chosen.truth}", "git"),
         "same_as": f"s3dnerf evaluate --generated {chosen.generated} --truth {chosen.truth}",
-        "date": datetime.date.today().isoformat(),
-        "git": git_state(),
         "how": HOW,
         "judge": tools.judge.name if tools.judge else f"nobody: {tools.why['judge']}",
         "methods": ours,
@@ -69,8 +64,7 @@ def main() -> None:
         "named": [line for line in problem_lines(problems) if "no_generated_video" not in line],
         "named_aligned": [line for line in problem_lines(noted) if "no_generated_video" not in line],
     }
-    path = ROOT / "benchmarks" / "results" / "methods.json"
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write("methods", result)
     print(score_table(rows))
     for line in problem_lines(problems):
         print(line)

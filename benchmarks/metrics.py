@@ -9,22 +9,17 @@ Writes benchmarks/results/metrics.json.
 
 from __future__ import annotations
 
-import datetime
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
-from flows.world import git_state, hardware
+from benchmarks.record import origin, write
 from s3dnerf.metrics import cpbd, lmd, ssim
 from tests.metrics.test_cpbd import literal_cpbd
 from tests.metrics.test_lmd import literal
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:
@@ -75,14 +70,7 @@ def main() -> None:
             (5, 3),
         ),
     }
-    result = {
-        "command": "python -m benchmarks.metrics",
-        "date": datetime.date.today().isoformat(),
-        "git": git_state(),
-        "hardware": hardware(),
-        "times_faster": found,
-    }
-    (ROOT / "benchmarks" / "results" / "metrics.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write("metrics", {**origin("python -m benchmarks.metrics", "git", "hardware"), "times_faster": found})
     for name, line in found.items():
         print(f"{name}: {line['ratio']} × faster, {line['ms']} ms against {line['ms_baseline']}: {line['of']}, against {line['baseline']}")
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import functools
 import importlib
 import json
@@ -41,15 +40,15 @@ import numpy as np
 import pandas as pd
 import psutil
 
+from benchmarks.record import RESULTS, origin, write
 from flows.runners import one_thread
-from flows.world import git_state, hardware
 from s3dnerf.config import Settings, as_dict, preset_settings, settings_from
 from s3dnerf.video.encoding import ffmpeg_path
-from s3dnerf.video.packs import CorpusPacks
+from s3dnerf.video.packs import PACK_STAGES, CorpusPacks
 from stages.context import Context
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("inventory", "ingest", "resample", "align", "masks", "lips", "speech")
+STAGES = ("inventory", "ingest", *PACK_STAGES)
 LOOK_EVERY_S = 0.2
 
 
@@ -314,25 +313,21 @@ def main() -> None:
         parser.error(f"no clips in {args.corpora}/HDTF/clips")
     chosen = [v for v in videos if any(word in v.stem for word in args.only.split(","))]
     found = {
-        "command": "python -m benchmarks.preprocess " + " ".join(sys.argv[1:]),
-        "date": datetime.date.today().isoformat(),
-        "git": git_state(),
-        "hardware": hardware(),
+        **origin("python -m benchmarks.preprocess " + " ".join(sys.argv[1:]), "git", "hardware"),
         "usual_way_sees_s": args.usual_s or "all",
         "clip_by_clip": clip_by_clip(chosen, args.usual_s),
         "together": together(chosen),
     }
     found["faster"] = faster(found)
-    result = ROOT / "benchmarks" / "results" / "preprocess.json"
     if args.speed_only:
-        found["memory"] = json.loads(result.read_text())["memory"]
+        found["memory"] = json.loads((RESULTS / "preprocess.json").read_text())["memory"]
     elif args.minutes:
         person = corpora / "MEAD" / "M030"
         source, sound = (next((person / kind).rglob(f"001{end}")) for kind, end in (("video", ".mp4"), ("audio", ".m4a")))
         found["memory"] = memory(source, sound, args.minutes) | {"command": found["command"], "date": found["date"]}
     print(table(found))
     if len(chosen) == len(videos) and args.minutes == 10.0:
-        result.write_text(json.dumps(found, indent=1) + "\n")
+        write("preprocess", found)
 
 
 if __name__ == "__main__":

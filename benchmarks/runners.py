@@ -11,8 +11,6 @@ Writes benchmarks/results/runners.json.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import os
 import subprocess
 import sys
@@ -20,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.record import origin, write
 from flows.run import STAGES
-from flows.world import git_state, hardware
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,17 +54,13 @@ def main() -> None:
     stages = len(STAGES) + 1  # train_sync runs twice
     means = {runner: sum(s) / len(s) for runner, s in seconds.items()}
     result = {
-        "command": f"python -m benchmarks.runners --rounds {rounds}",
-        "date": datetime.date.today().isoformat(),
-        "git": git_state(),
-        "hardware": hardware(),
+        **origin(f"python -m benchmarks.runners --rounds {rounds}", "git", "hardware"),
         "stages": stages,
         "seconds_a_repro": seconds,
         "ratio_prefect_to_inline": round(means["prefect"] / means["inline"], 3),
         "extra_seconds_a_stage": round((means["prefect"] - means["inline"]) / stages, 2),
     }
-    (ROOT / "benchmarks" / "results" / "runners.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    print(write("runners", result))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.record import origin, write
 from benchmarks.scale_dvc import PARTS, files_below
 from benchmarks.scale_raw import make_raw
 from s3dnerf.video.packs import write_atomic
@@ -129,8 +130,6 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure, write the result, print the table."""
-    from flows.world import git_state, hardware
-
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clips", type=int, default=150_000)
     parser.add_argument("--folder", type=Path)
@@ -140,14 +139,11 @@ def main() -> None:
         folder = (args.folder or Path(place)).resolve()
         measured = measure(folder, args.clips, args.probe)
     result = {
-        "command": f"python -m benchmarks.scale --clips {args.clips} --probe {args.probe}",
-        "date": datetime.date.today().isoformat(),
-        "git": git_state(),
-        "hardware": hardware(),
+        **origin(f"python -m benchmarks.scale --clips {args.clips} --probe {args.probe}", "git", "hardware"),
         "projected": projected(measured),
         "measured": measured,
     }
-    (ROOT / "benchmarks" / "results" / "scale.json").write_text(json.dumps(rounded(result), indent=1, ensure_ascii=False) + "\n")
+    write("scale", rounded(result))
     print(table(measured))
     print("\n".join(f"{name}: {rounded(value)}" for name, value in result["projected"].items()))
 

@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
-import json
 import tempfile
 from pathlib import Path
 
-from flows.world import git_state, hardware
+from benchmarks.record import origin, write
 from tests.video.flashes import KINDS, apart
 
-ROOT = Path(__file__).resolve().parent.parent
 ALLOWED_MS = 21.0
 
 
@@ -44,16 +41,13 @@ def main() -> None:
     print(f"{len(table)} kinds, largest difference {largest:.2f} ms (at most {ALLOWED_MS:g})")
     if not words:
         result = {
-            "command": "python -m benchmarks.sync_of_clock",
-            "date": datetime.date.today().isoformat(),
-            "git": git_state(),
-            "hardware": hardware(),
+            **origin("python -m benchmarks.sync_of_clock", "git", "hardware"),
             "allowed_ms": ALLOWED_MS,
             "largest_ms": largest,
             "mean_of_means_ms": round(sum(row["mean_ms"] for row in table.values()) / len(table), 2),
             "kinds": table,
         }
-        (ROOT / "benchmarks" / "results" / "sync_of_clock.json").write_text(json.dumps(result, indent=1) + "\n")
+        write("sync_of_clock", result)
     raise SystemExit(largest > ALLOWED_MS)
 
 

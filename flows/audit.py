@@ -19,28 +19,33 @@ import yaml
 from s3dnerf.config import SettingsError
 from s3dnerf.reporting.audit import Finding, Report, ReportError, verify
 from s3dnerf.reporting.comparison import NotComparable, compare, markdown, page
+from s3dnerf.reporting.sources import network_file
 from s3dnerf.video.packs import file_sha256, write_atomic
 
+HERE = Path()
 REPORTS, LOCK, PARAMS = Path("reports"), Path("dvc.lock"), Path("params.yaml")
 
 
-def git_bytes(revision: str, path: str | Path) -> bytes | None:
-    """A file as a revision has it, or None where it has none."""
-    done = subprocess.run(["git", "cat-file", "blob", f"{revision}:./{Path(path).as_posix()}"], capture_output=True)
+def _git(repository: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["git", "-C", str(repository), *words], capture_output=True)
+
+
+def git_bytes(revision: str, path: str | Path, repository: Path = HERE) -> bytes | None:
+    """A file of the repository as a revision has it, or None where it has none."""
+    done = _git(repository, "cat-file", "blob", f"{revision}:./{Path(path).as_posix()}")
     return done.stdout if done.returncode == 0 else None
 
 
-def git_names(revision: str, folder: Path) -> list[str]:
-    """Files of a folder in a revision, relative to the folder."""
-    done = subprocess.run(["git", "ls-tree", "-r", "-z", "--name-only", revision, "--", f"{folder.as_posix()}/"], capture_output=True)
+def git_names(revision: str, folder: Path, repository: Path = HERE) -> list[str]:
+    """Files of a folder of the repository in a revision, relative to the folder."""
+    done = _git(repository, "ls-tree", "-r", "-z", "--name-only", revision, "--", f"{folder.as_posix()}/")
     names = [name for name in done.stdout.decode("utf-8", "surrogateescape").split("\0") if name]
     return [Path(name).relative_to(folder).as_posix() for name in names]
 
 
-def is_revision(name: str) -> bool:
+def is_revision(name: str, repository: Path = HERE) -> bool:
     """Whether git knows a commit of this name."""
-    done = subprocess.run(["git", "rev-parse", "--quiet", "--verify", f"{name}^{{commit}}"], capture_output=True)
-    return done.returncode == 0
+    return _git(repository, "rev-parse", "--quiet", "--verify", f"{name}^{{commit}}").returncode == 0
 
 
 def folder_report(folder: Path) -> Report:
@@ -50,14 +55,18 @@ def folder_report(folder: Path) -> Report:
     return Report(str(folder), {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()})
 
 
-def report_at(name: str, preset: str) -> Report:
-    """A report by its folder, or by a git revision whose ``reports/<preset>`` is meant. Raises ReportError where there is neither."""
-    if Path(name).is_dir():
-        return folder_report(Path(name))
-    if not is_revision(name):
+def report_at(name: str, preset: str, repository: Path = HERE) -> Report:
+    """A report by its folder, or by a git revision whose ``reports/<preset>`` is meant, both of ``repository``.
+
+    Raises ReportError where there is neither.
+    """
+    if (repository / name).is_dir():
+        return folder_report(repository / name)
+    if not is_revision(name, repository):
         raise ReportError(f"{name}: neither a folder nor a git revision — expected a report's folder, such as reports/sample, or a commit")
     folder = REPORTS / preset
-    files = {file: data for file in git_names(name, folder) if (data := git_bytes(name, folder / file)) is not None}
+    found = {file: git_bytes(name, folder / file, repository) for file in git_names(name, folder, repository)}
+    files = {file: data for file, data in found.items() if data is not None}
     if not files:
         raise ReportError(f"{name} has no {folder} — name another revision, or another preset with --preset")
     return Report(f"{name}:{folder}", files)
@@ -103,7 +112,7 @@ def from_revision(report: Report, revision: str) -> Finding:
     wrong = []
     if not made or not is_revision(str(made)):
         wrong.append(f"made on {made}, which this repository does not have")
-    elif subprocess.run(["git", "merge-base", "--is-ancestor", str(made), revision], capture_output=True).returncode:
+    elif _git(HERE, "merge-base", "--is-ancestor", str(made), revision).returncode:
         wrong.append(f"made on {made}, which is not before {revision}")
     if dirty is not False:
         wrong.append("made on changed files (git was dirty)" if dirty else "made where git's state was unknown")
@@ -193,9 +202,7 @@ def networks(report: Report) -> Finding:
     """The networks on this machine, ours and those of the backends, are those that the report was made with."""
     data, wrong, count = Path("data") / report.document["preset"], [], 0
     for name, sha256 in sorted(report.document["networks"].items()):
-        path = data / ("train_sync" if name in ("expert", "judge") else "train_s3dnerf") / name
-        path /= "weights.safetensors" if name in ("expert", "judge") else "generator.safetensors"
-        count += 1
+        path, count = network_file(data, name), count + 1
         if not path.is_file():
             wrong.append(f"{path} is not here (dvc pull brings it)")
         elif file_sha256(path) != sha256:

@@ -144,7 +144,7 @@ def synthesize(
     import torch
 
     from s3dnerf.faces.reference import poses_of_video
-    from s3dnerf.head_motion import MOTIONS, VIEWS
+    from s3dnerf.head_motion import MOST_PITCH_DEG, MOST_YAW_DEG, MOTIONS, VIEWS
     from s3dnerf.rates import RATE_HZ, SAMPLES_PER_FRAME
     from s3dnerf.speech.audio import read_audio
     from s3dnerf.synthesis import Synthesizer, load_card, load_generator, synthesize, synthetic_comment, whole_frames, write_video
@@ -157,8 +157,9 @@ def synthesize(
         raise SettingsError(f"--motion: got {motion} — accepted: {', '.join(MOTIONS)}, or a video file of one person")
     if views not in VIEWS:
         raise SettingsError(f"--views: got {views} — accepted: {', '.join(VIEWS)}")
-    if abs(yaw) > 60 or abs(pitch) > 40:
-        raise SettingsError(f"--yaw {yaw:g} --pitch {pitch:g} — accepted: yaw within ±60, pitch within ±40")
+    if abs(yaw) > MOST_YAW_DEG or abs(pitch) > MOST_PITCH_DEG:
+        accepted = f"yaw within ±{MOST_YAW_DEG:g}, pitch within ±{MOST_PITCH_DEG:g}"
+        raise SettingsError(f"--yaw {yaw:g} --pitch {pitch:g} — accepted: {accepted}")
     if model is None:
         settings = load_settings()
         model = settings.data_dir / "train_s3dnerf" / settings.train.variants[0]
@@ -257,11 +258,9 @@ def retrain(cron: str | None = None, margin: tuple[str, ...] = (), webhook: str 
     margins = margins_of(margin)
     if cron is None:
         return exit_status(retrain_once(Path("."), margins, webhook))
-    from flows.deployment import retrain as flow
+    from flows.deployment import serve
 
-    flow.serve(
-        name="nightly", cron=cron, parameters={"repository": str(Path(".").resolve()), "margins": margins, "webhook": webhook}, limit=1
-    )
+    serve({"repository": str(Path(".").resolve()), "margins": margins, "webhook": webhook}, cron)
     return 0
 
 
@@ -275,12 +274,13 @@ def deps(write: bool = False) -> int:
 
     found = differences(write=write)
     for stage, (missing, extra) in found.items():
-        print(
-            f"{stage}: " + "; ".join([f"missing {', '.join(missing)}"] * bool(missing) + [f"for nothing {', '.join(extra)}"] * bool(extra))
-        )
-    print(
-        "dvc.yaml is now right" if found and write else f"{len(found)} stages differ" if found else "dvc.yaml lists the code of every stage"
-    )
+        for said, names in (("missing", missing), ("for nothing", extra)):
+            if names:
+                print(f"{stage}: {said} {', '.join(names)}")
+    if not found:
+        print("dvc.yaml lists the code of every stage")
+    else:
+        print("dvc.yaml is now right" if write else f"{len(found)} stages differ")
     return 0 if write or not found else 1
 
 

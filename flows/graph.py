@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,8 @@ def differences(path: Path = Path("dvc.yaml"), write: bool = False) -> dict[str,
         definition = stage["do"] if "do" in stage else stage
         expected = list(closure(module_of(definition)))
         listed = [dep for dep in definition["deps"] if is_code(dep)]
-        missing, extra = (
-            sorted(set(expected) - set(listed)),
-            sorted((Counter(listed) - Counter(expected)).elements()),
-        )  # twice is once too often
+        missing = sorted(set(expected) - set(listed))
+        extra = sorted((Counter(listed) - Counter(expected)).elements())  # twice is once too often
         if missing or extra:
             found[name] = (missing, extra)
         if write:
@@ -53,3 +52,21 @@ def differences(path: Path = Path("dvc.yaml"), write: bool = False) -> dict[str,
         with open(path, "w", encoding="utf-8") as handle:
             yaml.dump(graph, handle)
     return found
+
+
+def data_read(stage: str, part: str, preset: str, lock: Mapping[str, Mapping[str, str]], path: Path = Path("dvc.yaml")) -> dict[str, str]:
+    """Path → hash of the data that a stage (and part) reads, from the outs of ``lock``: stage → path → hash.
+
+    A dep may be a folder of several outs: each of them counts.
+    """
+    import yaml
+
+    stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"].values() if path.is_file() else []
+    read = set()
+    for definition in (found.get("do", found) for found in stages):
+        words = definition["cmd"].split()
+        named = words[words.index("--part") + 1] if "--part" in words else ""
+        if module_of(definition) == f"stages.{stage}" and named in ("", "${item}", part):
+            read |= {dep.replace("${preset}", preset) for dep in definition["deps"] if not is_code(dep)}
+    outs = {out: digest for made in lock.values() for out, digest in made.items()}
+    return {out: digest for out, digest in outs.items() if any(Path(out).is_relative_to(dep) for dep in read)}

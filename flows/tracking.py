@@ -1,7 +1,7 @@
 """The MLflow tracker: mirrors what a stage records. The system of record is git, ``dvc.lock`` and ``reports/``.
 
-``MLFLOW_TRACKING_URI`` names a server; otherwise ``mlflow.db`` (SQLite) in the repository. ``S3DNERF_TRACKING=off``
-switches it off, and everything else works as before. One experiment a preset, one run a stage (and part).
+:mod:`flows.mlflow_store` says where it is kept. ``S3DNERF_TRACKING=off`` switches it off, and everything else works as before. One
+experiment a preset, one run a stage (and part): its settings as parameters, its curves, the data it reads with DVC's hashes, its files.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
+from flows.mlflow_store import Store, StoreError, store_uri
 from s3dnerf.config import Settings, as_dict
+from s3dnerf.dotted import flat
 
 POLL_S = 2.0
 BATCH = 500
+LONGEST_PARAM, LONGEST_DIGEST = 6000, 36  # characters that MLflow takes
 
 
 def wanted() -> bool:
@@ -28,63 +31,60 @@ def wanted() -> bool:
     return value == "mlflow"
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": str(value)[:6000]}
-    return flat
-
-
 class MlflowTracker:
     """One MLflow run of one stage; use as a context manager. Failing to mirror never fails a stage: it says so once."""
 
-    def __init__(self, settings: Settings, stage: str, part: str, revision: str | None) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-        from mlflow import MlflowClient
+    def __init__(self, settings: Settings, stage: str, part: str, revision: str | None, datasets: Mapping[str, str]) -> None:
+        """``datasets``: path → hash, as ``dvc.lock`` has it, of the data that the stage reads."""
+        self._stop, self._followers = threading.Event(), list[threading.Thread]()
+        self._complained, self.run_id = False, ""
+        try:
+            self._begin(settings, stage, part, revision, datasets)
+        except StoreError as error:
+            self._complain(error)
 
-        uri = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-        with FileLock(Path(".locks") / "mlflow.lock"):  # a database is created once, before anything runs side by side
-            self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-            found = self.client.get_experiment_by_name(settings.preset)
-            experiment = (
-                found.experiment_id if found else self.client.create_experiment(settings.preset, artifact_location=self._artifacts(uri))
-            )
-        name = f"{stage} {part}".strip()
-        self.run_id = self.client.create_run(
-            experiment, run_name=name, tags={"stage": stage, "part": part, "git": revision or "none"}
-        ).info.run_id
-        from mlflow.entities import Param
+    def _begin(self, settings: Settings, stage: str, part: str, revision: str | None, datasets: Mapping[str, str]) -> None:
+        self.store = Store(store_uri())
+        experiment, client = self.store.experiment(settings.preset), self.store.client
+        with self.store.asked():
+            from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
-        rows = [Param(k, v) for k, v in sorted(_flat(as_dict(settings)).items())]
-        for at in range(0, len(rows), 100):
-            self.client.log_batch(self.run_id, params=rows[at : at + 100])
-        self._stop = threading.Event()
-        self._followers: list[threading.Thread] = []
-        self._complained = False
-
-    @staticmethod
-    def _artifacts(uri: str) -> str | None:
-        return None if uri.startswith("http") else Path("mlartifacts").resolve().as_uri()
+            tags = {"stage": stage, "part": part, "git": revision or "none"}
+            run_id = client.create_run(experiment, run_name=f"{stage} {part}".strip(), tags=tags).info.run_id
+            rows = [Param(k, str(v)[:LONGEST_PARAM]) for k, v in sorted(flat(as_dict(settings)).items())]
+            for at in range(0, len(rows), 100):
+                client.log_batch(run_id, params=rows[at : at + 100])
+            used = [InputTag("mlflow.data.context", "training" if stage.startswith("train") else "evaluation")]
+            root = f"{settings.data_dir.as_posix()}/"
+            given = [
+                DatasetInput(Dataset(path.removeprefix(root), md5[:LONGEST_DIGEST], "dvc", json.dumps({"path": path, "md5": md5})), used)
+                for path, md5 in sorted(datasets.items())
+            ]
+            if given:
+                client.log_inputs(run_id, datasets=given)
+        self.run_id = run_id
 
     def _complain(self, error: Exception) -> None:
         if not self._complained:
             self._complained = True
-            print(
-                f"MLflow did not take a record ({type(error).__name__}: {str(error)[:200]}); the run goes on, its curves are in data/",
-                flush=True,
-            )
+            print(f"MLflow did not take a record ({str(error)[:200]}); the run goes on, its curves are in data/", flush=True)
+
+    def _record(self, method: str, **values: Any) -> None:
+        """Call a method of MLflow's client for this run."""
+        if not self.run_id:  # there is no run: that was said when it began
+            return
+        try:
+            with self.store.asked():
+                getattr(self.store.client, method)(self.run_id, **values)
+        except StoreError as error:
+            self._complain(error)
 
     def metrics(self, values: dict[str, float], step: int = 0) -> None:
         """Record numbers at a step."""
         self._log([{"step": step, **values}])
 
     def _log(self, rows: list[dict[str, float]]) -> None:
-        import time
-
         from mlflow.entities import Metric
-        from mlflow.exceptions import MlflowException
 
         now = int(time.time() * 1000)
         metrics = [
@@ -93,20 +93,12 @@ class MlflowTracker:
             for name, value in row.items()
             if name != "step" and isinstance(value, (int, float))
         ]
-        try:
-            for at in range(0, len(metrics), BATCH):
-                self.client.log_batch(self.run_id, metrics=metrics[at : at + BATCH])
-        except (MlflowException, OSError) as error:
-            self._complain(error)
+        for at in range(0, len(metrics), BATCH):
+            self._record("log_batch", metrics=metrics[at : at + BATCH])
 
     def artifact(self, path: Path) -> None:
         """Record a file."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self.client.log_artifact(self.run_id, str(path))
-        except (MlflowException, OSError) as error:
-            self._complain(error)
+        self._record("log_artifact", local_path=str(path))
 
     def follow(self, curves: Path) -> None:
         """Mirror a ``curves.jsonl`` from a thread while it grows, and once more at the end."""
@@ -133,12 +125,7 @@ class MlflowTracker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        from mlflow.exceptions import MlflowException
-
         self._stop.set()
         for thread in self._followers:
             thread.join(timeout=60)
-        try:
-            self.client.set_terminated(self.run_id, "FAILED" if error else "FINISHED")
-        except (MlflowException, OSError) as fault:
-            self._complain(fault)
+        self._record("set_terminated", status="FAILED" if error else "FINISHED")

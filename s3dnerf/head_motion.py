@@ -14,6 +14,7 @@ MOTIONS = ("still", "gentle")
 VIEWS = ("one", "orbit", "grid")
 ORBIT_DEG, ORBIT_S = (25.0, 10.0), 6.0  # reach in yaw and pitch, and the time of one turn
 GRID_DEG = ((-25.0, 0.0, 25.0), (-12.0, 0.0, 12.0))  # yaw of the columns, pitch of the rows
+MOST_YAW_DEG, MOST_PITCH_DEG = 60.0, 40.0  # by which all views may be turned, either way: beyond, a portrait shows nothing
 
 
 def turned(
@@ -92,14 +93,15 @@ def views_of(
     views : ``one``; ``orbit``: the camera circles the face, 25° of yaw and 10° of pitch, a turn in 6 s; ``grid``: nine views beside
         each other, yaw −25°, 0°, 25° in the columns, pitch −12°, 0°, 12° in the rows
     centre : (3,), canonical units, that the head is turned about
-    yaw_deg, pitch_deg : by which every view is turned, signs as in :func:`turned`; at most ±60 and ±40: beyond, a portrait shows nothing
+    yaw_deg, pitch_deg : by which every view is turned, signs as in :func:`turned`; at most :data:`MOST_YAW_DEG` and :data:`MOST_PITCH_DEG`
 
     Raises ValueError for another name or an angle out of range.
     """
     if views not in VIEWS:
         raise ValueError(f"views: {views!r} — accepted: {', '.join(VIEWS)}")
-    if abs(yaw_deg) > 60 or abs(pitch_deg) > 40:
-        raise ValueError(f"yaw {yaw_deg:g}°, pitch {pitch_deg:g}° — accepted: yaw within ±60°, pitch within ±40°")
+    if abs(yaw_deg) > MOST_YAW_DEG or abs(pitch_deg) > MOST_PITCH_DEG:
+        accepted = f"yaw within ±{MOST_YAW_DEG:g}°, pitch within ±{MOST_PITCH_DEG:g}°"
+        raise ValueError(f"yaw {yaw_deg:g}°, pitch {pitch_deg:g}° — accepted: {accepted}")
     poses = np.asarray(poses, np.float64)
     if views == "orbit":
         turn = 2 * np.pi * np.arange(len(poses)) / (ORBIT_S * fps_hz)

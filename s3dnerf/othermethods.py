@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from s3dnerf.evaluation import SIZE_PX, Tools, Truth
-from s3dnerf.faces.landmarks import EYES, NOSE
+from s3dnerf.faces.regions import EYES, NOSE
 from s3dnerf.faces.warping import apply, invert, warp
 from s3dnerf.metrics.landmarks import metric_landmarks
 from s3dnerf.rates import FPS_HZ

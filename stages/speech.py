@@ -77,21 +77,22 @@ def mouth_verdicts(found: dict[str, MouthOffset], videos: dict[str, str], speech
     return verdicts
 
 
-def in_step(job: PackJob, sounds: dict[str, np.ndarray]) -> dict[str, ClipSync]:
-    """What the sync filter says of each clip of ``sounds``; nothing at all where it is off."""
+def in_step(job: PackJob, sounds: dict[str, np.ndarray]) -> tuple[dict[str, ClipSync], dict[str, np.ndarray]]:
+    """What the sync filter says of each clip of ``sounds``, nothing at all where it is off; and the mels that it made to say so."""
     speech = job.settings.speech
     if speech.sync_filter == "off":
-        return {}
+        return {}, {}
     aligned = CorpusPacks(job.upstream["align"], job.pack)
     if speech.sync_filter == "mouth":
-        found = {clip: mouth_offset(aligned.read(clip, "landmarks.npy"), clip_mel(sound)) for clip, sound in sounds.items()}
-        return mouth_verdicts(found, {record["clip"]: record["video"] for record in job.clips}, speech)
+        mels = {clip: clip_mel(sound) for clip, sound in sounds.items()}
+        found = {clip: mouth_offset(aligned.read(clip, "landmarks.npy"), mel) for clip, mel in mels.items()}
+        return mouth_verdicts(found, {record["clip"]: record["video"] for record in job.clips}, speech), mels
     verdicts = {}
     for clip, sound in sounds.items():
         embedded = syncnet_embeddings(_syncnet(str(speech.sync_weights)), decode_clip(aligned.read(clip, "mp4")), sound)
         measured = sync_result(shifted_distances(*embedded))
         verdicts[clip] = judge_clip(measured.offset_frames, measured.lse_c, "clip", speech)
-    return verdicts
+    return verdicts, {}
 
 
 def _batches(sounds: dict[str, np.ndarray], size: int) -> Iterator[list[str]]:
@@ -121,9 +122,11 @@ def process(job: PackJob) -> Iterator[ClipResult]:
             faults[clip] = "samples that are not finite"
         else:
             sounds[clip] = samples
-    verdicts = in_step(job, sounds)
+    verdicts, mels = in_step(job, sounds)
     for clip, verdict in verdicts.items():
-        sounds[clip] = shift_samples(sounds[clip], verdict.shifted_frames)
+        if verdict.shifted_frames:
+            sounds[clip] = shift_samples(sounds[clip], verdict.shifted_frames)
+            mels.pop(clip, None)  # it is of the sound as it was
         if verdict.verdict == EXCLUDED:
             del sounds[clip]
     tokens: dict[str, np.ndarray] = {}
@@ -136,7 +139,8 @@ def process(job: PackJob) -> Iterator[ClipResult]:
             raise Quarantine("bad_audio", faults[clip])
         if clip not in sounds:
             raise Quarantine("out_of_sync", verdicts[clip].why(job.settings.speech))
-        parts = {"tokens.npy": tokens[clip].astype(np.float16), "mel.npy": clip_mel(sounds[clip])}
+        mel = mels[clip] if clip in mels else clip_mel(sounds[clip])
+        parts = {"tokens.npy": tokens[clip].astype(np.float16), "mel.npy": mel}
         return parts | ({SYNC_PART: verdicts[clip].as_dict()} if clip in verdicts else {})
 
     yield from each_clip(job, make)

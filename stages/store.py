@@ -25,13 +25,12 @@ from typing import Any
 
 from s3dnerf.config import CORPORA, PRESETS, VARIANTS, Settings, SettingsError, as_dict
 from s3dnerf.sync.expert import SyncGateError
-from s3dnerf.video.packs import PackError
+from s3dnerf.video.packs import PACK_STAGES, PackError
 from stages import train_s3dnerf, train_sync
 from stages.context import Context
 from stages.packs import STORE, PackStage, StageError, clip_records, key_basis, pack_key
 
 CHECKPOINTS = Path(".checkpoints")
-PACK_STAGES = ("resample", "align", "masks", "lips", "speech")
 PLANNED, UNDECIDED, ON_DISK, UNUSED, HALF_MADE = STATES = ("planned", "undecided", "on disk", "unused", "half-made")
 NOT_NOW = (StageError, PackError, SettingsError, SyncGateError, OSError, KeyError, ValueError)  # why a plan cannot be told today
 

@@ -26,9 +26,9 @@ from s3dnerf.corpora.synthetic.truth import Truth, load_truth, truth_path
 from s3dnerf.faces import camera
 from s3dnerf.faces.alignment import align_track
 from s3dnerf.faces.detectors import FaceBackend, face_backend, main_face
-from s3dnerf.faces.landmarks import REGIONS
 from s3dnerf.faces.lips import lip_boxes
 from s3dnerf.faces.recon.reconstruct import FittedReconstructor
+from s3dnerf.faces.regions import REGIONS
 from s3dnerf.faces.tracking import track_faces
 from s3dnerf.faces.warping import apply, warp
 from s3dnerf.video.packs import CorpusPacks, write_atomic

@@ -1,4 +1,4 @@
-"""The 68 landmarks: where each part of the face stands among them, and how they are found well in a frame on which a detector saw a face.
+"""How the 68 landmarks are found well in a frame on which a detector saw a face.
 
 Alignment and portraits ask here; metrics take the finder's first answer (:mod:`s3dnerf.metrics.landmarks`).
 """
@@ -8,10 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 from s3dnerf.faces.detectors import Face, FaceBackend
-
-# 0-based positions in the 68 points (iBUG).
-JAW, BROWS, NOSE, EYES, LIPS = slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 68)
-REGIONS = {"jaw": JAW, "brows": BROWS, "nose": NOSE, "eyes": EYES, "lips": LIPS}
 
 STARTS = ((1.0, 0.0), (1.2, 0.15), (1.3, 0.0), (1.1, -0.1))  # growth of the detector's box and its shift downward, a share of its side
 SURE = 0.005  # doubt below which the first start is believed: on faces it is 0.002–0.004, on a mouth taken for a nose 0.004–0.03

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from s3dnerf.faces.landmarks import LIPS
+from s3dnerf.faces.regions import LIPS
 
 
 def lip_boxes(landmarks: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:

@@ -35,21 +35,20 @@ def invert(matrix: np.ndarray) -> np.ndarray:
     return np.column_stack([inverse, -inverse @ matrix[:, 2]])
 
 
-def _needed(image: np.ndarray, matrix: np.ndarray, size_px: int) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 of the part of a picture that its cut depends on; at least a pixel."""
+def _part(image: np.ndarray, matrix: np.ndarray, size_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a picture that its cut depends on, at least a pixel, and the matrix from that part to the cut."""
     corners = apply(invert(matrix), np.array([[0, 0], [size_px, 0], [0, size_px], [size_px, size_px]], float))
     low = np.floor(corners.min(axis=0)).astype(int) - 4
     high = np.ceil(corners.max(axis=0)).astype(int) + 4
     x0, y0 = np.clip(low, 0, (image.shape[1] - 1, image.shape[0] - 1))
     x1, y1 = np.clip(high, (x0 + 1, y0 + 1), (image.shape[1], image.shape[0]))
-    return int(x0), int(y0), int(x1), int(y1)
+    return image[y0:y1, x0:x1], np.column_stack([matrix[:, :2], matrix[:, :2] @ [x0, y0] + matrix[:, 2]])
 
 
 def grey_warp(image: np.ndarray, matrix: np.ndarray, size_px: int) -> np.ndarray:
     """:func:`warp` of a picture's luminance, uint8 (size_px, size_px): one channel, not three. ``image``: uint8 (h, w, 3), RGB."""
-    x0, y0, x1, y1 = _needed(image, matrix, size_px)
-    local = np.column_stack([matrix[:, :2], matrix[:, :2] @ [x0, y0] + matrix[:, 2]])
-    return warp(cv2.cvtColor(image[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY), local, size_px)
+    part, local = _part(image, matrix, size_px)
+    return _cut(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), local, size_px)
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size_px: int) -> np.ndarray:
@@ -62,9 +61,12 @@ def warp(image: np.ndarray, matrix: np.ndarray, size_px: int) -> np.ndarray:
         Source → cut, both in continuous pixels (pixel i covers [i, i + 1)).
     size_px : int
     """
-    x0, y0, x1, y1 = _needed(image, matrix, size_px)
-    part = image[y0:y1, x0:x1]
-    local = np.column_stack([matrix[:, :2], matrix[:, :2] @ [x0, y0] + matrix[:, 2]])
+    return _cut(*_part(image, matrix, size_px), size_px)
+
+
+def _cut(part: np.ndarray, local: np.ndarray, size_px: int) -> np.ndarray:
+    """The cut of a :func:`_part`, by the part's own matrix."""
+    local = local.copy()
     while similarity_scale(local) < HALVE and min(part.shape[:2]) > 1:
         height, width = part.shape[0] // 2, part.shape[1] // 2
         part = cv2.resize(part[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)

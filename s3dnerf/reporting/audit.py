@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from s3dnerf.config import SettingsError, as_dict, settings_from
+from s3dnerf.dotted import differing, flat
 from s3dnerf.metrics import cpbd, lmd, lpips, psnr, ssim
 from s3dnerf.reporting.document import SCHEMA
 from s3dnerf.reporting.membership import UNACCOUNTED, USED, uses_of
@@ -97,10 +98,6 @@ class Report:
     def versions(self) -> dict[str, str]:
         """Metric → version, as report.json states them."""
         return {m["name"]: m["version"] for m in self.document["metrics"]}
-
-    def test_clips(self) -> set[tuple[str, str]]:
-        """(corpus, clip) of every usable clip held out."""
-        return {(r["corpus"], r["name"]) for r in self.membership if r["kind"] == "clip" and r["split"] == "test" and r["status"] == USED}
 
 
 def _some(names: list[str]) -> str:
@@ -215,23 +212,6 @@ def accounted(report: Report) -> Finding:
         if not math.isfinite(r["value"]) and not r["reason"]
     ]
     return Finding("accounted for", not wrong, _some(wrong) or f"{len(report.membership)} files and clips, {len(measured)} clips measured")
-
-
-def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """Nested mappings by dotted path.
-
-    >>> flat({"a": {"b": 1}, "c": [2]})
-    {'a.b': 1, 'c': [2]}
-    """
-    if not isinstance(value, dict):
-        return {path: value}
-    return {k: v for key, part in value.items() for k, v in flat(part, f"{path}.{key}" if path else str(key)).items()}
-
-
-def differing(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
-    """Dotted path → both values, where two nested mappings differ (None where one has nothing)."""
-    one, other = flat(a), flat(b)
-    return {key: (one.get(key), other.get(key)) for key in sorted(one.keys() | other.keys()) if one.get(key) != other.get(key)}
 
 
 def verify(report: Report, params: Mapping[str, Any] | None) -> list[Finding]:

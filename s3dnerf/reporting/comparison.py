@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
-from pathlib import Path
 from typing import Any
 
-from s3dnerf.reporting.audit import CONTROLS, Report, differing
+from s3dnerf.dotted import differing
+from s3dnerf.reporting.audit import CONTROLS, Report
 from s3dnerf.reporting.membership import USED
 from s3dnerf.reporting.statistics import holm, paired_difference
+from s3dnerf.reporting.templates import render
 
 ALPHA = 0.05
 FEWEST_SPEAKERS = 6  # five give no p below 0.06, whatever they say
@@ -220,6 +220,7 @@ def judged(rows: Sequence[Row], directed: dict[str, str]) -> list[Row]:
     return done
 
 
+METHOD = f"Differences are B − A; interval: bootstrap over speakers; p: sign flips of whole speakers; Holm over all tests; level {ALPHA:g}."
 HEADS = ["corpus", "method", "metric", "A", "B", "B − A", "95 % interval", "p", "p (Holm)", "clips", "speakers", "verdict"]
 
 
@@ -264,35 +265,10 @@ def markdown(found: Comparison) -> str:
             lines += ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows] + [""]
         else:
             lines += ["None.", ""]
-    lines += [
-        f"Differences are B − A; interval: bootstrap over speakers; p: sign flips of whole speakers; Holm over all tests; level {ALPHA:g}."
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, METHOD]) + "\n"
 
 
 def page(found: Comparison) -> str:
     """The comparison as one self-contained HTML page."""
-    css = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-    title = escape(f"S³D-NeRF comparison: {found.a} and {found.b}")
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-    head = [
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{title}</title><link rel="icon" href="data:,">',
-        f"<style>{css}</style></head>",
-    ]
-    body = [f"<body><header><h1>{title}</h1></header><main>"]
-    body += [f'<p class="warning"><strong>{escape(line)}</strong></p>' for line in _warnings(found)]
-    body += [f"<p>{escape(found.verdict())}</p>"]
-    for name, heads, rows in _sections(found):
-        body.append(f"<section><h2>{escape(name)}</h2>")
-        if rows:
-            body.append(
-                '<div class="scroll" tabindex="0"><table class="text"><thead><tr>'
-                + "".join(f"<th>{escape(h)}</th>" for h in heads)
-                + "</tr></thead><tbody>"
-            )
-            body += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
-            body.append("</tbody></table></div></section>")
-        else:
-            body.append("<p>None.</p></section>")
-    return "\n".join([*head, *body]) + "\n</main></body></html>\n"
+    about = {"a": found.a, "b": found.b, "warnings": _warnings(found), "verdict": found.verdict(), "method": METHOD}
+    return render("comparison.html", sections=_sections(found), **about)

@@ -13,7 +13,7 @@ import numpy as np
 from s3dnerf.metrics.result import Recipe
 from s3dnerf.reporting.paper import paper_name
 from s3dnerf.reporting.pictures import heat_overlay
-from s3dnerf.reporting.png import jpeg_uri, png_array
+from s3dnerf.reporting.png import FINE_QUALITY, photo_uri, png_array
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.svg import Bar, Series, interval_plot, line_chart
 from s3dnerf.reporting.tables import CONTROL_TITLES, CORPUS_TITLES, number
@@ -51,7 +51,7 @@ def strips(sources: Sources) -> list[Figure]:
         for i, name in enumerate(about["names"]):
             part = image[i * px : (i + 1) * px]
             label = title_of(name)
-            uri = jpeg_uri(part)
+            uri = photo_uri(part, FINE_QUALITY)  # these are what is judged
             lines.append(f'<div class="strip"><span class="who">{label}</span>{_image(uri, f"{label}, {clip}", part.shape[1], px)}</div>')
         wrong = sources.methods.get("wrong_speech", {}).get(clip, "")
         notes = [f"wrong speech from {wrong}"] if wrong else []
@@ -99,7 +99,7 @@ def heat_maps(sources: Sources) -> list[Figure]:
                 continue
             overlay = heat_overlay(source, np.array(heat[key]), window)
             parts.append(
-                f'<figure class="tile">{_image(jpeg_uri(overlay), f"{clip}: {label}", 256, 256)}<figcaption>{label}</figcaption></figure>'
+                f'<figure class="tile">{_image(photo_uri(overlay), f"{clip}: {label}", 256, 256)}<figcaption>{label}</figcaption></figure>'
             )
         found.append(Figure(clip, f'<div class="tiles">{"".join(parts)}</div>'))
     return found

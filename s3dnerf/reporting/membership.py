@@ -12,8 +12,8 @@ from typing import Any
 
 from s3dnerf.config import CORPORA
 from s3dnerf.training.clips import STAGES
+from s3dnerf.video.packs import PACK_STAGES
 
-PACK_STAGES = ("resample", "align", "masks", "lips", "speech")
 COLUMNS = ["corpus", "kind", "name", "path", "speaker", "split", "status", "stage", "reason", "detail", "used_for"]
 USED, EXCLUDED, UNACCOUNTED = "used", "excluded", "unaccounted"
 

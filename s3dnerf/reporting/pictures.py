@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 LANDMARK, MOUTH, OUTLINE, BOX = (64, 224, 255), (255, 92, 138), (255, 214, 64), (124, 255, 128)
+TIME_PX = 64, 520  # height and width of what is shown over time, at most
 AXES = ((255, 70, 70), (70, 230, 90), (90, 140, 255))  # x red, y green, z blue
 
 
@@ -106,18 +107,22 @@ def heat_overlay(source: np.ndarray, cells: np.ndarray, window: list[float], opa
     return np.where(inside, np.round(mixed), source).astype(np.uint8)
 
 
-def mel_picture(mel: np.ndarray, height_px: int = 64, width_px: int = 520) -> np.ndarray:
-    """A mel spectrogram (m, 80), −4 … 4, low notes at the bottom: uint8 (height, width, 3)."""
+def _over_time(values: np.ndarray) -> np.ndarray:
+    """Values in [0, 1] (rows, moments) as a picture of at most 64 × 520; where they are fewer, one pixel each: the page stretches it."""
     import cv2
 
-    return cv2.resize(colour_scale((mel.T[::-1] + 4) / 8), (width_px, height_px), interpolation=cv2.INTER_AREA)
+    size = min(values.shape[1], TIME_PX[1]), min(values.shape[0], TIME_PX[0])
+    return cv2.resize(colour_scale(values), size, interpolation=cv2.INTER_AREA)
 
 
-def token_picture(tokens: np.ndarray, height_px: int = 64, width_px: int = 520) -> np.ndarray:
-    """Speech tokens (m, D), the first dimension at the bottom, each dimension stretched to its own range: uint8 (height, width, 3)."""
-    import cv2
+def mel_picture(mel: np.ndarray) -> np.ndarray:
+    """A mel spectrogram (m, 80), −4 … 4, low notes at the bottom: uint8 (≤ 64, ≤ 520, 3)."""
+    return _over_time((mel.T[::-1] + 4) / 8)
 
+
+def token_picture(tokens: np.ndarray) -> np.ndarray:
+    """Speech tokens (m, D), the first dimension at the bottom, each dimension stretched to its own range: uint8 (≤ 64, ≤ 520, 3)."""
     values = tokens.astype(np.float32)
     low, high = np.percentile(values, [2, 98], axis=0)
     spread = np.where(high > low, high - low, 1.0)
-    return cv2.resize(colour_scale(((values - low) / spread).T[::-1]), (width_px, height_px), interpolation=cv2.INTER_AREA)
+    return _over_time(((values - low) / spread).T[::-1])

@@ -1,4 +1,4 @@
-"""Pictures as bytes: PNG and JPEG of uint8 arrays, equal pictures giving equal bytes, and data URIs for the page."""
+"""Pictures as bytes: PNG of uint8 arrays, WebP for the page, equal pictures giving equal bytes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import base64
 import io
 
 import numpy as np
+
+# looked at beside the JPEGs of 78 and 82 that stood here: at 70 a face is the same and a background's grain is smoother, at 78 not
+PHOTO_QUALITY, FINE_QUALITY = 70, 78
 
 
 def png_bytes(image: np.ndarray) -> bytes:
@@ -24,10 +27,14 @@ def png_array(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
-def jpeg_uri(image: np.ndarray, quality: int = 82) -> str:
-    """uint8 (h, w, 3) → ``data:image/jpeg;base64,…``: photographs in the page."""
+def photo_uri(image: np.ndarray, quality: int = PHOTO_QUALITY) -> str:
+    """uint8 (h, w, 3) → ``data:image/webp;base64,…``: photographs in the page, in half the bytes of JPEG.
+
+    Lossy; equal pictures give equal bytes with one libwebp. ``quality``: 0 … 100. Sharp conversion of colours, since thin coloured
+    lines (landmarks, axes) would fade otherwise.
+    """
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    Image.fromarray(image).save(buffer, "WEBP", quality=quality, method=6, use_sharp_yuv=True)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

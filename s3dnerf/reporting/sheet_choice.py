@@ -20,9 +20,8 @@ from s3dnerf.faces.recon.morphable import LAYOUT, MorphableModel, load_bfm, own_
 from s3dnerf.faces.weights import MissingWeights
 from s3dnerf.rates import FPS_HZ, SAMPLES_PER_FRAME
 from s3dnerf.speech.audio import wav_samples
-from s3dnerf.video.packs import CorpusPacks
+from s3dnerf.video.packs import PACK_STAGES, CorpusPacks
 
-SHEET_STAGES = ("resample", "align", "masks", "lips", "speech")
 SHOWN = 3  # clips by hash
 MOST_RANKED = 2000  # a large corpus is ranked by this many of its clips, taken by hash: each costs a few small reads
 JAW_POINTS = 17  # the first of the 68: some detectors put them on the visible edge, where the model has no fixed vertex
@@ -49,7 +48,7 @@ class Preprocessed:
         data = settings.data_dir
         self.settings, self.corpus = settings, corpus
         self.records = {r["clip"]: r for r in pd.read_parquet(data / "ingest" / corpus / "clips.parquet").to_dict("records")}
-        folders = {stage: data / stage / corpus for stage in SHEET_STAGES}
+        folders = {stage: data / stage / corpus for stage in PACK_STAGES}
         self.packs = {stage: CorpusPacks(folder) for stage, folder in folders.items() if (folder / "index.parquet").is_file()}
         self.stopped: list[dict[str, Any]] = []
         for folder in folders.values():

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
-from pathlib import Path
 
 import numpy as np
 
@@ -19,10 +18,11 @@ from s3dnerf.metrics.lmd import mouth_opening
 from s3dnerf.rates import FPS_HZ
 from s3dnerf.reporting import words
 from s3dnerf.reporting.pictures import annotated, cut_out, mel_picture, source_picture, token_picture
-from s3dnerf.reporting.png import jpeg_uri
+from s3dnerf.reporting.png import photo_uri
 from s3dnerf.reporting.sheet_choice import SHOWN, Measure, Preprocessed, by_hash, measures, ranked
 from s3dnerf.reporting.svg import trace, waveform
 from s3dnerf.reporting.tables import CORPUS_TITLES
+from s3dnerf.reporting.templates import render
 from s3dnerf.speech.audio import wav_samples
 from s3dnerf.speech.clip_sound import SYNC_PART, clip_samples
 from s3dnerf.video.encoding import VideoError, decode_clip
@@ -87,7 +87,7 @@ def signed(value: float, digits: int = 0) -> str:
 
 def _tile(picture: np.ndarray, alt: str, caption: str) -> str:
     height, width = picture.shape[:2]
-    image = f'<img src="{jpeg_uri(picture, 78)}" alt="{escape(alt)}" width="{width}" height="{height}" loading="lazy">'
+    image = f'<img src="{photo_uri(picture)}" alt="{escape(alt)}" width="{width}" height="{height}" loading="lazy">'
     return f'<figure class="tile">{image}<figcaption>{escape(caption)}</figcaption></figure>'
 
 
@@ -178,7 +178,7 @@ def speech_entry(corpus: Preprocessed, clip: str, moment: int | None) -> tuple[s
 
     def wide(picture: np.ndarray, name: str) -> str:
         size = f'width="{picture.shape[1]}" height="{picture.shape[0]}"'
-        return f'<img class="wide" src="{jpeg_uri(picture, 70)}" alt="{name} of {escape(clip)}" {size} loading="lazy">'
+        return f'<img class="wide" src="{photo_uri(picture)}" alt="{name} of {escape(clip)}" {size} loading="lazy">'
 
     body = _track("sound", waveform(samples)) + _track("mel", wide(mel_picture(mel[: round(len(samples) / 200)]), "mel"))
     body += _track("tokens", wide(token_picture(tokens), "tokens")) + _track(
@@ -269,14 +269,7 @@ def contact_sheets(settings: Settings) -> list[CorpusSheets]:
 
 def sheets_page(settings: Settings) -> str:
     """A self-contained page of the contact sheets alone. Raises FileNotFoundError where nothing was preprocessed."""
-    import jinja2
-
-    here = Path(__file__).parent
     found = contact_sheets(settings)
     if not any(part.sheets for part in found):
         raise FileNotFoundError(f"{settings.data_dir}: no preprocessed clip — run: dvc repro speech")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(here), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    css = (here / "page.css").read_text(encoding="utf-8")
-    return environment.get_template("sheets_page.html").render(css=css, preset=settings.preset, contact_sheets=found)
+    return render("sheets_page.html", preset=settings.preset, contact_sheets=found)

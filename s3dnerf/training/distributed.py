@@ -90,7 +90,7 @@ class World:
 
 @contextlib.contextmanager
 def joined(device: str | None = None) -> Iterator[World]:
-    """``with joined() as world:`` join the run's process group and leave it at the end.
+    """``with joined() as world:`` join the run's process group and leave it at the end; the block begins when all have joined.
 
     Parameters
     ----------
@@ -120,6 +120,8 @@ def joined(device: str | None = None) -> Iterator[World]:
             raise RuntimeError(f"WORLD_SIZE is {size} but {', '.join(missing)} not set — start with torchrun")
         dist.init_process_group("nccl" if kind == "cuda" else "gloo", rank=rank, world_size=size)
     try:
+        if size > 1:
+            dist.barrier()  # or gloo fails in a process that is still connecting ("Connection closed by peer") when another has left
         yield World(rank, size, local, place)
     finally:
         if size > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from flows.graph import differences, is_code, module_of
+from flows.graph import data_read, differences, is_code, module_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,3 +36,18 @@ def test_a_missing_and_a_needless_dep_are_named_and_put_right(tmp_path: Path) ->
 def test_commands_name_their_module() -> None:
     assert module_of({"cmd": "python -m flows.run train_sync --part judge"}) == "stages.train_sync"
     assert is_code("s3dnerf/config.py") and not is_code("data/tiny/sample")
+
+
+def test_the_data_that_a_stage_reads_are_the_outs_below_its_deps() -> None:
+    lock = {
+        "ingest": {"data/tiny/ingest/hdtf": "1.dir", "data/tiny/ingest/lrs2": "2.dir"},
+        "train_sync_expert": {"data/tiny/train_sync/expert": "3.dir"},
+        "train_sync_judge": {"data/tiny/train_sync/judge": "4.dir"},
+        "evaluate": {"data/tiny/evaluate": "5.dir"},
+    }
+    assert data_read("train_sync", "judge", "tiny", lock, ROOT / "dvc.yaml") == {"data/tiny/ingest/lrs2": "2.dir"}
+    generator = data_read("train_s3dnerf", "full", "tiny", lock, ROOT / "dvc.yaml")
+    assert generator == {"data/tiny/ingest/hdtf": "1.dir", "data/tiny/train_sync/expert": "3.dir"}
+    assert data_read("evaluate", "", "tiny", lock, ROOT / "dvc.yaml").keys() == {out for made in lock.values() for out in made} - {
+        "data/tiny/evaluate"
+    }

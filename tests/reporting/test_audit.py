@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from s3dnerf.reporting.audit import MANIFEST, Report, differing, flat, verify
+from s3dnerf.reporting.audit import MANIFEST, Report, verify
 from s3dnerf.reporting.document import manifest
 from tests.reporting.small_report import SETTINGS, make_report, membership_of, rows_of
 
@@ -89,8 +89,3 @@ def test_any_damaged_byte_fails_and_never_breaks_the_auditor(name: str) -> None:
         assert name in failed(Report("r", report.files | {name: bytes(data)}))["manifest"]
     for data in (b"", b"{}", b"[]", b"\xff"):
         assert name in failed(Report("r", report.files | {name: data}))["manifest"]
-
-
-def test_differences_by_dotted_path() -> None:
-    assert flat({"a": {"b": {}, "c": 1}}) == {"a.c": 1}
-    assert differing({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": 4}) == {"a.c": (2, 3), "d": (None, 4)}

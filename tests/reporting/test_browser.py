@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from s3dnerf.reporting import page, tables
+from s3dnerf.reporting import page, tables, templates
 from s3dnerf.reporting.summary import summarise
 from tests.reporting.test_tables import RECIPES, long_table
 
@@ -43,17 +43,15 @@ def html() -> str:
     """A page with real tables, one picture and the real style and script, without the stages' data."""
     import jinja2
 
-    from s3dnerf.reporting.png import jpeg_uri
+    from s3dnerf.reporting.png import photo_uri
 
     part = summarise(long_table(), "sample", "s3dnerf", 200)["corpora"]["hdtf"]
     shown = [page._numbered(tables.table_1("hdtf", part, RECIPES, "s3dnerf", {"s3dnerf": "full"}, "why"))]
     import numpy as np
 
-    picture = page.figures.Figure("one", f'<img src="{jpeg_uri(np.zeros((40, 300, 3), np.uint8))}" alt="black">', "")
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(page.HERE), autoescape=True, undefined=jinja2.ChainableUndefined)
-    return environment.get_template("page.html").render(
-        css=(page.HERE / "page.css").read_text(encoding="utf-8"),
-        js=(page.HERE / "page.js").read_text(encoding="utf-8"),
+    picture = page.figures.Figure("one", f'<img src="{photo_uri(np.zeros((40, 300, 3), np.uint8))}" alt="black">', "")
+    partly = templates.environment().overlay(undefined=jinja2.ChainableUndefined)
+    return partly.get_template("page.html").render(
         preset="tiny",
         tables=shown,
         strips=[picture],

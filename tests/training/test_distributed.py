@@ -28,13 +28,31 @@ with joined("cpu") as world:
 """
 
 
-def test_two_processes_average_to_the_whole_batch(tmp_path):
+HASTY = """
+import sys, time
+from pathlib import Path
+import torch.distributed as dist
+from s3dnerf.training.distributed import joined
+at, rank, join = Path(sys.argv[1]), int(sys.argv[2]), dist.init_process_group
+def slowly(*args, **kwargs):
+    join(*args, **kwargs)
+    if rank == 1:
+        time.sleep(1)
+        (at / "connected").touch()
+dist.init_process_group = slowly
+with joined("cpu"):
+    (at / f"rank{rank}").write_text(str((at / "connected").exists()))
+"""
+
+
+def two_processes(code: str, *words: str) -> None:
+    """Run a script as rank 0 and as rank 1 of one group, the rank its last word. Fails the test when one fails."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(tmp_path / "r")],
+            [sys.executable, "-c", code, *words, str(rank)],
             stderr=subprocess.PIPE,
             text=True,
             env={
@@ -49,8 +67,18 @@ def test_two_processes_average_to_the_whole_batch(tmp_path):
         for rank in range(2)
     ]
     for process in started:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
+
+
+def test_nobody_begins_before_all_have_connected(tmp_path):
+    """One that was done and gone by then would break the other's connecting."""
+    two_processes(HASTY, str(tmp_path))
+    assert [(tmp_path / f"rank{rank}").read_text() for rank in range(2)] == ["True", "True"]
+
+
+def test_two_processes_average_to_the_whole_batch(tmp_path):
+    two_processes(WORKER, str(tmp_path / "r"))
     one, two = (torch.load(tmp_path / f"r{rank}", weights_only=True) for rank in range(2))
     assert torch.equal(one["grad"], two["grad"]) and torch.equal(one["weights"]["weight"], two["weights"]["weight"])
     assert one["mean"] == two["mean"] == 0.5 and one["threads"] == 1 and (one["main"], two["main"]) == (True, False)
