@@ -6,14 +6,17 @@ measured it) and ``generator_sha256``. Setting the alias is the one act that pro
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from flows.mlflow_store import Store, StoreError
 from s3dnerf.video.packs import file_sha256
 
 ALIAS = "champion"
+
+
+class PromotionUnclear(StoreError):
+    """MLflow was lost at the very act of promoting."""
 
 
 @dataclass(frozen=True)
@@ -26,51 +29,74 @@ class Champion:
 
 
 class Registry:
-    """The registered models of one preset. ``uri``: an MLflow server, or ``sqlite:///…/mlflow.db``."""
+    """The registered models of one preset. ``uri``: an MLflow server, or ``sqlite:///…/mlflow.db``. Every method may raise StoreError."""
 
-    def __init__(self, preset: str, uri: str, artifacts: Path | None = None) -> None:
-        for name, value in (("MLFLOW_DISABLE_TELEMETRY", "true"), ("MLFLOW_LOGGING_LEVEL", "ERROR"), ("GIT_PYTHON_REFRESH", "quiet")):
-            os.environ.setdefault(name, value)
-        from mlflow import MlflowClient
-
-        self.client: Any = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        self.name, self.preset, self.artifacts = f"s3dnerf-{preset}", preset, artifacts
+    def __init__(self, preset: str, uri: str) -> None:
+        self.store, self.name, self.preset = Store(uri), f"s3dnerf-{preset}", preset
 
     def champion(self) -> Champion | None:
-        """The version that carries the alias, or None before the first."""
-        from mlflow.exceptions import MlflowException
-
+        """The version that carries the alias, or None before the first. Raises StoreError also for a version without its tags."""
         try:
-            version = self.client.get_model_version_by_alias(self.name, ALIAS)
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None  # no such model yet, or nobody carries the alias
+            with self.store.asked():
+                aliases = self.store.client.get_registered_model(self.name).aliases
+        except StoreError as error:
+            if error.code == "RESOURCE_DOES_NOT_EXIST":  # nothing of this preset was ever registered
+                return None
             raise
-        return Champion(str(version.version), version.tags["report_commit"], version.tags["generator_sha256"])
-
-    def register(self, model: Path, report_commit: str, described: str) -> Champion:
-        """Register a generator's folder (generator.safetensors, card.json) as a new version that nobody uses yet."""
-        from mlflow.exceptions import MlflowException
-
-        experiment = self.client.get_experiment_by_name(f"{self.preset} retrain")
-        place = self.artifacts.resolve().as_uri() if self.artifacts is not None else None
-        number = (
-            experiment.experiment_id if experiment else self.client.create_experiment(f"{self.preset} retrain", artifact_location=place)
-        )
-        tags = {"report_commit": report_commit, "generator_sha256": file_sha256(model / "generator.safetensors")}
-        run = self.client.create_run(number, run_name=f"retrain {report_commit[:12]}", tags=tags)
-        for name in ("generator.safetensors", "card.json"):
-            self.client.log_artifact(run.info.run_id, str(model / name), "model")
-        self.client.set_terminated(run.info.run_id)
+        if ALIAS not in aliases:
+            return None
+        with self.store.asked():
+            version = self.store.client.get_model_version(self.name, aliases[ALIAS])
         try:
-            self.client.create_registered_model(self.name, description="S³D-NeRF generators; every video they make is synthetic")
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            return Champion(str(version.version), version.tags["report_commit"], version.tags["generator_sha256"])
+        except KeyError as tag:
+            said = (
+                f"{self.name} version {version.version} carries the alias {ALIAS} and no tag {tag}: expected one that retraining registered"
+            )
+            raise StoreError(f"{said}; give the alias to such a version, or take it away") from None
+
+    def kept_out(self, generator_sha256: str, how: str) -> str | None:
+        """The version of this generator that was judged ``how`` and not promoted, or None."""
+        with self.store.asked():
+            found = self.store.client.search_model_versions(f"name = '{self.name}' and tags.generator_sha256 = '{generator_sha256}'")
+        return next((str(version.version) for version in found if version.tags.get("kept_out") == how), None)
+
+    def register(self, model: Path, report_commit: str, described: str, kept_out: str = "") -> Champion:
+        """Register a generator's folder (generator.safetensors, card.json) as a new version that nobody uses yet.
+
+        ``kept_out``: how it was judged when it is not to be promoted; empty for one that is (a run killed before that is made up for).
+        """
+        client, experiment = self.store.client, self.store.experiment(f"{self.preset} retrain")
+        tags = {"report_commit": report_commit, "generator_sha256": file_sha256(model / "generator.safetensors"), "kept_out": kept_out}
+        with self.store.asked():
+            run = client.create_run(experiment, run_name=f"retrain {report_commit[:12]}", tags=tags)
+            for name in ("generator.safetensors", "card.json"):
+                client.log_artifact(run.info.run_id, str(model / name), "model")
+            client.set_terminated(run.info.run_id)
+        try:
+            with self.store.asked():
+                client.create_registered_model(self.name, description="S³D-NeRF generators; every video they make is synthetic")
+        except StoreError as error:
+            if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        source = f"{run.info.artifact_uri}/model"
-        version = self.client.create_model_version(self.name, source, run.info.run_id, tags=tags, description=described)
+        with self.store.asked():
+            source = f"{run.info.artifact_uri}/model"
+            version = client.create_model_version(self.name, source, run.info.run_id, tags=tags, description=described)
         return Champion(str(version.version), report_commit, tags["generator_sha256"])
 
     def promote(self, version: Champion) -> None:
-        """Give a version the alias. One write: either it is the champion afterwards or nothing changed."""
-        self.client.set_registered_model_alias(self.name, ALIAS, version.version)
+        """Give a version the alias. One write: either it is the champion afterwards or nothing changed.
+
+        Raises StoreError when it is not the champion, PromotionUnclear when nobody can say (the answer was lost, and nothing answers).
+        """
+        try:
+            with self.store.asked():
+                self.store.client.set_registered_model_alias(self.name, ALIAS, version.version)
+        except StoreError as error:
+            try:
+                if self.champion() == version:  # done, and only the answer was lost
+                    return
+            except StoreError:
+                said = f"whether version {version.version} of {self.name} became the {ALIAS} is not known, ask MLflow"
+                raise PromotionUnclear(f"{said}: {error}") from error
+            raise
