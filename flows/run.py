@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from flows.owner import die_with, dvc_above, identity
+from flows.owner import ENDED_WITH_OWNER, OwnerGone, die_with, dvc_identity, stage_lock
 from flows.runners import RunnerError, one_thread, run_stage
 from s3dnerf.config import Settings, SettingsError, load_settings
 from s3dnerf.processes import die_with_parent, one_message
@@ -61,24 +61,26 @@ def sweep(out: Path) -> None:
 
 
 def _tracker(settings: Settings, stage: str, part: str, world: dict[str, Any]) -> Any:
+    from flows.graph import data_read
     from flows.tracking import MlflowTracker, wanted
     from stages.context import NoTracker
 
     if stage not in TRACKED or not wanted():
         return nullcontext(NoTracker())
-    return MlflowTracker(settings, stage, part, world["git"]["revision"])
+    return MlflowTracker(settings, stage, part, world["git"]["revision"], data_read(stage, part, settings.preset, world["dvc_lock"]))
 
 
 def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
     """Run a stage in this process, under its lock. Returns what the stage's ``main`` returns."""
     from flows.world import world
+    from s3dnerf.video.packs import write_atomic  # here: it imports numpy, which takes its threads from the environment as it is then
     from stages.closure import code_version
     from stages.context import Context
 
     settings = load_settings(params)
     code_version(f"stages.{stage}")  # read (and kept) while there is one thread: Python 3.11's parser is not safe beside another
     name = f"{stage}-{part}" if part else stage
-    lock = Path(".locks") / f"{settings.preset}-{name}.lock"
+    lock = stage_lock(settings.preset, stage, part)
     lock.parent.mkdir(exist_ok=True)
     begun = time.monotonic()
     try:
@@ -100,8 +102,7 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
             )
             result = run_stage(importlib.import_module(f"stages.{stage}").main, context)
         timing = Path(".timings") / settings.preset / "stages" / f"{name}.json"
-        timing.parent.mkdir(parents=True, exist_ok=True)
-        timing.write_text(json.dumps({"stage": name, "seconds": round(time.monotonic() - begun, 2)}))
+        write_atomic(timing, json.dumps({"stage": name, "seconds": round(time.monotonic() - begun, 2)}).encode())
     return result
 
 
@@ -112,9 +113,13 @@ def main() -> None:
     parser.add_argument("--part", default="", help="train_sync: expert or judge; train_s3dnerf: a variant")
     args = parser.parse_args()
     one_thread()
-    owner = dvc_above()
+    try:
+        owner = dvc_identity()
+    except OwnerGone as gone:
+        print(f"s3dnerf: {args.stage}: {gone}: nothing done", file=sys.stderr)
+        sys.exit(ENDED_WITH_OWNER)
     if owner is not None:
-        die_with(identity(owner))
+        die_with(owner)
     with one_message(args.stage):
         try:
             run(args.stage, args.part)

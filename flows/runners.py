@@ -1,22 +1,26 @@
-"""Where the packs of a stage are worked on: this process, or Prefect tasks on threads or spawned processes.
+"""Where the packs of a stage are worked on: this process, or Prefect tasks on threads, spawned processes or a cluster's workers.
 
 Chosen by the environment, never by ``params.yaml``, so that moving machines makes nothing stale:
 
 - ``S3DNERF_RUNNER``: ``prefect`` (default) or ``inline``;
-- ``S3DNERF_POOL``: ``auto`` (default), ``threads`` or ``processes``. ``auto`` does the first pack here, and starts a process
-  pool only where that saves more than POOL_START_S (`python -m benchmarks.pool` measures a pool's start: 2.9 to 3.2 s; the rest is margin);
-- ``S3DNERF_WORKERS``: how many at once; default: the machine's cores.
+- ``S3DNERF_POOL``: ``auto`` (default), ``threads``, ``processes``, or a cluster's address, ``dask://host:port`` or ``ray://host:port``
+  (``flows/clusters.py``). ``auto`` does the first pack here, and starts a process pool only where that saves more than POOL_START_S
+  (`python -m benchmarks.pool` measures a pool's start: 2.9 to 3.2 s; the rest is margin);
+- ``S3DNERF_WORKERS``: how many at once; default: the machine's cores, or what the cluster has when it is reached.
 
 The results do not depend on the choice: jobs share nothing, each process computes on one thread, results keep the jobs' order.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
 from typing import Any
 
+from flows.clusters import Cluster, connected, lacking, parsed, work_there
+from flows.owner import stage_lock
 from flows.progress import Progress
 from s3dnerf.processes import die_with_parent
 from stages.context import Context
@@ -26,6 +30,7 @@ ENVIRONMENT = {
     "S3DNERF_RUNNER": ("prefect", "inline"),
     "S3DNERF_POOL": ("auto", "threads", "processes"),
 }
+CLUSTERS = ("dask://HOST:PORT", "ray://HOST:PORT")
 
 
 _CURRENT: list[tuple[Callable[[Context], Any], Context]] = []
@@ -39,14 +44,22 @@ def switch(name: str) -> str:
     """The value of an infrastructure switch. Raises RunnerError naming what it accepts."""
     accepted = ENVIRONMENT[name]
     value = os.environ.get(name, accepted[0])
-    if value not in accepted:
-        raise RunnerError(f"{name}: got {value!r} — accepted: {', '.join(accepted)}")
+    cluster = parsed(value) if name == "S3DNERF_POOL" else None
+    if cluster is not None:
+        if missing := lacking(cluster[0]):
+            raise RunnerError(f"{name}: {value}: {missing}")
+    elif value not in accepted:
+        also = CLUSTERS if name == "S3DNERF_POOL" else ()
+        raise RunnerError(f"{name}: got {value!r} — accepted: {', '.join(accepted + also)}")
     return value
 
 
-def workers() -> int:
-    """Packs worked on at once. Raises RunnerError for anything but a whole number from 1."""
-    text = os.environ.get("S3DNERF_WORKERS", str(os.cpu_count() or 1))
+def workers(default: int | None = None) -> int:
+    """Packs worked on at once; ``default``, where the environment says nothing: the machine's cores.
+
+    Raises RunnerError for anything but a whole number from 1.
+    """
+    text = os.environ.get("S3DNERF_WORKERS", str(default or os.cpu_count() or 1))
     if not text.isdigit() or int(text) < 1:
         raise RunnerError(f"S3DNERF_WORKERS: got {text!r} — accepted: a whole number from 1")
     return int(text)
@@ -70,8 +83,11 @@ def run_inline(work: Callable[[Any], Any], jobs: list[Any], names: list[str], ti
 
 
 def run_stage(main: Callable[[Context], Any], context: Context) -> Any:
-    """Run a stage's ``main`` with the runner the environment names."""
+    """Run a stage's ``main`` with the runner the environment names. Raises RunnerError where the environment makes no sense."""
+    pool = switch("S3DNERF_POOL")
     if switch("S3DNERF_RUNNER") == "inline":
+        if parsed(pool):
+            raise RunnerError(f"S3DNERF_POOL: {pool} needs S3DNERF_RUNNER=prefect; inline works in this process alone")
         context.run = lambda work, jobs, names: run_inline(work, jobs, names, context.stage)
         return main(context)
     return _run_prefect(main, context)
@@ -90,6 +106,22 @@ def _worth_retrying(task: Any, run: Any, state: Any) -> bool:
     return False
 
 
+def _as_task(stage: str, kind: str, name: str, work: Callable[[Any], Any]) -> Any:
+    """``work`` as a Prefect task called ``name``; ``kind``: what is done in it."""
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+
+    return task(
+        name=f"{stage} {kind}",
+        task_run_name=name.replace("{", "(").replace("}", ")"),
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=2,
+        retry_delay_seconds=1,
+        retry_condition_fn=_worth_retrying,
+    )(work)
+
+
 def _run_prefect(main: Callable[[Context], Any], context: Context) -> Any:
     """The stage as a flow run, its packs as task runs."""
     from flows.server import configure, find_or_start
@@ -98,32 +130,27 @@ def _run_prefect(main: Callable[[Context], Any], context: Context) -> Any:
     url = find_or_start()
     if url:
         os.environ["PREFECT_API_URL"] = url
-    from prefect import flow, task
-    from prefect.cache_policies import NO_CACHE
-    from prefect.futures import as_completed
+    from prefect import flow
+    from prefect.futures import PrefectFuture, as_completed
     from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
     pool, count = switch("S3DNERF_POOL"), workers()
     runner: TaskRunner[Any] = (
-        ThreadPoolTaskRunner(max_workers=count)
-        if pool == "threads"
-        else ProcessPoolTaskRunner(max_workers=count, initializer=die_with_parent)
+        ProcessPoolTaskRunner(max_workers=count, initializer=die_with_parent)
+        if pool in ("auto", "processes")
+        else ThreadPoolTaskRunner(max_workers=count)
     )
 
-    def run(work: Callable[[Any], Any], jobs: list[Any], names: list[str]) -> list[Any]:
+    def gather(futures: dict[PrefectFuture[Any], int], names: list[str], progress: Progress) -> dict[int, Any]:
         results: dict[int, Any] = {}
+        for future in as_completed(list(futures)):
+            results[futures[future]] = future.result()
+            progress.step(names[futures[future]])
+        return results
 
-        def as_task(name: str) -> Any:
-            return task(
-                name=f"{context.stage} {getattr(work, '__name__', 'work')}",
-                task_run_name=name.replace("{", "(").replace("}", ")"),
-                cache_policy=NO_CACHE,
-                persist_result=False,
-                retries=2,
-                retry_delay_seconds=1,
-                retry_condition_fn=_worth_retrying,
-            )(work)
-
+    def run_here(work: Callable[[Any], Any], jobs: list[Any], names: list[str]) -> list[Any]:
+        results: dict[int, Any] = {}
+        tasks = [_as_task(context.stage, getattr(work, "__name__", "work"), name, work) for name in names]
         with Progress(context.stage, len(jobs)) as progress:
             at, slowest_s = 0, 0.0
             while at < len(jobs):
@@ -134,17 +161,36 @@ def _run_prefect(main: Callable[[Context], Any], context: Context) -> Any:
                 if pooled:
                     break
                 begun = time.monotonic()
-                results[at] = as_task(names[at])(jobs[at])
+                results[at] = tasks[at](jobs[at])
                 slowest_s = max(slowest_s, time.monotonic() - begun)
                 progress.step(names[at])
                 at += 1
-            futures = {as_task(names[i]).submit(jobs[i]): i for i in range(at, len(jobs))}
-            for future in as_completed(list(futures)):
-                results[futures[future]] = future.result()
-                progress.step(names[futures[future]])
+            results |= gather({tasks[i].submit(jobs[i]): i for i in range(at, len(jobs))}, names, progress)
         return [results[i] for i in range(len(jobs))]
 
-    context.run = run
+    reached: list[Cluster] = []
+    connections = contextlib.ExitStack()
+    lock = stage_lock(context.settings.preset, context.stage, context.part)
+
+    def run_there(work: Callable[[Any], Any], jobs: list[Any], names: list[str]) -> list[Any]:
+        if not jobs:
+            return []
+        if not reached:  # only when it is needed: training and the report do without
+            reached.append(connections.enter_context(connected(pool)))
+        (cluster,) = reached
+
+        def piece(name: str) -> Any:
+            def there(job: Any) -> Any:
+                return work_there(cluster, f"{context.stage}-{name}", work, job, lock)
+
+            return _as_task(context.stage, getattr(work, "__name__", "work"), name, there)
+
+        waiting: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=workers(cluster.slots))
+        with Progress(context.stage, len(jobs)) as progress, waiting:
+            results = gather({waiting.submit(piece(names[i]), {"job": job}): i for i, job in enumerate(jobs)}, names, progress)
+        return [results[i] for i in range(len(jobs))]
+
+    context.run = run_there if parsed(pool) else run_here
     _CURRENT[:] = [(main, context)]
 
     @flow(
@@ -159,7 +205,8 @@ def _run_prefect(main: Callable[[Context], Any], context: Context) -> Any:
 
         return run_current()
 
-    return stage_flow()
+    with connections:
+        return stage_flow()
 
 
 def run_current() -> Any:

@@ -33,6 +33,8 @@ class InsightFaceBackend:
     ------
     MissingWeights
         No folder, no detector in it; on the first call of ``landmarks``: no 68-point model in it.
+    RuntimeError
+        A file that is no model.
     """
 
     name = "insightface"
@@ -54,6 +56,7 @@ class InsightFaceBackend:
                 f"align.device: {device}", provider, "pip install onnxruntime-gpu in place of onnxruntime", "MIT", "align.device: cpu"
             )
         from insightface.app import FaceAnalysis
+        from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -66,6 +69,8 @@ class InsightFaceBackend:
                 providers=[provider],
                 static_shape_sessions=False,
             )
+        except (InvalidProtobuf, InvalidGraph, InvalidArgument, Fail) as error:
+            raise RuntimeError(f"align.model_dir: {folder}: holds a file that is no model: {str(error)[:300]}") from error
         except AssertionError:  # how FaceAnalysis says that none of the models detects faces
             raise MissingWeights("align.model_dir", folder / "det_10g.onnx", WHERE, LICENCE, INSTEAD) from None
         analysis.prepare(ctx_id=-1 if device == "cpu" else 0, det_thresh=WEAK_SCORE, det_size=(640, 640))

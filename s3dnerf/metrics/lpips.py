@@ -22,6 +22,7 @@ from torch import nn
 
 from s3dnerf.metrics.result import DOWN, Measured, Recipe, not_measured, over_frames
 from s3dnerf.shapes import Float, Tensor
+from s3dnerf.weight_files import WeightFileError, read_tensors
 
 RECIPE = Recipe("lpips", "LPIPS", "", DOWN, "lpips-1", 0.0, math.inf, "LPIPS 0.1, AlexNet, inputs in [−1, 1], 256²", perfect=0.0)
 BACKBONE, HEADS = "alexnet.pth", "lpips_alex.pth"
@@ -84,9 +85,9 @@ def _tensors(folder: Path, name: str) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"{folder / name}: no such file (nor {OWN_NAMES[name]})")
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds; none of them is ours to tell apart
-        raise WeightsError(f"{path}: not a plain file of tensors: {type(error).__name__}: {str(error)[:120]}") from error
+        found = read_tensors(path)
+    except WeightFileError as error:
+        raise WeightsError(str(error)) from error
     if not isinstance(found, dict):
         raise WeightsError(f"{path}: not a plain file of tensors: holds a {type(found).__name__}")
     return found

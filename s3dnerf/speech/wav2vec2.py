@@ -7,6 +7,7 @@ exactly 2 N and centre token t on the 20 ms it stands for.
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from s3dnerf.rates import RATE_HZ, SAMPLES_PER_FRAME
+from s3dnerf.weight_files import refusal
 
 NEEDED = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -74,6 +76,7 @@ class Wav2Vec2:
 
     def __init__(self, model: str | None, device: str = "cpu") -> None:
         import torch
+        from safetensors import SafetensorError
         from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
         from transformers.utils import logging
 
@@ -84,8 +87,9 @@ class Wav2Vec2:
         try:
             loaded: Any = Wav2Vec2Model.from_pretrained(folder, local_files_only=True, output_loading_info=True, dtype=torch.float32)
             self.extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, KeyError) as error:
-            raise SpeechModelError(f"speech.model: {folder} cannot be loaded as wav2vec2: {str(error)[:300]}") from error
+        except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
+            said = refusal(error) if isinstance(error, pickle.UnpicklingError) else str(error)[:300]
+            raise SpeechModelError(f"speech.model: {folder} cannot be loaded as wav2vec2: {said}") from error
         finally:
             logging.set_verbosity(level)
             if bars:

@@ -66,6 +66,7 @@ def load_expert(folder: str | Path) -> tuple[SyncExpert, dict[str, Any]]:
 
     Raises FileNotFoundError naming the stage to run, ValueError for weights that are not this network's.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     folder = Path(folder)
@@ -77,6 +78,8 @@ def load_expert(folder: str | Path) -> tuple[SyncExpert, dict[str, Any]]:
     expert = SyncExpert(SyncSettings(**{k: v for k, v in card["settings"].items() if k in known}))
     try:
         expert.load_state_dict(load_file(folder / "weights.safetensors"))
+    except SafetensorError as error:
+        raise ValueError(f"{folder / 'weights.safetensors'}: not a safetensors file: {error}") from error
     except RuntimeError as error:
         raise ValueError(f"{folder}: weights and card do not belong together: {str(error)[:300]}") from error
     return expert.eval().requires_grad_(False), card

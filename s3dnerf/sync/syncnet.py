@@ -6,7 +6,6 @@ fetch; it is read with ``weights_only=True``. Inputs: five 224 × 224 frames BGR
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import nn
 from s3dnerf.rates import SAMPLES_PER_FRAME
 from s3dnerf.shapes import Float, Tensor
 from s3dnerf.sync.mfcc import mfcc
+from s3dnerf.weight_files import WeightFileError, read_tensors
 
 FRAMES, SIDE_PX = 5, 224
 COLUMNS, COLUMNS_PER_FRAME, COEFFICIENTS = 20, 4, 13
@@ -93,9 +93,9 @@ def load_syncnet(path: str | Path | None, setting: str = "evaluate.syncnet_weigh
     if path is None or not Path(path).is_file():
         raise SyncNetWeightsError(f"{setting}: {path}: no such file — {where}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise SyncNetWeightsError(f"{path}: cannot be read as weights alone: {str(error)[:200]} — {where}") from error
+        state = read_tensors(path)
+    except WeightFileError as error:
+        raise SyncNetWeightsError(f"{error} — {where}") from error
     network = SyncNet()
     if not isinstance(state, dict):
         raise SyncNetWeightsError(f"{path}: holds a {type(state).__name__}, expected named weights — {where}")

@@ -18,6 +18,7 @@ from torch.nn import functional
 from s3dnerf.config import TrainSettings
 from s3dnerf.shapes import Float, Tensor
 from s3dnerf.sync.expert import SyncExpert
+from s3dnerf.weight_files import WeightFileError, read_tensors
 
 VGG19_CHANNELS = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, 256, "pool", 512, 512, 512, 512, "pool", 512)
 VGG19_RELUS = (1, 6, 11, 20, 29)  # ReLU 1_1, 2_1, 3_1, 4_1, 5_1, torchvision's places in ``features``
@@ -54,7 +55,12 @@ class VGG19(nn.Module):
             raise PerceptualWeightsError(
                 f"train.vgg_weights: {path} — no such file. Get VGG-19's weights from {WHERE_VGG19}, or set train.perceptual: stand_in"
             )
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state = read_tensors(path)
+        except WeightFileError as error:
+            raise PerceptualWeightsError(f"train.vgg_weights: {error}") from error
+        if not isinstance(state, dict):
+            raise PerceptualWeightsError(f"train.vgg_weights: {path} — holds a {type(state).__name__}: expected {WHERE_VGG19}")
         wanted = self.state_dict()
         missing = [name for name, value in wanted.items() if name not in state or state[name].shape != value.shape]
         if missing:

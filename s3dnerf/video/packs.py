@@ -12,18 +12,20 @@ Writes are to a temporary name, flushed to disk, renamed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import tarfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+PACK_STAGES = ("resample", "align", "masks", "lips", "speech")  # in the order in which they run
 INDEX_COLUMNS = ["pack", "clip", "kind", "offset", "size", "crc32"]
 QUARANTINE_COLUMNS = ["clip", "stage", "reason", "detail"]
 # rows a parquet row group: the rows of one pack are found without reading the others
@@ -61,29 +63,46 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+@contextlib.contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """An error of the system that does not say where, such as a full disk's, names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def copy_sha256(source: IO[bytes], target: str | Path) -> str:
     """Copy an open file to ``target``; hex SHA-256 of what was copied, from the same one reading."""
     digest = hashlib.sha256()
-    with open(target, "wb") as handle:
+    with _naming(target), open(target, "wb") as handle:
         while piece := source.read(COPY_BYTES):
             digest.update(piece)
             handle.write(piece)
     return digest.hexdigest()
 
 
-def write_atomic(path: str | Path, data: bytes) -> None:
-    """Write ``data`` to a temporary name beside ``path``, flush it to disk, rename."""
-    path = Path(path)
+@contextlib.contextmanager
+def _taking_the_place_of(path: Path) -> Iterator[IO[bytes]]:
+    """A file of a temporary name beside ``path``, open to be written; after the block flushed to disk and renamed, or removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(part, "wb") as handle:
-            handle.write(data)
+        with _naming(path), open(part, "wb") as handle:
+            yield handle
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_atomic(path: str | Path, data: bytes) -> None:
+    """Write ``data`` to a temporary name beside ``path``, flush it to disk, rename."""
+    with _taking_the_place_of(Path(path)) as handle:
+        handle.write(data)
 
 
 def write_pack(path: str | Path, clips: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -92,29 +111,19 @@ def write_pack(path: str | Path, clips: Mapping[str, Mapping[str, Any]]) -> list
     Returns the index rows without the pack's name: clip, kind, offset, size, crc32. Raises ValueError for a
     clip id with a dot or a slash: a name must not climb out of the archive.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     rows = []
-    try:
-        with open(part, "wb") as handle:
-            with tarfile.open(fileobj=handle, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-                for clip in sorted(clips):
-                    if not clip or "." in clip or "/" in clip:
-                        raise ValueError(f"clip id {clip!r}: expected no dot and no slash")
-                    for kind in sorted(clips[clip]):
-                        data = encode(kind, clips[clip][kind])
-                        info = tarfile.TarInfo(f"{clip}.{kind}")
-                        info.size = len(data)
-                        tar.addfile(info, io.BytesIO(data))
-                        padded = -len(data) % tarfile.BLOCKSIZE
-                        offset = tar.offset - len(data) - padded
-                        rows.append({"clip": clip, "kind": kind, "offset": offset, "size": len(data), "crc32": zlib.crc32(data)})
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with _taking_the_place_of(Path(path)) as handle, tarfile.open(fileobj=handle, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for clip in sorted(clips):
+            if not clip or "." in clip or "/" in clip:
+                raise ValueError(f"clip id {clip!r}: expected no dot and no slash")
+            for kind in sorted(clips[clip]):
+                data = encode(kind, clips[clip][kind])
+                info = tarfile.TarInfo(f"{clip}.{kind}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+                padded = -len(data) % tarfile.BLOCKSIZE
+                offset = tar.offset - len(data) - padded
+                rows.append({"clip": clip, "kind": kind, "offset": offset, "size": len(data), "crc32": zlib.crc32(data)})
     return rows
 
 

@@ -15,7 +15,7 @@ import torch
 from s3dnerf.config import MasksSettings
 from s3dnerf.faces import camera
 from s3dnerf.faces.recon.crop import crop_for, crop_matrix
-from s3dnerf.faces.recon.morphable import BFM_LICENCE, BFM_WHERE, LAYOUT, STANDARD_POINTS, five_of, load_bfm
+from s3dnerf.faces.recon.morphable import BFM_LICENCE, BFM_WHERE, LAYOUT, STANDARD_POINTS, five_of, load_bfm, read_mat
 from s3dnerf.faces.recon.network import load_network
 from s3dnerf.faces.recon.reconstruct import MaskPainter, Reconstruction, smoothed
 from s3dnerf.faces.warping import warp
@@ -29,9 +29,7 @@ def standard_points(path: str | Path) -> np.ndarray:
     """
     if not Path(path).is_file():
         raise MissingWeights(f"masks.morphable_model (its folder must hold {STANDARD_POINTS})", path, BFM_WHERE, BFM_LICENCE)
-    from scipy.io import loadmat
-
-    points = loadmat(str(path)).get("lm")
+    points = read_mat(path).get("lm")
     if points is None or points.shape != (68, 3):
         raise ValueError(f"{path}: expected lm of shape (68, 3), got {None if points is None else points.shape}")
     return five_of(points.astype(np.float64))

@@ -88,6 +88,17 @@ def recentred(mean: np.ndarray) -> np.ndarray:
     return mean - mean.mean(axis=0)
 
 
+def read_mat(path: str | Path) -> dict[str, np.ndarray]:
+    """A MATLAB file's arrays by name. Raises ValueError where it is none: nothing in a file is executed."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        return loadmat(str(path))
+    except (MatReadError, ValueError, LookupError, TypeError, NotImplementedError, EOFError) as error:  # which one: by where scipy fails
+        raise ValueError(f"{path}: cannot be read as a MATLAB file of version 4 to 7: {error}") from error
+
+
 def load_bfm(path: str | Path | None, setting: str = "masks.morphable_model") -> MorphableModel:
     """A file of BFM_model_front.mat's layout: meanshape (1, 3n), idBase (3n, 80), exBase (3n, 64), meantex, texBase, tri, keypoints.
 
@@ -95,9 +106,7 @@ def load_bfm(path: str | Path | None, setting: str = "masks.morphable_model") ->
     """
     if path is None or not Path(path).is_file():
         raise MissingWeights(setting, path, BFM_WHERE, BFM_LICENCE, "masks.backend: fitted uses our own model")
-    from scipy.io import loadmat
-
-    data = loadmat(str(path))
+    data = read_mat(path)
     wanted = ("meanshape", "idBase", "exBase", "meantex", "texBase", "tri", "keypoints")
     absent = [key for key in wanted if key not in data]
     if absent:

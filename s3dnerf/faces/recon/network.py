@@ -9,7 +9,6 @@ Source: He et al., "Deep Residual Learning"; Deng et al., "Accurate 3D Face Reco
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from torch import nn
 
 from s3dnerf.faces.weights import MissingWeights
 from s3dnerf.shapes import Float, Tensor
+from s3dnerf.weight_files import WeightFileError, read_tensors
 
 HEADS = (80, 64, 80, 3, 27, 2, 1)
 EXPANSION = 4
@@ -120,9 +120,9 @@ def load_network(path: str | Path | None, setting: str = "masks.network") -> Rec
     if path is None or not Path(path).is_file():
         raise MissingWeights(setting, path, NETWORK_WHERE, NETWORK_LICENCE, "masks.backend: fitted needs no weights")
     try:
-        data = torch.load(str(path), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError) as error:
-        raise ValueError(f"{setting}: {path} is no checkpoint of tensors: {str(error).splitlines()[0]}") from error
+        data = read_tensors(path)
+    except WeightFileError as error:
+        raise ValueError(f"{setting}: {error}") from error
     state = plain_names(data.get("net_recon", data) if isinstance(data, Mapping) else {})
     if "backbone.conv1.weight" not in state:
         raise ValueError(f"{setting}: {path} has no net_recon with backbone.conv1.weight: expected Deep3DFaceRecon's epoch_20.pth")
