@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
 import functools
-import json
 import os
 import platform
 import resource
@@ -21,13 +19,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.record import origin, write
 from s3dnerf.config import ModelSettings, Settings, preset_settings
 from s3dnerf.faces.camera import intrinsics, world_to_camera
 from s3dnerf.model.reference import render_reference
@@ -37,7 +35,6 @@ from s3dnerf.training.distributed import World
 from s3dnerf.training.generator_data import make_batch
 from s3dnerf.training.train_s3dnerf import Trainer
 
-RESULTS = Path(__file__).resolve().parent / "results"
 SPEECH_DIM = 80
 BOX = np.array([0.0, 0.0, 0.0, 1.35], np.float32)
 INTRINSICS = intrinsics(np.array([0.9, 128.0, 128.0]), 256).astype(np.float32)
@@ -85,11 +82,12 @@ class Portrait:
         self.poses, self.intrinsics = (x.to(device) for x in cameras(frames))
         self.picture = torch.rand(1, 3, 256, 256, device=device)
         self.speech = torch.randn(frames, settings.speech_tokens, SPEECH_DIM, device=device)
+        self.landmarks = 256.0 * torch.rand(1, 68, 2, device=device)
         self.box = torch.from_numpy(BOX)[None].to(device)
 
     @torch.inference_mode()
     def encode(self) -> Identity:
-        return self.model.encode(self.picture, self.picture, self.poses[:1], self.intrinsics[:1], self.box)
+        return self.model.encode(self.picture, self.picture, self.poses[:1], self.intrinsics[:1], self.box, self.landmarks)
 
     @torch.inference_mode()
     def render(self, identity: Identity, first: int, count: int, path: Callable[..., Any] | None = None) -> Any:
@@ -232,16 +230,13 @@ def main() -> None:
     if device.type == "cpu":
         torch.set_num_threads(1)
     result = {
-        "command": "python -m benchmarks.model " + " ".join(sys.argv[1:]),
-        "date": datetime.date.today().isoformat(),
+        **origin("python -m benchmarks.model " + " ".join(sys.argv[1:])),
         "machine": machine(device),
         "synthesis": synthesis(settings.model, device, given.frames, given.compile),
         "growth_time_a_frame_to_the_presets": growth(settings.model, device, given.frames),
         "training": training(settings, device),
     }
-    text = json.dumps(result, indent=1)
-    (RESULTS / f"model_{given.preset}_{device.type}.json").write_text(text + "\n")
-    print(text)
+    print(write(f"model_{given.preset}_{device.type}", result))
 
 
 if __name__ == "__main__":

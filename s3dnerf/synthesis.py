@@ -43,6 +43,7 @@ def load_generator(folder: str | Path) -> S3DNeRF:
 
     Raises SynthesisError for a folder without one, or whose weights are another network's.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     folder, card = Path(folder), load_card(folder)
@@ -51,6 +52,8 @@ def load_generator(folder: str | Path) -> S3DNeRF:
     generator = S3DNeRF(settings_from(card["settings"]).model, card["speech_dim"], card["variant"])
     try:
         generator.load_state_dict(load_file(folder / "generator.safetensors"))
+    except SafetensorError as error:
+        raise SynthesisError(f"{folder / 'generator.safetensors'}: not a safetensors file: {error}") from error
     except RuntimeError as error:
         raise SynthesisError(f"{folder}: weights and card do not belong together: {str(error)[:300]}") from error
     return generator.eval().requires_grad_(False)
@@ -74,7 +77,13 @@ class Synthesizer:
 
     @torch.inference_mode()
     def portrait(
-        self, frame: np.ndarray, mask: np.ndarray, world_to_camera: np.ndarray, intrinsics: np.ndarray, box: np.ndarray
+        self,
+        frame: np.ndarray,
+        mask: np.ndarray,
+        world_to_camera: np.ndarray,
+        intrinsics: np.ndarray,
+        box: np.ndarray,
+        landmarks: np.ndarray,
     ) -> Identity:
         """Encode one portrait.
 
@@ -82,15 +91,14 @@ class Synthesizer:
         ----------
         frame : uint8 (256, 256, 3), RGB, aligned
         mask : bool (256, 256), the inner face
-        world_to_camera, intrinsics, box : (3, 4), (3, 3), (4,), as :class:`s3dnerf.training.clips.Clip` has them
+        world_to_camera, intrinsics, box, landmarks : (3, 4), (3, 3), (4,), (68, 2), as :class:`s3dnerf.training.clips.Clip` has them
         """
         if frame.shape != (FRAME_PX, FRAME_PX, 3) or mask.shape != (FRAME_PX, FRAME_PX):
             raise SynthesisError(f"portrait of {frame.shape} with a mask of {mask.shape}: expected (256, 256, 3) and (256, 256)")
         full = self._tensor(frame).permute(2, 0, 1)[None] / 255.0
         face = full * self._tensor(mask)
-        return self.generator.encode(
-            face, full, self._tensor(world_to_camera)[None], self._tensor(intrinsics)[None], self._tensor(box)[None]
-        )
+        known = (self._tensor(array)[None] for array in (world_to_camera, intrinsics, box, landmarks))
+        return self.generator.encode(face, full, *known)
 
     @torch.inference_mode()
     def render(
@@ -179,7 +187,7 @@ def synthesize(
     count = len(speech) // SAMPLES_PER_FRAME
     centre = np.asarray(face.box[:3], np.float64)
     seen = views_of(poses_for(motion, face.world_to_camera, count, centre), views, centre, yaw_deg, pitch_deg)
-    identity = synthesizer.portrait(face.frame, face.mask, face.world_to_camera, face.intrinsics, face.box)
+    identity = synthesizer.portrait(face.frame, face.mask, face.world_to_camera, face.intrinsics, face.box, face.landmarks)
     tokens, intrinsics = tokens_of_long(backend, speech), np.repeat(face.intrinsics[None], count, 0)
     frames = beside_each_other([[synthesizer.frames(identity, tokens, poses, intrinsics, batch) for poses in row] for row in seen])
     return (marked(frame) for frame in frames) if mark else frames

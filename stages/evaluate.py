@@ -2,7 +2,8 @@
 
 Reads ``data/<preset>/{ingest,resample,align,masks,lips,speech,train_sync,train_s3dnerf}`` and, where there are any, other methods'
 videos (``evaluate.methods``). Writes ``data/<preset>/evaluate/``: ``clips.parquet`` (clip × method × metric), ``methods.json`` (what
-each row is), ``mouth.json`` (mouth opening over time), ``heatmap.json`` (F_cm), ``pictures/<clip>.png``; and, outside the hashed outs,
+each row is), ``mouth.json`` (mouth opening over time), ``heatmap.json`` (F_cm),
+``speech_acts.json`` (lower face against upper), ``pictures/<clip>.png``; and, outside the hashed outs,
 ``.timings/<preset>/evaluate.json`` (FPS, fit time).
 
 Run: ``python -m flows.run evaluate``. One job a clip; a clip's truth is measured once for all methods.
@@ -29,6 +30,7 @@ from s3dnerf.othermethods import MethodVideo, find_methods, framed_like_truth, s
 from s3dnerf.rates import FPS_HZ
 from s3dnerf.reporting.clip_pictures import heat_map, strip
 from s3dnerf.reporting.png import png_bytes
+from s3dnerf.reporting.speech_acts import ratios
 from s3dnerf.scoring import load_tools
 from s3dnerf.speech.clip_sound import clip_samples
 from s3dnerf.synthesis import Synthesizer, frame_pixels, load_generator
@@ -147,12 +149,12 @@ def fit_length(tokens: np.ndarray, length: int) -> np.ndarray:
 
 
 def generate(made: Synthesizer, identity: Any, tokens: np.ndarray, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
-    """A clip's cameras with the given speech: frames uint8 (n, 256, 256, 3), and mean ‖Δx‖ of each raw pixel over time (r, r)."""
-    frames, moved = [], []
+    """A clip's cameras with the given speech: frames uint8 (n, 256, 256, 3), and Δx of each raw pixel (n, 3, r, r), canonical units."""
+    frames, deltas = [], []
     for rendered in made.render(identity, tokens, clip.world_to_camera, clip.intrinsics, BATCH):
         frames.append(frame_pixels(rendered.fine))
-        moved.append(rendered.delta_x.float().norm(dim=1).cpu().numpy())
-    return np.concatenate(frames), np.concatenate(moved).mean(axis=0)
+        deltas.append(rendered.delta_x.float().cpu().numpy())
+    return np.concatenate(frames), np.concatenate(deltas)
 
 
 def score_clip(job: Job) -> dict[str, Any]:
@@ -177,15 +179,17 @@ def score_clip(job: Job) -> dict[str, Any]:
     def failed(name: str, reason: str) -> None:
         rows.extend(as_rows([not_measured(r, reason, n) for r in tools.recipes()], job.clip, job.corpus, record["speaker"], name))
 
-    heat = None
+    heat, acts = None, None
     for variant in settings.train.variants:
         made = _synthesizer(settings.data_dir / "train_s3dnerf" / variant)
-        identity = made.portrait(clip.frames[0], clip.masks[0], clip.world_to_camera[0], clip.intrinsics[0], clip.box)
-        frames, moved = generate(made, identity, clip.tokens, clip)
+        identity = made.portrait(clip.frames[0], clip.masks[0], clip.world_to_camera[0], clip.intrinsics[0], clip.box, clip.landmarks[0])
+        frames, delta = generate(made, identity, clip.tokens, clip)
         score(method_of(settings, variant), frames)
         if variant != main_variant(settings):
             continue
-        heat = heat_map(made, identity, clip, moved) if job.picture else None
+        moved, moving = np.linalg.norm(delta, axis=1).mean(axis=0), np.linalg.norm(delta.std(axis=0), axis=0)
+        heat = heat_map(made, identity, clip, moved)
+        acts = ratios(clip, moved, moving, heat)
         if job.wrong is None:
             failed(WRONG, "no other speaker whose speech could be taken")
         else:
@@ -207,7 +211,8 @@ def score_clip(job: Job) -> dict[str, Any]:
     return {
         "rows": rows,
         "picture": picture,
-        "heat": heat,
+        "heat": heat if job.picture else None,
+        "acts": acts,
         "notes": notes,
         "mouth": {name: [None if np.isnan(v) else round(float(v), 3) for v in values] for name, values in mouth.items()},
     }
@@ -221,7 +226,7 @@ def measure_fps(settings: Settings, record: dict[str, Any]) -> dict[str, Any]:
 
     speed = measure_speed(
         read=lambda: folder.load(record, max_frames=FPS_HZ),
-        portrait=lambda c: made.portrait(c.frames[0], c.masks[0], c.world_to_camera[0], c.intrinsics[0], c.box),
+        portrait=lambda c: made.portrait(c.frames[0], c.masks[0], c.world_to_camera[0], c.intrinsics[0], c.box, c.landmarks[0]),
         frames=lambda identity: made.frames(identity, clip.tokens, clip.world_to_camera, clip.intrinsics, BATCH),
         write=lambda frames: encode_clip(frames, crf=14),
         device=str(made.device),
@@ -285,6 +290,7 @@ def write_outputs(context: Context, jobs: list[Job], results: list[dict[str, Any
             heats[clip] = result["heat"]
     write_json("strips.json", strips)
     write_json("heatmap.json", heats)
+    write_json("speech_acts.json", {clip: result["acts"] for clip, result in done.items()})
     tools = _tools(context.settings)
     write_json(
         "methods.json",

@@ -47,6 +47,8 @@ FINDERS = {"hdtf": hdtf.find, "lrs2": lrs2.find, "mead": mead.find, "portraits":
 PROBE_JOBS, PROBE_FILES_MIN, PROBE_FILES_MAX = 64, 8, 256
 # after so many jobs what was found is kept: opening LRS2 takes half an hour, and a run that was killed goes on there
 KEEP_EVERY_JOBS = 64
+# more than 8K: a few kilobytes of compressed black can be gigabytes of frames
+MAX_PICTURE_PX = 7680 * 4320
 # the picture may end this much before the container says, and no more, or the file is truncated
 TRUNCATED_S = 0.5
 PROBE_MODULE = "s3dnerf.video.clock"
@@ -154,6 +156,8 @@ def span_fault(span: Span, corpus: str, facts: dict[str, Any], files: dict[str, 
     """Why a span's files cannot be used, if so."""
     if facts["reason"]:
         return facts["reason"], facts["detail"]
+    if facts["width_px"] * facts["height_px"] > MAX_PICTURE_PX:
+        return "too_large", f"{facts['width_px']}×{facts['height_px']} pixels, more than {MAX_PICTURE_PX:,}"
     if span.audio:
         return None if files[span.audio].size else ("audio_empty", f"{span.audio}: an empty file")
     if facts["has_audio"]:

@@ -27,7 +27,7 @@ from s3dnerf.synthesis import (
     write_video,
 )
 from s3dnerf.video.encoding import ffmpeg_path
-from tests.small_world import BOX, INTRINSICS, picture, turn
+from tests.small_world import BOX, INTRINSICS, landmarks, picture, turn
 
 SPEECH_DIM = 20
 
@@ -56,7 +56,7 @@ def synthesizer(tmp_path_factory: pytest.TempPathFactory) -> Synthesizer:
 
 def _portrait(synthesizer: Synthesizer):
     frame, mask = picture(0.3, 1.0)
-    return synthesizer.portrait(frame, mask, turn(0.05), INTRINSICS, BOX)
+    return synthesizer.portrait(frame, mask, turn(0.05), INTRINSICS, BOX, landmarks(0.3))
 
 
 def _driven(frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -113,7 +113,7 @@ def test_lengths_and_widths_that_do_not_fit_are_refused(synthesizer: Synthesizer
     with pytest.raises(SynthesisError, match="expected"):
         next(synthesizer.frames(_portrait(synthesizer), tokens[:, :-1], poses, k))
     with pytest.raises(SynthesisError, match=r"expected \(256, 256, 3\)"):
-        synthesizer.portrait(np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), bool), turn(0), INTRINSICS, BOX)
+        synthesizer.portrait(np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), bool), turn(0), INTRINSICS, BOX, landmarks(0.3))
 
 
 def test_pixels_are_clipped_and_enlarged() -> None:

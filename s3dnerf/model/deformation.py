@@ -2,8 +2,7 @@
 
 The input is the position code of x (in box units), the pooled speech of the frame and, by variant, F_cm read at x's
 projection into the source image (``full``), nothing more (``naive``) or the tri-plane feature at x
-(``feature_concat``). Eq. 3 makes F_cm of speech alone, so that nothing in it says outright how far the source's mouth
-stands open; ``deform_sees_source`` (ours, a setting) hands F_agg over beside it.
+(``feature_concat``). The pooled speech may carry the source's lip shape (:mod:`s3dnerf.model.source_lips`).
 
 The last layer starts at zero: Δx is exactly zero before training. ``tanh`` bounds it.
 
@@ -43,7 +42,6 @@ class Deformation(nn.Module):
     speech_dim : width of the pooled speech
     cell_dim : width of F_cm, or 0
     point_dim : width of the tri-plane feature, or 0
-    sees_source : take F_agg, cell by cell, beside F_cm
     speech_gate : speech also multiplies the last hidden layer (1 + a linear map of it)
     bound : largest |Δx| along an axis, as a fraction of the box's half side
     """
@@ -56,7 +54,6 @@ class Deformation(nn.Module):
         cell_dim: int,
         point_dim: int,
         bound: float,
-        sees_source: bool = False,
         speech_gate: bool = False,
     ) -> None:
         super().__init__()
@@ -66,7 +63,6 @@ class Deformation(nn.Module):
         self.from_position = nn.Conv1d(3 * (1 + 2 * octaves), widths[0], 1)
         self.from_speech = nn.Linear(speech_dim, widths[0], bias=False)
         self.from_cells = nn.Linear(cell_dim, widths[0], bias=False) if cell_dim else None
-        self.from_source = nn.Linear(cell_dim, widths[0], bias=False) if cell_dim and sees_source else None
         self.from_points = nn.Conv1d(point_dim, widths[0], 1, bias=False) if point_dim else None
         self.layers = nn.ModuleList(nn.Conv1d(i, o, 1) for i, o in zip(widths[:-1], widths[1:]))
         self.gate = nn.Linear(speech_dim, widths[-1]) if speech_gate else None
@@ -83,7 +79,6 @@ class Deformation(nn.Module):
         cells: Float[Tensor, "b n c"] | None,
         seen: Float[Tensor, "b 2 p"] | None,
         points: Float[Tensor, "b f p"] | None,
-        source: Float[Tensor, "b n c"] | None = None,
     ) -> Float[Tensor, "b 3 p"]:
         """Δx in box units (half sides).
 
@@ -93,15 +88,13 @@ class Deformation(nn.Module):
         speech : pooled speech of each frame
         cells, seen : F_cm (rows of cells, row by row) and where each point projects to, source window coordinates
         points : tri-plane features at x
-        source : F_agg, cells as F_cm's
         """
         h = self.from_position(position_code(x, self.octaves))  # what follows is added in place: nothing needs the parts again
         h = h.add_(self.from_speech(speech)[..., None])
         if self.from_cells is not None:
             assert cells is not None and seen is not None
             side = math.isqrt(cells.shape[1])
-            grid = self.from_cells(cells) + (0 if self.from_source is None else self.from_source(source))
-            grid = grid.transpose(1, 2).unflatten(2, (side, side))  # [b, w, side, side]
+            grid = self.from_cells(cells).transpose(1, 2).unflatten(2, (side, side))  # [b, w, side, side]
             at = seen.transpose(1, 2)[:, None]  # [b, 1, p, 2]
             h = h.add_(functional.grid_sample(grid.float(), at.float(), padding_mode="border", align_corners=False)[:, :, 0])
         if self.from_points is not None:

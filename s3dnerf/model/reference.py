@@ -64,10 +64,6 @@ def deform_points(
         side = math.isqrt(given.cells.shape[1])
         inputs.append(bilinear(given.cells[frame].T.unflatten(1, (side, side)), window[0], window[1]))
         matrices.append(net.from_cells.weight)
-        if net.from_source is not None:
-            assert given.aggregated is not None
-            inputs.append(bilinear(given.aggregated[frame].T.unflatten(1, (side, side)), window[0], window[1]))
-            matrices.append(net.from_source.weight)
     if net.from_points is not None:
         inputs.append(plane_features(planes, (seen - given.centre[frame, :, 0]) / half))
         matrices.append(net.from_points.weight[..., 0])

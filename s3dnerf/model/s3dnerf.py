@@ -25,6 +25,7 @@ from s3dnerf.model.appearance import LEVELS, AppearanceEncoder
 from s3dnerf.model.crossmodal import CrossAttention, SpeechNet
 from s3dnerf.model.deformation import Deformation
 from s3dnerf.model.rendering import Decoder, cell_lengths, composite, importance, ray_weights, stratified
+from s3dnerf.model.source_lips import SourceLips, lip_shape
 from s3dnerf.model.superres import SuperResolution
 from s3dnerf.model.triplane import sample_planes
 from s3dnerf.shapes import Bool, Float, Int, Tensor
@@ -34,11 +35,12 @@ POINTS_AT_ONCE = 8192  # on a CPU
 
 @dataclass
 class Identity:
-    """What is computed once for B portraits: F⁰…F³, F_agg, features of the source picture, and the source cameras."""
+    """What is computed once for B portraits: F⁰…F³, F_agg, features of the source picture, its landmarks, and the source cameras."""
 
     planes: list[Float[Tensor, "b 3 c _h _w"]]
     aggregated: Float[Tensor, "b n d"] | None
     source: list[Float[Tensor, "b _c _h2 _w2"]]
+    landmarks: Float[Tensor, "b 68 2"]
     world_to_camera: Float[Tensor, "b 3 4"]
     intrinsics: Float[Tensor, "b 3 3"]
     box: Float[Tensor, "b 4"]
@@ -72,7 +74,6 @@ class Conditions:
 
     pooled: Float[Tensor, "b d"]
     cells: Float[Tensor, "b n d"] | None
-    aggregated: Float[Tensor, "b n d"] | None
     world_to_camera: Float[Tensor, "b 3 4"]
     intrinsics: Float[Tensor, "b 3 3"]
     box: Float[Tensor, "b 4"]
@@ -99,6 +100,7 @@ class S3DNeRF(nn.Module):
         self.appearance = AppearanceEncoder(s.encoder_width, s.plane_channels)
         self.speech = SpeechNet(speech_dim, s.slot_dim, s.speech_tokens)
         crossmodal = variant in ("full", "no_sync")
+        self.source_lips = SourceLips(s.slot_dim) if s.source_lips else None
         self.aggregation = Aggregation(3 * features, s.slot_dim, s.slot_grid, s.slot_iterations) if crossmodal else None
         self.crossmodal = CrossAttention(s.slot_dim, s.heads) if crossmodal else None
         self.deformation = (
@@ -111,7 +113,6 @@ class S3DNeRF(nn.Module):
                 s.slot_dim if crossmodal else 0,
                 features if variant == "feature_concat" else 0,
                 s.deform_bound,
-                s.deform_sees_source,
                 s.speech_gate,
             )
         )
@@ -127,9 +128,10 @@ class S3DNeRF(nn.Module):
         world_to_camera: Float[Tensor, "b 3 4"],
         intrinsics: Float[Tensor, "b 3 3"],
         box: Float[Tensor, "b 4"],
+        landmarks: Float[Tensor, "b 68 2"],
     ) -> Identity:
         """Everything that depends on the portraits alone. ``source_face`` is masked to the inner face; both are in [0, 1]."""
-        identity = self.encode_face(source_face, world_to_camera, intrinsics, box)
+        identity = self.encode_face(source_face, world_to_camera, intrinsics, box, landmarks)
         picture = functional.interpolate(source_full, (self.settings.image_px,) * 2, mode="area")
         return replace(identity, source=self.superres.encode(picture))
 
@@ -139,27 +141,29 @@ class S3DNeRF(nn.Module):
         world_to_camera: Float[Tensor, "b 3 4"],
         intrinsics: Float[Tensor, "b 3 3"],
         box: Float[Tensor, "b 4"],
+        landmarks: Float[Tensor, "b 68 2"],
     ) -> Identity:
         """:meth:`encode` without the whole picture (``source`` stays empty): all that the deformation depends on."""
         planes = self.appearance(cameras.source_window(source_face, world_to_camera, intrinsics, box, source_face.shape[-1]))
         aggregated = self.aggregation(planes) if self.aggregation is not None else None
-        return Identity(planes, aggregated, [], world_to_camera, intrinsics, box)
+        return Identity(planes, aggregated, [], landmarks, world_to_camera, intrinsics, box)
 
     def conditions(self, identity: Identity, speech: Float[Tensor, "b k s"]) -> Conditions:
-        """Speech code, F_cm and source camera of each frame."""
+        """Speech code (with the source's lips, where they are told), F_cm and source camera of each frame."""
         each = len(speech) // len(identity.box)
         if each * len(identity.box) != len(speech):
             raise ValueError(f"{len(speech)} frames of {len(identity.box)} identities: expected the same number of frames each")
         tokens, pooled = self.speech(speech)
-        aggregated = cells = None
+        if self.source_lips is not None:
+            pooled = pooled + self.source_lips(lip_shape(identity.landmarks)).repeat_interleave(each, 0)
+        cells = None
         if self.crossmodal is not None:
             assert identity.aggregated is not None
-            aggregated = identity.aggregated.repeat_interleave(each, 0)
-            cells = self.crossmodal(aggregated, tokens)
+            cells = self.crossmodal(identity.aggregated.repeat_interleave(each, 0), tokens)
         world_to_camera, intrinsics, box = (
             x.repeat_interleave(each, 0) for x in (identity.world_to_camera, identity.intrinsics, identity.box)
         )
-        return Conditions(pooled, cells, aggregated, world_to_camera, intrinsics, box, cameras.box_centre(world_to_camera, box))
+        return Conditions(pooled, cells, world_to_camera, intrinsics, box, cameras.box_centre(world_to_camera, box))
 
     def deform(
         self, identity: Identity, given: Conditions, x: Float[Tensor, "b 3 p"], seen: Float[Tensor, "b 3 p"]
@@ -174,10 +178,7 @@ class S3DNeRF(nn.Module):
         if self.deformation.from_points is not None:
             local = cameras.local_coordinates(seen, given.centre, given.box)
             points = self._by_frame(sample_planes(identity.planes, self._by_identity(local, identity)), len(x))
-        return (
-            self.deformation((x - given.box[:, :3, None]) / half_side, given.pooled, given.cells, window, points, given.aggregated)
-            * half_side
-        )
+        return self.deformation((x - given.box[:, :3, None]) / half_side, given.pooled, given.cells, window, points) * half_side
 
     @staticmethod
     def _by_identity(x: Tensor, identity: Identity) -> Tensor:

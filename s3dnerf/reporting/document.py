@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from s3dnerf.config import as_dict
-from s3dnerf.reporting import words
+from s3dnerf.reporting import speech_acts, words
 from s3dnerf.reporting.backends import Backend
 from s3dnerf.reporting.membership import counts
 from s3dnerf.reporting.page import all_tables, origin
@@ -85,6 +85,8 @@ def report_markdown(sources: Sources, summary: dict[str, Any], listed: list[Back
     lines += [
         "",
         words.membership_line(sources),
+        "",
+        speech_acts.in_words(sources.speech_acts),
         "",
         "## Tables",
         "",

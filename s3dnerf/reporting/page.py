@@ -1,25 +1,24 @@
 """The report's page: one self-contained HTML file from the summary, the sources and the world.
 
-Reads the templates beside this file (``page.html``, ``sheets.html``, ``page.css``, ``page.js``); writes nothing. The page asks
-nothing of the network (its content policy forbids it), its tables sort, it reads at phone width and prints.
+Fills the template ``page.html``; writes nothing. The page asks nothing of the network, its tables sort, it reads at phone width and
+prints.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 from s3dnerf.config import as_dict
-from s3dnerf.reporting import figures, words
+from s3dnerf.reporting import figures, speech_acts, words
 from s3dnerf.reporting.backends import Backend
 from s3dnerf.reporting.membership import counts
 from s3dnerf.reporting.sheets import contact_sheets
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.tables import CORPUS_TITLES, MISSING, Table, further, number, table_1, table_2, table_3
+from s3dnerf.reporting.templates import render
 
-HERE = Path(__file__).parent
 MOST_ROWS = 400
 SECTIONS = [
     ("words", "In plain words"),
@@ -207,6 +206,7 @@ def _figures(sources: Sources, summary: dict[str, Any]) -> dict[str, Any]:
         "strips": figures.strips(sources) if people else [],
         "mouths": figures.mouths(sources),
         "heat_maps": figures.heat_maps(sources),
+        "speech_acts": speech_acts.in_words(sources.speech_acts),
         "offsets": [f for f in offsets if f],
         "curves": [c for c in curves if c],
         "contact_sheets": contact_sheets(sources.settings) if people else [],
@@ -242,14 +242,9 @@ def _lists(sources: Sources, listed: list[Backend], world: dict[str, Any]) -> di
 
 def render_page(sources: Sources, summary: dict[str, Any], listed: list[Backend], world: dict[str, Any]) -> str:
     """The whole page as text."""
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(HERE)
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     shown = _figures(sources, summary)
-    return environment.get_template("page.html").render(
-        css=(HERE / "page.css").read_text(encoding="utf-8"),
-        js=(HERE / "page.js").read_text(encoding="utf-8"),
+    return render(
+        "page.html",
         sections=[x for x in SECTIONS if x[0] != "heat" or shown["heat_maps"]],
         tables=[_numbered(t) for t in all_tables(sources, summary)],
         **_head(sources, summary, listed, world),

@@ -17,6 +17,8 @@ from s3dnerf.reporting.membership import membership, uses_of
 from s3dnerf.training.curves import read_curves
 from s3dnerf.video.packs import file_sha256
 
+SYNC_ROLES = ("expert", "judge")
+
 
 @dataclass
 class Sources:
@@ -25,7 +27,7 @@ class Sources:
     Attributes
     ----------
     rows : the long table of ``evaluate/clips.parquet``, dicts; missing values nan
-    methods, mouth, strips, heatmap : ``evaluate``'s JSON files
+    methods, mouth, strips, heatmap, speech_acts : ``evaluate``'s JSON files
     pictures : file name → bytes
     cards : ``expert``, ``judge`` and each variant → card.json
     curves : likewise → rows of curves.jsonl
@@ -42,6 +44,7 @@ class Sources:
     mouth: dict[str, Any] = field(default_factory=dict)
     strips: dict[str, Any] = field(default_factory=dict)
     heatmap: dict[str, Any] = field(default_factory=dict)
+    speech_acts: dict[str, Any] = field(default_factory=dict)
     pictures: dict[str, bytes] = field(default_factory=dict)
     cards: dict[str, Any] = field(default_factory=dict)
     curves: dict[str, list[dict[str, float]]] = field(default_factory=dict)
@@ -72,6 +75,17 @@ def _json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+def network_file(data: Path, name: str) -> Path:
+    """The weights of a network trained here: the expert's, the judge's or a variant's; its card and curves stand beside them.
+
+    >>> network_file(Path("data/tiny"), "full").as_posix()
+    'data/tiny/train_s3dnerf/full/generator.safetensors'
+    """
+    if name in SYNC_ROLES:
+        return data / "train_sync" / name / "weights.safetensors"
+    return data / "train_s3dnerf" / name / "generator.safetensors"
+
+
 def load_sources(settings: Settings) -> Sources:
     """Read what the stages of one preset left behind. Raises FileNotFoundError when nothing was evaluated."""
     import pandas as pd
@@ -83,17 +97,16 @@ def load_sources(settings: Settings) -> Sources:
     found = Sources(settings, pd.read_parquet(out / "clips.parquet").to_dict("records"))
     found.methods, found.mouth = _json(out / "methods.json"), _json(out / "mouth.json")
     found.strips, found.heatmap = _json(out / "strips.json"), _json(out / "heatmap.json")
+    found.speech_acts = _json(out / "speech_acts.json")
     found.pictures = {p.name: p.read_bytes() for p in sorted((out / "pictures").glob("*"))} if (out / "pictures").is_dir() else {}
-    folders = {"expert": data / "train_sync" / "expert", "judge": data / "train_sync" / "judge"}
-    folders |= {variant: data / "train_s3dnerf" / variant for variant in settings.train.variants}
-    for name, folder in folders.items():
-        found.cards[name] = _json(folder / "card.json")
-        found.curves[name] = read_curves(folder / "curves.jsonl")
-        for weights in ("weights.safetensors", "generator.safetensors"):
-            if (folder / weights).is_file():
-                found.hashes[name] = file_sha256(folder / weights)
-        if name in ("expert", "judge"):
-            found.offsets[name] = _json(folder / "offsets.json")
+    for name in (*SYNC_ROLES, *settings.train.variants):
+        weights = network_file(data, name)
+        found.cards[name] = _json(weights.parent / "card.json")
+        found.curves[name] = read_curves(weights.parent / "curves.jsonl")
+        if weights.is_file():
+            found.hashes[name] = file_sha256(weights)
+        if name in SYNC_ROLES:
+            found.offsets[name] = _json(weights.parent / "offsets.json")
     found.membership = membership(data, {r["clip"] for r in found.rows}, settings.evaluate.corpora, uses_of(found.cards))
     for path in sorted((data / "inventory" / "weights").glob("*.json")):
         found.weights |= _json(path)

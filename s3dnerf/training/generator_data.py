@@ -23,10 +23,12 @@ from torch.nn import functional
 
 from s3dnerf.config import ModelSettings
 from s3dnerf.model.crossmodal import speech_windows, windows_at
+from s3dnerf.model.source_lips import lip_shape
 from s3dnerf.shapes import Float, Int, Tensor
 from s3dnerf.speech.mel import WINDOW_COLUMNS, mel_window_start
 from s3dnerf.training.clips import Clip, ClipFolder
 from s3dnerf.training.lip_motion import POINTS, Motion, lip_shapes
+from s3dnerf.training.speech_variation import PLAIN, SpeechVariation
 
 RESIDENT_CLIPS = 64
 
@@ -48,6 +50,7 @@ class Batch:
     source_full: Float[Tensor, "B 3 256 256"]
     source_camera: Float[Tensor, "B 3 4"]
     source_intrinsics: Float[Tensor, "B 3 3"]
+    source_landmarks: Float[Tensor, "B 68 2"]
     box: Float[Tensor, "B 4"]
     target: Float[Tensor, "b 3 p p"]
     coarse_target: Float[Tensor, "b 3 r r"]
@@ -90,6 +93,7 @@ class MotionBatch:
     source_face: Float[Tensor, "B 3 256 256"]
     source_camera: Float[Tensor, "B 3 4"]
     source_intrinsics: Float[Tensor, "B 3 3"]
+    source_landmarks: Float[Tensor, "B 68 2"]
     box: Float[Tensor, "B 4"]
     motion: Motion
 
@@ -97,7 +101,7 @@ class MotionBatch:
 def make_motion(samples: list[dict[str, Any]], device: torch.device) -> Motion:
     """Samples' ``motion`` parts as tensors on a device."""
     found = {name: torch.stack([torch.as_tensor(s[name]) for s in samples]).to(device, non_blocking=True) for name in samples[0]}
-    return Motion(**{name: value if name == "source_landmarks" else value.flatten(0, 1) for name, value in found.items()})
+    return Motion(**{name: value.flatten(0, 1) for name, value in found.items()})
 
 
 def make_motion_batch(samples: list[dict[str, Any]], device: torch.device) -> MotionBatch:
@@ -108,7 +112,8 @@ def make_motion_batch(samples: list[dict[str, Any]], device: torch.device) -> Mo
 
     face = stack("source").movedim(-1, -3).float() / 255.0 * stack("source_mask").float()[:, None]
     motion = make_motion([s["motion"] for s in samples], device)
-    return MotionBatch(face, stack("source_camera"), stack("source_intrinsics"), stack("box"), motion)
+    known = {name: stack(name) for name in ("source_camera", "source_intrinsics", "source_landmarks", "box")}
+    return MotionBatch(source_face=face, motion=motion, **known)
 
 
 def make_batch(samples: list[dict[str, Any]], model: ModelSettings, device: torch.device) -> Batch:
@@ -132,6 +137,7 @@ def make_batch(samples: list[dict[str, Any]], model: ModelSettings, device: torc
         source_full=source,
         source_camera=stack("source_camera"),
         source_intrinsics=stack("source_intrinsics"),
+        source_landmarks=stack("source_landmarks"),
         box=stack("box"),
         target=functional.interpolate(target, image, mode="area"),
         coarse_target=small[:, :3],
@@ -161,6 +167,7 @@ class GeneratorData:
     spread_until : before this step the T frames come from anywhere in the clip (more mouths a step; nothing that needs them
         consecutive may run yet)
     motion_frames : frames a sample whose landmarks teach the lips' motion beside (0: none)
+    variation : of the speech that samples hear; a probe's speech is as it is
     corpus, splits : which clips; the paper trains on HDTF's training split
 
     Raises NoTrainingData when no clip has T + 1 frames or more.
@@ -174,11 +181,12 @@ class GeneratorData:
         seed: int,
         spread_until: int = 0,
         motion_frames: int = 0,
+        variation: SpeechVariation = PLAIN,
         corpus: str = "hdtf",
         splits: tuple[str, ...] = ("train",),
     ) -> None:
         self.folder, self.model, self.frames, self.seed = ClipFolder(data_dir, corpus), model, frames, seed
-        self.spread_until, self.motion_frames = spread_until, motion_frames
+        self.spread_until, self.motion_frames, self.variation = spread_until, motion_frames, variation
         self.records = self.folder.of_split(*splits)
         if not self.records:
             raise NoTrainingData(
@@ -187,6 +195,7 @@ class GeneratorData:
             )
         self._clips: OrderedDict[str, Clip] = OrderedDict()
         self.speech_dim = self.clip(self.records[0]).tokens.shape[1]
+        self.speech_std = self.speech_statistics()[1]
 
     def clip(self, record: dict[str, Any]) -> Clip:
         """A clip, from memory where it is there."""
@@ -223,8 +232,9 @@ class GeneratorData:
         source, first = int(rng.integers(n)), int(rng.integers(n - t + 1))
         at = np.sort(rng.choice(n, t, replace=False)) if step < self.spread_until else np.arange(first, first + t)
         found = self._gather(clip, source, at, int(rng.integers(2**62)))
+        found["speech"] = self._vary(found["speech"], rng)
         if self.motion_frames:
-            found["motion"] = self._motion(clip, source, np.random.default_rng([self.seed, 2, step, number]))
+            found["motion"] = self._motion(clip, np.random.default_rng([self.seed, 2, step, number]))
         return found
 
     def motion_sample(self, step: int, number: int) -> dict[str, Any]:
@@ -233,22 +243,24 @@ class GeneratorData:
         pool = self.pool(step)
         clip = self.clip(self.records[pool[rng.integers(len(pool))]])
         source = int(rng.integers(len(clip.frames)))
-        return {**self._source(clip, source), "motion": self._motion(clip, source, rng)}
+        return {**self._source(clip, source), "motion": self._motion(clip, rng)}
 
-    def _motion(self, clip: Clip, source: int, rng: np.random.Generator) -> dict[str, Any]:
+    def _motion(self, clip: Clip, rng: np.random.Generator) -> dict[str, Any]:
         at = rng.integers(len(clip.frames), size=self.motion_frames)
         return {
             "camera": clip.world_to_camera[at],
             "intrinsics": clip.intrinsics[at],
-            "speech": self._speech(clip, at),
+            "speech": self._vary(self._speech(clip, at), rng),
             "landmarks": clip.landmarks[at],
-            "source_landmarks": clip.landmarks[source],
             "jitter": rng.standard_normal((len(at), POINTS, 3)).astype(np.float32),
         }
 
     def _speech(self, clip: Clip, at: np.ndarray) -> Tensor:
         """The speech windows of just these frames."""
         return windows_at(torch.from_numpy(clip.tokens), self.model.speech_tokens, torch.from_numpy(at))
+
+    def _vary(self, windows: Tensor, rng: np.random.Generator) -> Tensor:
+        return self.variation.of(windows, self.speech_std, torch.Generator().manual_seed(int(rng.integers(2**62))))
 
     @staticmethod
     def _source(clip: Clip, source: int) -> dict[str, Any]:
@@ -257,6 +269,7 @@ class GeneratorData:
             "source_mask": clip.masks[source],
             "source_camera": clip.world_to_camera[source],
             "source_intrinsics": clip.intrinsics[source],
+            "source_landmarks": clip.landmarks[source],
             "box": clip.box,
         }
 
@@ -287,6 +300,10 @@ class GeneratorData:
         """Mean and standard deviation of the training tokens, a value a channel (over the first ``RESIDENT_CLIPS`` clips)."""
         tokens = np.concatenate([self.clip(record).tokens for record in self.records[:RESIDENT_CLIPS]])
         return torch.from_numpy(tokens.mean(0)), torch.from_numpy(tokens.std(0))
+
+    def lips(self) -> Float[Tensor, "n 40"]:
+        """Lips of training frames (of the first ``RESIDENT_CLIPS`` clips), as :func:`s3dnerf.model.source_lips.lip_shape` has them."""
+        return torch.cat([lip_shape(torch.from_numpy(self.clip(record).landmarks)) for record in self.records[:RESIDENT_CLIPS]])
 
     def lip_shapes(self) -> tuple[Float[Tensor, "n k s"], Float[Tensor, "n 40"]]:
         """Speech windows of training frames and their lip shapes, in standard deviations (of the first ``RESIDENT_CLIPS`` clips)."""

@@ -1,8 +1,8 @@
-"""What comes before step 0 where ``train.motion_steps`` is not 0 (ours): landmarks alone teach speech and deformation, nothing is rendered.
+"""Lessons before step 0 (``train.shape_steps``, ``train.motion_steps``; ours): landmarks alone teach, nothing is rendered.
 
 First the speech network learns which lip shape a window of speech goes with (a linear layer reads its pooled code, and is then thrown
 away); then speech, cross attention and deformation learn :func:`s3dnerf.training.lip_motion.lip_motion_loss`, the encoder standing still.
-Seconds on a CPU. The step sizes are the generator's, falling by a half cosine to a tenth. It is not checkpointed: a run killed here
+A minute on a CPU. The step size falls by a half cosine to a tenth. It is not checkpointed: a run killed here
 begins again, and the same settings give the same weights.
 
 Reads the training clips through :class:`s3dnerf.training.generator_data.GeneratorData`; writes nothing.
@@ -32,7 +32,7 @@ class _Teacher:
 
     def __init__(self, parameters: list[nn.Parameter], settings: TrainSettings, world: World) -> None:
         self.parameters, self.settings, self.world = parameters, settings, world
-        self.optimiser = torch.optim.Adam(parameters, settings.lr_generator, betas=BETAS)
+        self.optimiser = torch.optim.Adam(parameters, settings.lr_lessons, betas=BETAS)
 
     def step(self, loss: torch.Tensor, done: float) -> None:
         """One step of training ``done`` (0 … 1) of which is over."""
@@ -41,34 +41,39 @@ class _Teacher:
         self.world.average_gradients(self.parameters)
         torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.lr_generator * (0.55 + 0.45 * math.cos(math.pi * done))
+            group["lr"] = self.settings.lr_lessons * (0.55 + 0.45 * math.cos(math.pi * done))
         self.optimiser.step()
 
 
 def learn_shapes(generator: S3DNeRF, data: GeneratorData, settings: TrainSettings, seed: int, world: World) -> float:
-    """Teach the speech network lip shapes. Returns the mean squared error at the end, in variances of the shapes (1: knows nothing)."""
-    speech, shapes = (x.to(world.device) for x in data.lip_shapes())
+    """Teach the speech network lip shapes. Returns the last steps' mean squared error, in variances of the shapes (1: knows nothing)."""
+    speech, shapes = data.lip_shapes()
     torch.manual_seed(seed)  # the same reader in every process
     reader = nn.Linear(generator.settings.slot_dim, shapes.shape[1]).to(world.device)
     teacher = _Teacher([*generator.speech.parameters(), *reader.parameters()], settings, world)
     draw, errors = torch.Generator().manual_seed(seed), []
-    for step in range(settings.motion_steps):
-        rows = torch.randint(len(speech), (WINDOWS,), generator=draw)[world.rank :: world.size].to(world.device)
-        loss = (reader(generator.speech(speech[rows])[1]) - shapes[rows]).square().mean()
-        teacher.step(loss, step / settings.motion_steps)
+    for step in range(settings.shape_steps):
+        rows = torch.randint(len(speech), (WINDOWS,), generator=draw)
+        heard = data.variation.of(speech[rows], data.speech_std, draw)  # the whole batch in each process: the draws stay alike
+        heard, wanted = (x[world.rank :: world.size].to(world.device) for x in (heard, shapes[rows]))
+        loss = (reader(generator.speech(heard)[1]) - wanted).square().mean()
+        teacher.step(loss, step / settings.shape_steps)
         errors.append(loss.detach())
     return float(world.mean(torch.stack(errors[-20:]).mean()))
 
 
 def learn_motion(generator: S3DNeRF, data: GeneratorData, settings: TrainSettings, numbers: range, world: World) -> float:
     """Teach the deformation the lips' motion. Returns the mean loss of the last steps, pixels²."""
-    taught = [m for m in (generator.speech, generator.aggregation, generator.crossmodal, generator.deformation) if m is not None]
+    blocks = (generator.speech, generator.source_lips, generator.aggregation, generator.crossmodal, generator.deformation)
+    taught = [block for block in blocks if block is not None]
     teacher = _Teacher([p for module in taught for p in module.parameters()], settings, world)
     errors = []
     for step in range(settings.motion_steps):
         batch = make_motion_batch([data.motion_sample(step, number) for number in numbers], world.device)
         with torch.no_grad():
-            identity = generator.encode_face(batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box)
+            identity = generator.encode_face(
+                batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks
+            )
         if generator.aggregation is not None:
             identity = dataclasses.replace(identity, aggregated=generator.aggregation(identity.planes))
         loss = lip_motion_loss(generator, identity, batch.motion)
@@ -80,7 +85,10 @@ def learn_motion(generator: S3DNeRF, data: GeneratorData, settings: TrainSetting
 def landmarks_first(
     generator: S3DNeRF, data: GeneratorData, settings: TrainSettings, seed: int, numbers: range, world: World, say: Callable[[str], None]
 ) -> None:
-    """Both lessons, ``settings.motion_steps`` steps each; ``numbers``: this process's samples of a batch."""
-    error = learn_shapes(generator, data, settings, seed, world)
-    left = learn_motion(generator, data, settings, numbers, world)
-    say(f"  landmarks first: {error:.0%} of the lip shapes' variance unexplained, {left:.2f} px² of lip motion left")
+    """The lessons that have steps; ``numbers``: this process's samples of a batch."""
+    told = []
+    if settings.shape_steps:
+        told.append(f"{learn_shapes(generator, data, settings, seed, world):.0%} of the lip shapes' variance unexplained")
+    if settings.motion_steps:
+        told.append(f"{learn_motion(generator, data, settings, numbers, world):.2f} px² of lip motion left")
+    say(f"  landmarks first: {', '.join(told)}")

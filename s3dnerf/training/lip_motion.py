@@ -20,11 +20,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from s3dnerf.faces.regions import LIPS, NOSE
 from s3dnerf.model import cameras
 from s3dnerf.model.s3dnerf import Identity, S3DNeRF
 from s3dnerf.shapes import Float, Tensor
 
-NOSE, LIPS = slice(27, 36), slice(48, 68)
 NOSE_POINTS, POINTS = 9, 29  # nose first, then lips
 DEPTH, DEPTH_SPREAD = 0.38, 0.1  # of the lips before the box's centre, half sides: there the landmarks of turning heads stand still
 JITTER_PX, REACH_PX = 2.0, 1.5  # how far points stray from landmarks; how far a landmark's word carries
@@ -38,7 +38,6 @@ class Motion:
     intrinsics: Float[Tensor, "b 3 3"]
     speech: Float[Tensor, "b k s"]
     landmarks: Float[Tensor, "b 68 2"]
-    source_landmarks: Float[Tensor, "B 68 2"]
     jitter: Float[Tensor, "b 29 3"]
 
 
@@ -56,13 +55,13 @@ def points_at(
 
 
 def lip_motion_loss(generator: S3DNeRF, identity: Identity, motion: Motion) -> Float[Tensor, ""]:
-    """L_lips in pixels². The gradient reaches speech, cross attention and deformation. Raises ValueError without a deformation."""
+    """L_lips in pixels². The gradient reaches speech, source lips, cross attention and deformation. ValueError without a deformation."""
     if generator.deformation is None:
         raise ValueError(f"variant {generator.variant}: it has no deformation, which landmarks could teach")
     given = generator.conditions(identity, motion.speech)
     each = len(motion.speech) // len(identity.box)
     with torch.no_grad():
-        at, source = (torch.cat([x[:, NOSE], x[:, LIPS]], 1) for x in (motion.landmarks, motion.source_landmarks))
+        at, source = (torch.cat([x[:, NOSE], x[:, LIPS]], 1) for x in (motion.landmarks, identity.landmarks))
         depth = torch.full_like(at[..., 0], DEPTH)  # [b, 29]
         carried = cameras.to_camera(points_at(motion.camera, motion.intrinsics, given.box, at, depth), given.world_to_camera)
         residual = source.repeat_interleave(each, 0) - cameras.project(carried, given.intrinsics).transpose(1, 2)  # [b, 29, 2]

@@ -41,6 +41,7 @@ from s3dnerf.training.jobs import TrainingJob, run_job
 from s3dnerf.training.landmarks_first import landmarks_first
 from s3dnerf.training.lip_motion import lip_motion_loss
 from s3dnerf.training.perceptual import PerceptualLoss
+from s3dnerf.training.speech_variation import SpeechVariation
 from s3dnerf.training.strips import write_strip
 from s3dnerf.training.watch import LossWatch
 from s3dnerf.video.packs import file_sha256, write_atomic
@@ -114,6 +115,8 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.generator = S3DNeRF(settings.model, data.speech_dim, job.variant)
         self.generator.speech.set_statistics(*data.speech_statistics())
+        if self.generator.source_lips is not None:
+            self.generator.source_lips.set_statistics(data.lips())
         self.discriminator = Discriminator(settings.model.discriminator_width, settings.model.image_px, self.train.frames)
         self.expert, self.perceptual = expert.to(self.device), PerceptualLoss(self.train, expert).to(self.device)
         for module in (self.generator, self.discriminator):
@@ -126,7 +129,9 @@ class Trainer:
         self.watch = LossWatch()
 
     def encode(self, batch: Batch) -> Identity:
-        return self.generator.encode(batch.source_face, batch.source_full, batch.source_camera, batch.source_intrinsics, batch.box)
+        return self.generator.encode(
+            batch.source_face, batch.source_full, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks
+        )
 
     def render(self, batch: Batch, identity: Identity | None = None) -> Rendered:
         """The batch's target frames; ``identity``: its sources, where they are encoded already."""
@@ -230,7 +235,8 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> None:
     settings, variant, work = job.settings, job.variant, Path(job.work)
     expert, expert_card = load_expert(job.expert)
     check_gate(expert_card, train_settings(job).lambda_sync)
-    taught = variant != "no_deform" and (settings.train.motion_steps > 0 or settings.train.lambda_lips > 0)
+    lessons = settings.train.shape_steps > 0 or settings.train.motion_steps > 0
+    taught = variant != "no_deform" and (lessons or settings.train.lambda_lips > 0)
     data = GeneratorData(
         job.data_dir,
         settings.model,
@@ -238,6 +244,7 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> None:
         settings.seed,
         losses.spread_until(settings.train),
         settings.train.motion_frames if taught else 0,
+        SpeechVariation(settings.train.speech_noise, settings.train.speech_gain),
     )
     trainer = Trainer(job, data, expert, world)
     tell = say if world.is_main() else lambda line: None
@@ -253,7 +260,7 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> None:
             f"train_s3dnerf {variant}: {len(data.records)} clips of {len({r['speaker'] for r in data.records})} people, "
             f"{sum(p.numel() for p in trainer.generator.parameters()):,} parameters, steps {start}…{steps} on {world.size} × {world.device}"
         )
-    if taught and start == 0 and settings.train.motion_steps:
+    if taught and start == 0 and lessons:
         landmarks_first(trainer.generator, data, settings.train, settings.seed, numbers, world, tell)
         trainer.averaged = Averaged(trainer.generator, settings.train.ema)
     began = time.monotonic()
@@ -311,7 +318,7 @@ def card(job: Job, trainer: Trainer, data: GeneratorData, expert_card: dict[str,
         "settings": as_dict(job.settings),
         "loss_preset": train.loss_preset,
         "lambda_sync": {"value": train.lambda_sync, "why": why},
-        "landmarks": {"steps_first": train.motion_steps, "lambda_lips": train.lambda_lips},
+        "landmarks": {"shape_steps": train.shape_steps, "steps_first": train.motion_steps, "lambda_lips": train.lambda_lips},
         "perceptual": {"name": trainer.perceptual.name, "real": trainer.perceptual.real},
         "expert": {
             "sha256": file_sha256(Path(job.expert) / "weights.safetensors"),

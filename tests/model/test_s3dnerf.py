@@ -26,6 +26,8 @@ def _trained(variant: str, settings: ModelSettings) -> S3DNeRF:
     """A generator whose zero-initialised layers are not zero any more."""
     torch.manual_seed(0)
     model = S3DNeRF(settings, SPEECH_DIM, variant)
+    if model.source_lips is not None:
+        torch.nn.init.normal_(model.source_lips.layer.weight, std=0.3)
     for layer in [model.superres.out, model.superres.share] + ([model.deformation.out] if model.deformation is not None else []):
         torch.nn.init.normal_(layer.weight, std=0.3)
     return model
@@ -37,14 +39,16 @@ def _inputs(identities: int = 2, each: int = 2) -> tuple[tuple, tuple]:
     source = torch.from_numpy(np.stack([turn(0.1 * (-1) ** i) for i in range(identities)]))
     target = torch.from_numpy(np.stack([turn(0.3 - 0.2 * i, 0.05 * i) for i in range(identities * each)]))
     picture = torch.rand(identities, 3, 256, 256, generator=g)
-    portrait = (picture * 0.5, picture, source, k.repeat(identities, 1, 1), torch.from_numpy(BOX)[None].repeat(identities, 1))
+    landmarks = 256.0 * torch.rand(identities, 68, 2, generator=g)
+    box = torch.from_numpy(BOX)[None].repeat(identities, 1)
+    portrait = (picture * 0.5, picture, source, k.repeat(identities, 1, 1), box, landmarks)
     return portrait, (torch.randn(identities * each, 16, SPEECH_DIM, generator=g), target, k.repeat(len(target), 1, 1))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("carry", [False, True])  # with the settings that are ours, and without
 def test_fast_path_equals_the_plain_one(variant: str, carry: bool) -> None:
-    ours = dict.fromkeys(("carry_source", "deform_sees_source", "speech_gate"), carry)
+    ours = dict.fromkeys(("carry_source", "source_lips", "speech_gate"), carry)
     model = _trained(variant, _settings(raw_px=8, image_px=32, **ours))
     portrait, frames = _inputs()
     with torch.no_grad():
@@ -58,7 +62,7 @@ def test_fast_path_equals_the_plain_one(variant: str, carry: bool) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_block_receives_gradient_once_the_zero_layers_moved(variant: str) -> None:
-    model = _trained(variant, _settings(carry_source=True, deform_sees_source=True, speech_gate=True))
+    model = _trained(variant, _settings(carry_source=True, source_lips=True, speech_gate=True))
     portrait, frames = _inputs(1, 2)
     model.render(model.encode(*portrait), *frames).fine.square().mean().backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]

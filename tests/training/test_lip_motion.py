@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from s3dnerf.training.distributed import World
 from s3dnerf.training.generator_data import GeneratorData, MotionBatch, make_batch, make_motion_batch
 from s3dnerf.training.landmarks_first import landmarks_first, learn_shapes
 from s3dnerf.training.lip_motion import LIPS, NOSE, Motion, lip_motion_loss, lip_shapes, points_at
+from s3dnerf.training.speech_variation import PLAIN, SpeechVariation
 from s3dnerf.training.train_s3dnerf import Job, Trainer, train
 from tests.small_world import BOX, INTRINSICS, landmarks, make_world, turn
 
@@ -26,8 +28,10 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def settings() -> Settings:
     plain = preset_settings("tiny")
-    train = dataclasses.replace(plain.train, motion_steps=60, motion_frames=16, lambda_lips=0.01, lr_generator=5e-3)
-    return dataclasses.replace(plain, train=train, model=dataclasses.replace(plain.model, position_octaves=4, speech_gate=True))
+    train = dataclasses.replace(plain.train, shape_steps=60, motion_steps=160, motion_frames=16, lambda_lips=0.01, lr_lessons=5e-3)
+    return dataclasses.replace(
+        plain, train=train, model=dataclasses.replace(plain.model, position_octaves=4, speech_gate=True, source_lips=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +71,17 @@ def _motion(source_opening: float, openings: list[float], yaws: list[float]) -> 
         intrinsics=torch.from_numpy(np.repeat(INTRINSICS[None], n, 0)),
         speech=torch.zeros(n, 16, 20),
         landmarks=torch.stack([seen(o, y) for o, y in zip(openings, yaws)]),
-        source_landmarks=seen(source_opening, 0.0)[None],
         jitter=torch.zeros(n, 29, 3),
     )
     face = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(1))
-    return MotionBatch(face, torch.from_numpy(turn(0.0))[None], torch.from_numpy(INTRINSICS)[None], torch.from_numpy(BOX)[None], motion)
+    source = seen(source_opening, 0.0)[None]
+    return MotionBatch(
+        face, torch.from_numpy(turn(0.0))[None], torch.from_numpy(INTRINSICS)[None], source, torch.from_numpy(BOX)[None], motion
+    )
 
 
 def _loss(generator: S3DNeRF, batch: MotionBatch) -> torch.Tensor:
-    identity = generator.encode_face(batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box)
+    identity = generator.encode_face(batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks)
     return lip_motion_loss(generator, identity, batch.motion).detach()
 
 
@@ -107,10 +113,10 @@ def test_gradient_reaches_speech_attention_and_deformation_alone(settings: Setti
     torch.nn.init.normal_(generator.deformation.out.weight, std=0.1)
     batch = make_motion_batch([data.motion_sample(0, 0), data.motion_sample(0, 1)], CPU)
     with torch.no_grad():
-        identity = generator.encode_face(batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box)
+        identity = generator.encode_face(batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks)
     lip_motion_loss(generator, identity, batch.motion).backward()
     reached = {name.split(".")[0] for name, p in generator.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
-    assert reached == {"speech", "crossmodal", "deformation"}
+    assert reached == {"speech", "source_lips", "crossmodal", "deformation"}
 
 
 def test_no_deformation_nothing_to_teach(settings: Settings, data: GeneratorData, data_dir: Path, tmp_path: Path) -> None:
@@ -143,7 +149,7 @@ def test_samples_of_motion_are_a_function_of_seed_step_and_number(settings: Sett
     beside = data.sample(3, 0)
     assert "motion" not in without and all(np.array_equal(without[name], beside[name]) for name in without)  # other draws stay as they were
     batch = make_batch([beside, data.sample(3, 1)], settings.model, CPU)
-    assert batch.motion is not None and batch.motion.landmarks.shape == (32, 68, 2) and batch.motion.source_landmarks.shape == (2, 68, 2)
+    assert batch.motion is not None and batch.motion.landmarks.shape == (32, 68, 2) and batch.source_landmarks.shape == (2, 68, 2)
     source = next(c for c in map(data.clip, data.records) if any(np.array_equal(beside["source"], f) for f in c.frames))
     assert all(any(np.array_equal(mine, theirs) for theirs in source.landmarks) for mine in beside["motion"]["landmarks"])
     assert np.ptp(beside["motion"]["landmarks"][:, NOSE], axis=0).max() == 0  # the small world's noses keep still
@@ -158,7 +164,7 @@ def test_the_speech_net_learns_shapes_and_the_deformation_their_motion(settings:
     at_last = float(_loss(generator, batch))
     assert at_last < 0.6 * at_first
     changed = {name.split(".")[0] for name, value in generator.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed == {"speech", "aggregation", "crossmodal", "deformation"}
+    assert changed == {"speech", "source_lips", "aggregation", "crossmodal", "deformation"}
     assert learn_shapes(_generator(settings, data), data, settings.train, 0, world) < 0.5  # of the shapes' variance
 
 
@@ -177,7 +183,7 @@ def test_the_loss_takes_part_in_a_step(settings: Settings, data_dir: Path, data:
 
 
 def test_a_run_with_lessons_killed_and_resumed_equals_one_never_killed(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
-    short = dataclasses.replace(settings, train=dataclasses.replace(settings.train, motion_steps=3))
+    short = dataclasses.replace(settings, train=dataclasses.replace(settings.train, shape_steps=3, motion_steps=3))
     whole, killed = (_job(short, data_dir, tmp_path / name) for name in ("whole", "killed"))
     train(whole, World(), lambda line: None)
 
@@ -195,3 +201,18 @@ def test_a_run_with_lessons_killed_and_resumed_equals_one_never_killed(settings:
     assert "steps 2…4" in said[0] and not any("landmarks first" in line for line in said)
     for name in ("generator.safetensors", "curves.jsonl", "card.json"):
         assert (Path(whole.out) / name).read_bytes() == (Path(killed.out) / name).read_bytes()
+
+
+def test_training_hears_varied_speech_and_a_probe_hears_it_as_it_is(settings: Settings, data_dir: Path) -> None:
+    plain, varied = (
+        GeneratorData(data_dir, settings.model, 5, seed=0, motion_frames=16, variation=variation)
+        for variation in (PLAIN, SpeechVariation(noise=0.5, gain=1.0))
+    )
+    a, b = plain.sample(3, 0), varied.sample(3, 0)
+    assert np.array_equal(a["target"], b["target"]) and np.array_equal(a["motion"]["landmarks"], b["motion"]["landmarks"])
+    for heard, as_it_is in ((b["speech"], a["speech"]), (b["motion"]["speech"], a["motion"]["speech"])):
+        off = (heard - as_it_is) / plain.speech_std
+        assert off.mean(1).std() == pytest.approx(math.hypot(1.0, 0.5 / 4), rel=0.15)  # a constant a channel and window, 16 tokens of noise
+        assert (off - off.mean(1, keepdim=True)).std() == pytest.approx(0.5, rel=0.15)
+    assert torch.equal(varied.sample(3, 0)["speech"], b["speech"])
+    assert torch.equal(plain.probe(0, 3)["speech"], varied.probe(0, 3)["speech"])

@@ -327,7 +327,7 @@ def test_some_rays_give_the_pixels_that_all_rays_give(settings: Settings, data_d
     rays = generator_data.training_rays(batch.mask, batch.draw, 0.0)
     with torch.no_grad():
         everything = trainer.render(batch).alpha
-        identity = trainer.generator.encode(batch.source_face, batch.source_full, batch.source_camera, batch.source_intrinsics, batch.box)
+        identity = trainer.encode(batch)
         some = trainer.generator.render(identity, batch.speech, batch.camera, batch.intrinsics, batch.noise, rays).alpha
     near = torch.nn.functional.max_pool2d((batch.mask > 0).float(), 5, stride=1, padding=2) > 0
     assert torch.allclose(some[near], everything[near], atol=1e-5) and everything[near].max() > 0.05
