@@ -5,21 +5,25 @@
 
 Reads ``reports/<preset>/`` and ``data/<preset>/`` of the settings in force. Writes ``benchmarks/results/trained_<name>.json``: what
 differs from the preset, the networks, each row with its interval, the differences from the controls with p (sign flips of whole speakers)
-before and after Holm's correction, where speech moves the face, and how long the stages took.
+before and after Holm's correction, where speech moves the face, the training's curves, and how long the stages took. Pictures of people
+stay in the report and in ``data/``: the corpora do not pass them on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from benchmarks.record import origin, write
 from s3dnerf.config import as_dict, load_settings, preset_settings
 from s3dnerf.dotted import differing
+from s3dnerf.training.curves import read_curves
 
 KEPT = ("mean", "low", "high", "clips", "speakers", "frames", "frames_failed")
+POINTS = 20  # of a curve
 TESTED = ("mean", "low", "high", "p", "p_holm", "speakers", "verdict")
 
 
@@ -33,6 +37,19 @@ def _rows(found: dict[str, dict[str, dict[str, Any]]], keys: tuple[str, ...]) ->
         name: {m: {k: v[k] for k in keys if k in v} if v["mean"] is not None else v["reason"] for m, v in metrics.items()}
         for name, metrics in found.items()
     }
+
+
+def _curves(path: Path) -> dict[str, list[float]]:
+    """Term → its mean over each of ``POINTS`` equal parts of the training; ``step``: the last of each part."""
+    rows = read_curves(path)
+    edges = [len(rows) * i // POINTS for i in range(POINTS + 1)]
+    parts = [rows[a:b] for a, b in pairwise(edges) if b > a]
+    terms = sorted({name for row in rows for name in row} - {"step"})
+    found = {"step": [float(part[-1]["step"]) for part in parts]}
+    for term in terms:
+        values = [[row[term] for row in part if term in row] for part in parts]
+        found[term] = [round(sum(v) / len(v), 6) if v else float("nan") for v in values]
+    return {term: values for term, values in found.items() if all(v == v for v in values)}
 
 
 def main() -> None:
@@ -56,6 +73,7 @@ def main() -> None:
         },
         "rows": {corpus: _rows(part["methods"], KEPT) for corpus, part in summary["corpora"].items()},
         "differences": {corpus: _rows(part["differences"], TESTED) for corpus, part in summary["corpora"].items()},
+        "curves": {v: _curves(data / "train_s3dnerf" / v / "curves.jsonl") for v in settings.train.variants},
         "speech_acts": _json(data / "evaluate" / "speech_acts.json"),
         "seconds": {stage: part["seconds"] for stage, part in times.items() if "seconds" in part},
     }
