@@ -30,6 +30,7 @@ from s3dnerf.config import ModelSettings, Settings, preset_settings
 from s3dnerf.faces.camera import intrinsics, world_to_camera
 from s3dnerf.model.reference import render_reference
 from s3dnerf.model.s3dnerf import Identity, S3DNeRF
+from s3dnerf.model.source_lips import SHAPE
 from s3dnerf.sync.expert import SyncExpert
 from s3dnerf.training.distributed import World
 from s3dnerf.training.generator_data import make_batch
@@ -163,6 +164,7 @@ def drawn_sample(settings: Settings, random: np.random.Generator) -> dict[str, A
         "source_mask": face,
         "source_camera": poses[0].numpy(),
         "source_intrinsics": INTRINSICS,
+        "source_landmarks": random.uniform(0, 256, (68, 2)).astype(np.float32),
         "box": BOX,
         "target": random.integers(0, 256, (t, 256, 256, 3), np.uint8),
         "mask": np.repeat(face[None], t, 0),
@@ -180,7 +182,7 @@ def training(settings: Settings, device: torch.device) -> dict[str, Any]:
     """Steps a second and memory, with rays inside the face alone against every ray (the plain way, the baseline)."""
     random = np.random.default_rng(0)
     statistics_of_nothing = (torch.zeros(SPEECH_DIM), torch.ones(SPEECH_DIM))
-    data: Any = SimpleNamespace(speech_dim=SPEECH_DIM, speech_statistics=lambda: statistics_of_nothing)
+    data: Any = SimpleNamespace(speech_dim=SPEECH_DIM, speech_statistics=lambda: statistics_of_nothing, lips=lambda: torch.rand(8, SHAPE))
     found: dict[str, dict[str, float]] = {}
     late = settings.train.steps - 1  # past every warm-up: all losses are on
     for name, rays in (("rays inside the face", settings.train.outside_rays), ("every ray", 1.0)):
