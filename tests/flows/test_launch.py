@@ -36,7 +36,7 @@ def launcher(folder: Path, what: str) -> subprocess.Popen:
 
 def test_two_processes_are_one_group(tmp_path: Path) -> None:
     process = launcher(tmp_path, "run")
-    _, said = process.communicate(timeout=300)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert sorted(p.name for p in tmp_path.glob("rank*")) == ["rank0", "rank1"]
     assert {p.read_text() for p in tmp_path.glob("rank*")} == {"2\n"}
@@ -44,14 +44,14 @@ def test_two_processes_are_one_group(tmp_path: Path) -> None:
 
 def test_a_failed_training_is_told(tmp_path: Path) -> None:
     process = launcher(tmp_path, "fail")
-    _, said = process.communicate(timeout=300)
+    _, said = process.communicate(timeout=120)
     assert process.returncode != 0 and "small_training ended with status" in said
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends children with their parent on Linux")
 def test_kill_9_of_the_launcher_leaves_no_worker(tmp_path: Path) -> None:
     process = launcher(tmp_path, "wait")
-    end = time.monotonic() + 300
+    end = time.monotonic() + 120
     while len([p for p in tmp_path.glob("pid*") if p.read_text().endswith("\n")]) < 2:
         assert time.monotonic() < end and process.poll() is None
         time.sleep(0.1)

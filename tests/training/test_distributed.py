@@ -67,7 +67,7 @@ def two_processes(code: str, *words: str) -> None:
         for rank in range(2)
     ]
     for process in started:
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
 
 
