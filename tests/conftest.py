@@ -14,8 +14,9 @@ from jaxtyping import install_import_hook  # noqa: E402
 
 install_import_hook(["s3dnerf.model", "s3dnerf.sync", "s3dnerf.metrics", "s3dnerf.training.losses"], "beartype.beartype")
 
+from tests.margins import SHARED  # noqa: E402
+
 ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
