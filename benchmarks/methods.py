@@ -1,10 +1,11 @@
-"""Other methods' videos of the real clip, measured by the project and by a script that shares no code with it, every frame.
+"""Other methods' videos of the real clip, measured by the project and by a script that shares no code with it, every
+frame.
 
     python -m benchmarks.methods [--generated ../shared/methods] [--truth ../shared/corpora/HDTF/clips]
 
-The project's side is what ``s3dnerf evaluate`` with the same two folders prints; the other is ``tests/straightforward.py`` (OpenCV, dlib,
-scikit-image). With PC-AVS, which frames the face otherwise, once more ``--align``. A judge or LPIPS takes part where the settings
-in force have one. Writes benchmarks/results/methods.json.
+The project's side is what ``s3dnerf evaluate`` with the same two folders prints; the other is
+``tests/straightforward.py`` (OpenCV, dlib, scikit-image). With PC-AVS, which frames the face otherwise, once more
+``--align``. A judge or LPIPS takes part where the settings in force have one. Writes benchmarks/results/methods.json.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import origin, write
-from s3dnerf.comparable import HOW
-from s3dnerf.config import load_settings
-from s3dnerf.faces.weights import dlib_data
-from s3dnerf.folders import laid_videos, problem_lines, score_folders, score_table
-from s3dnerf.scoring import load_tools
+from s3dnerf.evaluation.folders import laid_videos, problem_lines, score_folders, score_table
+from s3dnerf.evaluation.reading import HOW
+from s3dnerf.evaluation.tools import load_tools
+from s3dnerf.faces.dlib_files import dlib_data
+from s3dnerf.settings.loading import load_settings
 from tests.straightforward import measure
 
 HELD_TOGETHER = ("f_lmd", "m_lmd", "ssim")
@@ -69,7 +70,8 @@ def main() -> None:
     for line in problem_lines(problems):
         print(line)
     print(
-        f"against tests/straightforward.py: at most {100 * result['largest_relative_difference']:.4f} % apart on {', '.join(HELD_TOGETHER)}"
+        f"against tests/straightforward.py: at most {100 * result['largest_relative_difference']:.4f} % apart on "
+        f"{', '.join(HELD_TOGETHER)}"
     )
 
 

@@ -1,6 +1,7 @@
 """The code deps of ``dvc.yaml``: each stage lists the static import closure of its module.
 
-``s3dnerf deps`` says what differs (exit 1), ``s3dnerf deps --write`` puts it right. What is not code (data, comments, order) stays.
+``s3dnerf deps`` says what differs (exit 1), ``s3dnerf deps --write`` puts it right. What is not code (data, comments,
+order) stays.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def differences(path: Path = Path("dvc.yaml"), write: bool = False) -> dict[str,
     return found
 
 
-def data_read(stage: str, part: str, preset: str, lock: Mapping[str, Mapping[str, str]], path: Path = Path("dvc.yaml")) -> dict[str, str]:
+def data_read(
+    stage: str, part: str, preset: str, lock: Mapping[str, Mapping[str, str]], path: Path = Path("dvc.yaml")
+) -> dict[str, str]:
     """Path → hash of the data that a stage (and part) reads, from the outs of ``lock``: stage → path → hash.
 
     A dep may be a folder of several outs: each of them counts.

@@ -31,7 +31,12 @@ def _imports(path: Path, package: str) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = (
-                ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], *([node.module] if node.module else [])])
+                ".".join(
+                    [
+                        *package.split(".")[: len(package.split(".")) - node.level + 1],
+                        *([node.module] if node.module else []),
+                    ]
+                )
                 if node.level
                 else (node.module or "")
             )
@@ -54,7 +59,8 @@ def _templates(modules: set[Path]) -> set[Path]:
 
 @functools.cache
 def closure(module: str) -> tuple[str, ...]:
-    """Files (relative to the repository root, sorted) that ``module`` imports, itself included, with the templates they name.
+    """Files (relative to the repository root, sorted) that ``module`` imports, itself included, with the templates they
+    name.
 
     Raises ValueError when the module is not a file of the project.
     """

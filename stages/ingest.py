@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s3dnerf.config import CORPORA, IngestSettings
 from s3dnerf.corpora import hdtf, lrs2, mead, portraits
 from s3dnerf.corpora.cutting import SpanError, cut_span
 from s3dnerf.corpora.packing import assign_packs
@@ -34,13 +33,14 @@ from s3dnerf.corpora.records import (
     table_bytes,
 )
 from s3dnerf.corpora.splits import check_files, check_people
+from s3dnerf.settings.schema import CORPORA, IngestSettings
 from s3dnerf.video.clock import clock_of
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.packs import write_atomic
 from s3dnerf.video.probing import probe
 from stages.closure import code_version
 from stages.context import Context
-from stages.packs import STORE, StageError, check_failed_fraction
+from stages.preprocessing import STORE, StageError, check_failed_fraction
 
 FINDERS = {"hdtf": hdtf.find, "lrs2": lrs2.find, "mead": mead.find, "portraits": portraits.find}
 # files a probing job: enough jobs to share out, few enough to plan 150,000 files
@@ -71,7 +71,10 @@ def facts_of(path: str) -> dict[str, Any]:
         return {"reason": "broken_timestamps", "detail": "presentation times stand still or go back"}
     missing_s = info.declared_s - info.duration_s
     if info.damage and missing_s > TRUNCATED_S:
-        return {"reason": "truncated", "detail": f"{info.duration_s:.2f} s of {info.declared_s:.2f} s can be read. {info.damage}"}
+        return {
+            "reason": "truncated",
+            "detail": f"{info.duration_s:.2f} s of {info.declared_s:.2f} s can be read. {info.damage}",
+        }
     clock = clock_of(info)
     return {
         "fps_hz": info.fps_hz,
@@ -135,7 +138,9 @@ def readable_files(layout_files: list[RawFile]) -> tuple[list[RawFile], list[tup
         if "\\x" in file.path:
             bad.append((file, "name_not_utf8", "rename the file: its name is not UTF-8"))
         elif not file.sha256:
-            bad.append((file, "unreadable", "cannot be opened: a link that points nowhere, not a file, or no permission"))
+            bad.append(
+                (file, "unreadable", "cannot be opened: a link that points nowhere, not a file, or no permission")
+            )
         else:
             good.append(file)
     return good, bad
@@ -162,11 +167,17 @@ def span_fault(span: Span, corpus: str, facts: dict[str, Any], files: dict[str, 
         return None if files[span.audio].size else ("audio_empty", f"{span.audio}: an empty file")
     if facts["has_audio"]:
         return None
-    return ("audio_missing", "no sound file of this sentence, no sound track") if corpus == "mead" else ("no_audio", "no sound track")
+    return (
+        ("audio_missing", "no sound file of this sentence, no sound track")
+        if corpus == "mead"
+        else ("no_audio", "no sound track")
+    )
 
 
 def limit_clips(records: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
-    """Training clips of a video beyond ``most``: those to leave out, so that the kept ones are spread evenly over it."""
+    """Training clips of a video beyond ``most``: those to leave out, so that the kept ones are spread evenly over
+    it.
+    """
     by_video: dict[str, list[dict[str, Any]]] = {}
     for record in records:
         if record["split"] == "train":
@@ -186,7 +197,9 @@ def cut_corpus(
     """Clip records of a corpus, sorted by clip; adds to the layout's exclusions and the fates of its files."""
     by_path = {file.path: file for file in files}
     records: list[dict[str, Any]] = []
-    first: dict[tuple[str, str], tuple[str, str]] = {}  # the same bytes under two names would be two people, perhaps in two splits
+    first: dict[
+        tuple[str, str], tuple[str, str]
+    ] = {}  # the same bytes under two names would be two people, perhaps in two splits
     for span in layout.spans:
         found = facts[by_path[span.video].sha256]
         fault = span_fault(span, corpus, found, by_path)
@@ -205,11 +218,17 @@ def cut_corpus(
                 fate = layout.files[path]
                 fate.reason, fate.detail = fate.reason or fault[0], fate.detail or fault[1]
             continue
-        records += [{**piece, "corpus": corpus, "video_sha256": content[0], "audio_sha256": content[1]} for piece in pieces]
+        records += [
+            {**piece, "corpus": corpus, "video_sha256": content[0], "audio_sha256": content[1]} for piece in pieces
+        ]
     if corpus == "hdtf" and settings.max_train_clips_per_video:
         extra = limit_clips(records, settings.max_train_clips_per_video)
         for record in extra:
-            layout.exclude(record["clip"], "over_limit", f"ingest.max_train_clips_per_video is {settings.max_train_clips_per_video}")
+            layout.exclude(
+                record["clip"],
+                "over_limit",
+                f"ingest.max_train_clips_per_video is {settings.max_train_clips_per_video}",
+            )
         gone = {record["clip"] for record in extra}
         records = [record for record in records if record["clip"] not in gone]
     packs = assign_packs(corpus, records, settings.pack_clips)
@@ -230,7 +249,9 @@ def file_rows(files: list[RawFile], layout: Layout, records: list[dict[str, Any]
         reason = "" if used else fate.reason or "no_clip"
         detail = "" if used else fate.detail or "none of its clips could be used"
         status = "used" if used else "excluded"
-        rows.append({"path": file.path, "role": fate.role, "status": status, "reason": reason, "detail": detail, "clips": count})
+        rows.append(
+            {"path": file.path, "role": fate.role, "status": status, "reason": reason, "detail": detail, "clips": count}
+        )
     return rows
 
 
@@ -241,7 +262,9 @@ def reason_table(files: list[dict[str, Any]]) -> str:
         if row["status"] == "excluded":
             groups.setdefault(row["reason"], []).append(row)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
-    return "\n".join(f"  {len(rows):6d}  {reason}, for example {rows[0]['path']}: {rows[0]['detail']}" for reason, rows in ordered)
+    return "\n".join(
+        f"  {len(rows):6d}  {reason}, for example {rows[0]['path']}: {rows[0]['detail']}" for reason, rows in ordered
+    )
 
 
 def main(context: Context) -> dict[str, Any]:
@@ -252,7 +275,9 @@ def main(context: Context) -> dict[str, Any]:
     settings = context.settings
     raw = inventory(settings.data_dir / "inventory" / "files.parquet")
     try:
-        layouts = {c: find_layout(c, Path(getattr(settings.raw, c) or ""), files, settings.ingest) for c, files in raw.items()}
+        layouts = {
+            c: find_layout(c, Path(getattr(settings.raw, c) or ""), files, settings.ingest) for c, files in raw.items()
+        }
         check_people((span.speaker, span.split, corpus) for corpus, layout in layouts.items() for span in layout.spans)
         content = {(corpus, file.path): file.sha256 for corpus, files in raw.items() for file in files if file.size}
         videos = {(corpus, span.split, span.video) for corpus, layout in layouts.items() for span in layout.spans}

@@ -1,4 +1,5 @@
-"""Stage ``sample``: make the synthetic corpora in HDTF's, LRS2's and MEAD's own layouts (or note that real ones are used).
+"""Stage ``sample``: make the synthetic corpora in HDTF's, LRS2's and MEAD's own layouts (or note that real ones are
+used).
 
 Reads the settings alone. Writes ``data/<preset>/sample/raw/{HDTF,LRS2,MEAD}/`` and, for tests alone, ``…/truth/``;
 ``README.txt`` says what is there. One video is one job of the runner.

@@ -12,7 +12,9 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from jaxtyping import install_import_hook  # noqa: E402
 
-install_import_hook(["s3dnerf.model", "s3dnerf.sync", "s3dnerf.metrics", "s3dnerf.training.losses"], "beartype.beartype")
+install_import_hook(
+    ["s3dnerf.model", "s3dnerf.sync", "s3dnerf.metrics", "s3dnerf.training.losses"], "beartype.beartype"
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

@@ -1,7 +1,9 @@
-"""The whole graph at ``tiny`` through a real ``dvc repro``: a first run, a second one with nothing to do, one added video, one kill -9.
+"""The whole graph at ``tiny`` through a real ``dvc repro``: a first run, a second one with nothing to do, one added
+video, one kill -9.
 
-Each project is a copy of this repository in a folder of its own. Hashes are DVC's, from ``dvc.lock``; the report's own out is left out
-of comparisons, since it says when and on what revision it was made, but its ``summary.json`` and ``clips.parquet`` are in.
+Each project is a copy of this repository in a folder of its own. Hashes are DVC's, from ``dvc.lock``; the report's own
+out is left out of comparisons, since it says when and on what revision it was made, but its ``summary.json`` and
+``clips.parquet`` are in.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import psutil
 import pytest
 import yaml
 
-from s3dnerf.config import as_dict, preset_settings
+from s3dnerf.settings.loading import as_dict, preset_settings
 from s3dnerf.video.packs import file_sha256
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,7 +53,11 @@ class Project:
 
     def environment(self, **more: str) -> dict[str, str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "S3DNERF", "MLFLOW", "DVC"))}
-        return clean | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"} | more
+        return (
+            clean
+            | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"}
+            | more
+        )
 
     def settings(self, **changes: dict) -> None:
         """params.yaml: the tiny preset with these sections changed."""
@@ -100,7 +106,8 @@ class Project:
         lock = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]
         outs = {out["path"]: out["md5"] for name, stage in lock.items() if name != "report" for out in stage["outs"]}
         reports = {
-            name: file_sha256(self.folder / "reports/tiny" / name) for name in ("summary.json", "clips.parquet", "membership.parquet")
+            name: file_sha256(self.folder / "reports/tiny" / name)
+            for name in ("summary.json", "clips.parquet", "membership.parquet")
         }
         return outs | reports
 
@@ -161,7 +168,9 @@ def stages_seen(home: Path) -> set[str]:
     import sqlite3
 
     with sqlite3.connect(home / "prefect.db") as database:
-        rows = database.execute("select flow.name, flow_run.state_type from flow_run join flow on flow.id = flow_run.flow_id").fetchall()
+        rows = database.execute(
+            "select flow.name, flow_run.state_type from flow_run join flow on flow.id = flow_run.flow_id"
+        ).fetchall()
         tasks = database.execute("select count(*) from task_run where state_type = 'COMPLETED'").fetchone()[0]
     assert tasks > 10
     return {name for name, state in rows if state == "COMPLETED"}
@@ -185,7 +194,9 @@ def test_curves_and_settings_are_in_mlflow(first: tuple[Project, str]) -> None:
     assert any(len(client.get_metric_history(run.info.run_id, name)) >= 4 for name in run.data.metrics)
 
 
-def test_any_tampering_is_found_and_named_and_nothing_else_is(first: tuple[Project, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_tampering_is_found_and_named_and_nothing_else_is(
+    first: tuple[Project, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A hundred times one byte of one file that a report rests on, its times kept: the audit fails and names the file."""
     from flows.audit import run_verify
 
@@ -223,7 +234,11 @@ def with_raw_folder(project: Project, source: Path, added: bool) -> None:
     shutil.copytree(source / "data/tiny/sample/raw", project.folder / "raw")
     if added:
         add_video(project)
-    project.settings(sample={"enabled": False}, ingest={"pack_clips": 8}, raw={"hdtf": "raw/HDTF", "lrs2": "raw/LRS2", "mead": "raw/MEAD"})
+    project.settings(
+        sample={"enabled": False},
+        ingest={"pack_clips": 8},
+        raw={"hdtf": "raw/HDTF", "lrs2": "raw/LRS2", "mead": "raw/MEAD"},
+    )
 
 
 def add_video(project: Project) -> None:
@@ -233,7 +248,9 @@ def add_video(project: Project) -> None:
     shutil.copyfile(video, clips / "WRA_Zimmer_000.mp4")
 
 
-def test_one_added_video_and_a_killed_run_equal_a_run_that_was_left_alone(first: tuple[Project, str], tmp_path: Path) -> None:
+def test_one_added_video_and_a_killed_run_equal_a_run_that_was_left_alone(
+    first: tuple[Project, str], tmp_path: Path
+) -> None:
     source = first[0].folder
     grown, untouched, killed = (Project(tmp_path / name) for name in ("grown", "untouched", "killed"))
     quick = {"S3DNERF_RUNNER": "inline", "S3DNERF_TRACKING": "off"}

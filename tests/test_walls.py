@@ -41,14 +41,14 @@ def test_a_file_is_one_subject(path: Path) -> None:
 
 
 MODEL_LIBRARY = [
-    "s3dnerf.config",
+    "s3dnerf.settings.schema",
     "s3dnerf.model.s3dnerf",
     "s3dnerf.model.discriminator",
     "s3dnerf.sync.expert",
     "s3dnerf.training.losses",
     "s3dnerf.training.train_s3dnerf",
     "s3dnerf.training.train_sync",
-    "s3dnerf.synthesis",
+    "s3dnerf.synthesis.synthesizer",
 ]
 
 

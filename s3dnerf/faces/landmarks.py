@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from s3dnerf.faces.detectors import Face, FaceBackend
+from s3dnerf.faces.types import Face, FaceBackend
 
-STARTS = ((1.0, 0.0), (1.2, 0.15), (1.3, 0.0), (1.1, -0.1))  # growth of the detector's box and its shift downward, a share of its side
-SURE = 0.005  # doubt below which the first start is believed: on faces it is 0.002–0.004, on a mouth taken for a nose 0.004–0.03
+STARTS = (
+    (1.0, 0.0),
+    (1.2, 0.15),
+    (1.3, 0.0),
+    (1.1, -0.1),
+)  # growth of the detector's box and its shift downward, a share of its side
+# doubt below which the first start is believed: on faces it is 0.002–0.004, on a mouth taken for a nose 0.004–0.03
+SURE = 0.005
 
 
 def refined_landmarks(frame: np.ndarray, backend: FaceBackend, face: Face) -> tuple[np.ndarray, float]:
     """Landmarks float32 (68, 2) of a detected face, and the doubt that remains (see FaceBackend).
 
-    They are asked for twice, a detector's box being coarse (dlib's steps are 20 %): the second answer comes from the box that follows
-    from the first. Where answers disagree (a box too high can put the lips on the nostrils, and stay there), other starts are
-    tried and the one that is most at one with itself wins.
+    They are asked for twice, a detector's box being coarse (dlib's steps are 20 %): the second answer comes from the
+    box that follows from the first. Where answers disagree (a box too high can put the lips on the nostrils, and stay
+    there), other starts are tried and the one that is most at one with itself wins.
     """
     x0, y0, x1, y1 = face.box_px
     best, least = np.full((68, 2), np.nan, np.float32), np.inf

@@ -1,7 +1,9 @@
-"""Landmarks as metrics take them: each frame for itself, one detection, one answer; no tracking, no smoothing, no averaging.
+"""Landmarks as metrics take them: each frame for itself, one detection, one answer; no tracking, no smoothing, no
+averaging.
 
-Preprocessing asks the landmark finder several times and smooths along the clip, which is right for alignment; a metric must give the
-numbers that a plain script with the same detector gives (``tests/test_folders.py`` holds such a script against it, to 1 %).
+Preprocessing asks the landmark finder several times and smooths along the clip, which is right for alignment; a metric
+must give the numbers that a plain script with the same detector gives (``tests/test_folders.py`` holds such a script
+against it, to 1 %).
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from s3dnerf.faces.detectors import main_face
-from s3dnerf.shapes import Float, UInt8
+from s3dnerf.core.shapes import Float, UInt8
+from s3dnerf.faces.types import main_face
 
 
 def metric_landmarks(frames: UInt8[np.ndarray, "n h w 3"], backend: Any) -> Float[np.ndarray, "n 68 2"]:

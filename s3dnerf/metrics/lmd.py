@@ -1,11 +1,11 @@
 """F-LMD and M-LMD: how far the face's and the mouth's landmarks are from the truth's, pose apart.
 
 68 landmarks a frame (0-based, the 300-W order). Each set (all 68; the mouth, 48–67) is centred on its own mean, in each
-video on its own; then the Euclidean distance, averaged over points, then over frames. A frame whose landmarks fail in either
-video is left out of both, and counted.
+video on its own; then the Euclidean distance, averaged over points, then over frames. A frame whose landmarks fail in
+either video is left out of both, and counted.
 
-Source: Chen et al. 2018/2019 (ATVGnet) introduced the distance; circulating codes differ. ATVGnet sums over points, EAT measures
-at 128 pixels: neither is comparable. Unit: pixels at 256². Range: [0, ∞). Less is better.
+Source: Chen et al. 2018/2019 (ATVGnet) introduced the distance; circulating codes differ. ATVGnet sums over points, EAT
+measures at 128 pixels: neither is comparable. Unit: pixels at 256². Range: [0, ∞). Less is better.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import math
 
 import numpy as np
 
+from s3dnerf.core.shapes import Float
 from s3dnerf.metrics.result import DOWN, Measured, Recipe, over_frames
-from s3dnerf.shapes import Float
 
 MOUTH = slice(48, 68)
 _SOURCE = "68 landmarks, each set centred on its own mean; mean over points, then frames; pixels at 256²"
@@ -59,6 +59,6 @@ def measure(generated: np.ndarray, truth: np.ndarray) -> tuple[Measured, Measure
 
 
 def mouth_opening(landmarks: Float[np.ndarray, "n 68 2"]) -> np.ndarray:
-    """Distance between the inner lips' middles (62 and 66), float64 (n,), pixels; nan where landmarks failed. A curve to look
-    at, not a metric."""
+    """Distance between the inner lips' middles (62 and 66), float64 (n,), pixels; nan where landmarks failed. A curve
+    to look at, not a metric."""
     return np.linalg.norm(landmarks[:, 66].astype(np.float64) - landmarks[:, 62].astype(np.float64), axis=-1)

@@ -39,7 +39,9 @@ class Recipe:
         return {UP: "↑", DOWN: "↓"}.get(self.direction, "")
 
     def better(self, difference: float) -> bool | None:
-        """Whether a difference (ours − other) speaks for ours; None where the metric has no direction or nothing differs."""
+        """Whether a difference (ours − other) speaks for ours; None where the metric has no direction or nothing
+        differs.
+        """
         if self.direction == NEITHER or difference == 0:
             return None
         return (difference > 0) == (self.direction == UP)
@@ -47,7 +49,9 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Measured:
-    """One metric of one video: ``value`` or None with ``reason``; frames ``counted`` and frames left out (``failed``)."""
+    """One metric of one video: ``value`` or None with ``reason``; frames ``counted`` and frames left out
+    (``failed``).
+    """
 
     recipe: Recipe
     value: float | None

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from s3dnerf.shapes import Float, Tensor
+from s3dnerf.core.shapes import Float, Tensor
 
 
 class SlotAttention(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from s3dnerf.shapes import Float, Tensor
+from s3dnerf.core.shapes import Float, Tensor
 
 LEVELS = 4
 SLOPE = 0.2  # of every leaky ReLU of the model

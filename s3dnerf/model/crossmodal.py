@@ -12,11 +12,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from s3dnerf.core.shapes import Float, Int, Tensor
 from s3dnerf.model.appearance import SLOPE, init_convolutions
-from s3dnerf.shapes import Float, Int, Tensor
 
 
-def speech_windows(tokens: Float[Tensor, "m d"], count: int, first_frame: int = 0, frames: int | None = None) -> Float[Tensor, "n count d"]:
+def speech_windows(
+    tokens: Float[Tensor, "m d"], count: int, first_frame: int = 0, frames: int | None = None
+) -> Float[Tensor, "n count d"]:
     """The ``count`` tokens around each frame, from a clip's 50 Hz tokens (two a frame).
 
     Frame i stands between tokens 2i and 2i + 1; its window is tokens 2i + 1 − count/2 … 2i + count/2. The clip's first
@@ -35,8 +37,8 @@ def windows_at(tokens: Float[Tensor, "m d"], count: int, at: Int[Tensor, " n"]) 
 class SpeechNet(nn.Module):
     """Tokens → a_dri (kept tokens) and a pooled code of the frame.
 
-    Tokens are standardised with the training speech's statistics (``set_statistics``). The pooled code weighs the tokens channel
-    by channel: what counts is which side of the frame a token lies, which a plain mean would lose.
+    Tokens are standardised with the training speech's statistics (``set_statistics``). The pooled code weighs the
+    tokens channel by channel: what counts is which side of the frame a token lies, which a plain mean would lose.
     """
 
     mean: Tensor

@@ -1,13 +1,13 @@
 """S³D-NeRF whole: one source picture and speech to frames, in the five variants of table 3.
 
 :meth:`S3DNeRF.encode` does what depends on the portrait alone (planes, aggregated embedding, source features), once;
-:meth:`S3DNeRF.render` the rest, for any number of frames: cross attention, rays inside the box's window, deformation, decoding,
-compositing, super-resolution. Frames come grouped by identity: with B identities and b frames, each identity has b / B
-consecutive frames. The plain path that tests compare with is :mod:`s3dnerf.model.reference`.
+:meth:`S3DNeRF.render` the rest, for any number of frames: cross attention, rays inside the box's window, deformation,
+decoding, compositing, super-resolution. Frames come grouped by identity: with B identities and b frames, each identity
+has b / B consecutive frames. The plain path that tests compare with is :mod:`s3dnerf.model.reference`.
 
-Variants: ``full`` and ``no_sync`` (the same network; λ_sync is 0 in training) · ``naive``: deformation from position and pooled speech ·
-``feature_concat``: deformation takes the tri-plane feature in place of F_cm · ``no_deform``: Δx = 0, speech joined to the
-tri-plane feature before the decoder.
+Variants: ``full`` and ``no_sync`` (the same network; λ_sync is 0 in training) · ``naive``: deformation from position
+and pooled speech · ``feature_concat``: deformation takes the tri-plane feature in place of F_cm · ``no_deform``: Δx =
+0, speech joined to the tri-plane feature before the decoder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from s3dnerf.config import VARIANTS, ModelSettings
+from s3dnerf.core.shapes import Bool, Float, Int, Tensor
 from s3dnerf.model import cameras
 from s3dnerf.model.aggregation import Aggregation
 from s3dnerf.model.appearance import LEVELS, AppearanceEncoder
@@ -28,14 +28,16 @@ from s3dnerf.model.rendering import Decoder, cell_lengths, composite, importance
 from s3dnerf.model.source_lips import SourceLips, lip_shape
 from s3dnerf.model.superres import SuperResolution
 from s3dnerf.model.triplane import sample_planes
-from s3dnerf.shapes import Bool, Float, Int, Tensor
+from s3dnerf.settings.schema import VARIANTS, ModelSettings
 
 POINTS_AT_ONCE = 8192  # on a CPU
 
 
 @dataclass
 class Identity:
-    """What is computed once for B portraits: F⁰…F³, F_agg, features of the source picture, its landmarks, and the source cameras."""
+    """What is computed once for B portraits: F⁰…F³, F_agg, features of the source picture, its landmarks, and the
+    source cameras.
+    """
 
     planes: list[Float[Tensor, "b 3 c _h _w"]]
     aggregated: Float[Tensor, "b n d"] | None
@@ -87,7 +89,7 @@ class S3DNeRF(nn.Module):
     ----------
     settings : ModelSettings
     speech_dim : width of a speech token
-    variant : one of ``s3dnerf.config.VARIANTS``; ValueError for another
+    variant : one of ``s3dnerf.settings.schema.VARIANTS``; ValueError for another
     """
 
     def __init__(self, settings: ModelSettings, speech_dim: int, variant: str = "full") -> None:
@@ -116,10 +118,13 @@ class S3DNeRF(nn.Module):
                 s.speech_gate,
             )
         )
-        self.decoder = Decoder(features, s.decoder_width, s.feature_channels, s.slot_dim if variant == "no_deform" else 0)
+        self.decoder = Decoder(
+            features, s.decoder_width, s.feature_channels, s.slot_dim if variant == "no_deform" else 0
+        )
         self.superres = SuperResolution(s.feature_channels, s.superres_width, s.raw_px, s.image_px, s.carry_source)
         for part in (self.appearance, self.superres):
-            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads lack it; twice as fast on a CPU
+            # torch's overloads lack it; twice as fast on a CPU
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(
         self,
@@ -130,7 +135,9 @@ class S3DNeRF(nn.Module):
         box: Float[Tensor, "b 4"],
         landmarks: Float[Tensor, "b 68 2"],
     ) -> Identity:
-        """Everything that depends on the portraits alone. ``source_face`` is masked to the inner face; both are in [0, 1]."""
+        """Everything that depends on the portraits alone. ``source_face`` is masked to the inner face; both are in [0,
+        1].
+        """
         identity = self.encode_face(source_face, world_to_camera, intrinsics, box, landmarks)
         picture = functional.interpolate(source_full, (self.settings.image_px,) * 2, mode="area")
         return replace(identity, source=self.superres.encode(picture))
@@ -144,7 +151,9 @@ class S3DNeRF(nn.Module):
         landmarks: Float[Tensor, "b 68 2"],
     ) -> Identity:
         """:meth:`encode` without the whole picture (``source`` stays empty): all that the deformation depends on."""
-        planes = self.appearance(cameras.source_window(source_face, world_to_camera, intrinsics, box, source_face.shape[-1]))
+        planes = self.appearance(
+            cameras.source_window(source_face, world_to_camera, intrinsics, box, source_face.shape[-1])
+        )
         aggregated = self.aggregation(planes) if self.aggregation is not None else None
         return Identity(planes, aggregated, [], landmarks, world_to_camera, intrinsics, box)
 
@@ -152,7 +161,9 @@ class S3DNeRF(nn.Module):
         """Speech code (with the source's lips, where they are told), F_cm and source camera of each frame."""
         each = len(speech) // len(identity.box)
         if each * len(identity.box) != len(speech):
-            raise ValueError(f"{len(speech)} frames of {len(identity.box)} identities: expected the same number of frames each")
+            raise ValueError(
+                f"{len(speech)} frames of {len(identity.box)} identities: expected the same number of frames each"
+            )
         tokens, pooled = self.speech(speech)
         if self.source_lips is not None:
             pooled = pooled + self.source_lips(lip_shape(identity.landmarks)).repeat_interleave(each, 0)
@@ -178,7 +189,10 @@ class S3DNeRF(nn.Module):
         if self.deformation.from_points is not None:
             local = cameras.local_coordinates(seen, given.centre, given.box)
             points = self._by_frame(sample_planes(identity.planes, self._by_identity(local, identity)), len(x))
-        return self.deformation((x - given.box[:, :3, None]) / half_side, given.pooled, given.cells, window, points) * half_side
+        return (
+            self.deformation((x - given.box[:, :3, None]) / half_side, given.pooled, given.cells, window, points)
+            * half_side
+        )
 
     @staticmethod
     def _by_identity(x: Tensor, identity: Identity) -> Tensor:
@@ -193,7 +207,8 @@ class S3DNeRF(nn.Module):
     def field(
         self, identity: Identity, given: Conditions, x: Float[Tensor, "b 3 p"]
     ) -> tuple[Float[Tensor, "b 1 p"], Float[Tensor, "b c p"]]:
-        """Density, and values to composite at canonical points: ray features, projection into the source (2, grid coordinates), Δx (3).
+        """Density, and values to composite at canonical points: ray features, projection into the source (2, grid
+        coordinates), Δx (3).
 
         Eq. 2's order: canonical ray point → deform → world-to-source camera → recentre → divide by the box → planes.
         """
@@ -226,13 +241,16 @@ class S3DNeRF(nn.Module):
     ) -> tuple[Float[Tensor, "b c r"], Float[Tensor, "b r"], Float[Tensor, ""]]:
         """Composited values, alpha, and mean ‖Δx‖², of rays.
 
-        ``noise``: [0, 1), coarse then fine samples; None in evaluation. ``counted``: rays that are not there to fill up.
+        ``noise``: [0, 1), coarse then fine samples; None in evaluation. ``counted``: rays that are not there to fill
+        up.
         """
         s = self.settings
         near, far, hit = cameras.box_bounds(origins, directions, given.box)
         hit = hit & counted
         unit = given.box[:, 3, None, None]
-        coarse_noise, fine_noise = (None, None) if noise is None else noise.split([s.coarse_samples, s.fine_samples], -1)
+        coarse_noise, fine_noise = (
+            (None, None) if noise is None else noise.split([s.coarse_samples, s.fine_samples], -1)
+        )
 
         def at(distances: Tensor) -> tuple[Tensor, Tensor]:
             points = origins[:, None, None] + directions[:, :, None] * distances[..., None]  # [b, r, s, 3]
@@ -269,7 +287,8 @@ class S3DNeRF(nn.Module):
         ----------
         speech : the tokens around each frame (:func:`s3dnerf.model.crossmodal.speech_windows`)
         noise : in training, [0, 1) for each of raw_px² rays and each sample; None takes the middles (evaluation)
-        rays : in training, the raw pixels to render (row · raw_px + column; raw_px² fills up a row of fewer); the others
+        rays : in training, the raw pixels to render (row · raw_px + column; raw_px² fills up a row of fewer); the
+            others
             stay empty. None renders every ray that can meet the box.
 
         Raises ValueError when the frames do not divide among the identities.
@@ -289,7 +308,9 @@ class S3DNeRF(nn.Module):
         values, alpha, energy = self.render_rays(identity, given, origins, directions, noise, index < s.raw_px**2)
         found = torch.cat([values, alpha[:, None]], 1)  # [b, c, n]
         image = found.new_zeros(frames, found.shape[1], s.raw_px**2 + 1)  # the last place takes what only fills up
-        image = image.scatter(2, index[:, None].expand(-1, found.shape[1], -1), found)[..., :-1].unflatten(2, (s.raw_px, s.raw_px))
+        image = image.scatter(2, index[:, None].expand(-1, found.shape[1], -1), found)[..., :-1].unflatten(
+            2, (s.raw_px, s.raw_px)
+        )
         return self.finish(identity, given, image, world_to_camera, intrinsics, energy)
 
     def finish(
@@ -306,6 +327,8 @@ class S3DNeRF(nn.Module):
         raw, seen, delta, alpha = image.split([s.feature_channels, 2, 3, 1], 1)
         each = len(image) // len(identity.box)
         source = [level.repeat_interleave(each, 0) for level in identity.source]
-        rigid = cameras.head_motion(world_to_camera, intrinsics, given.world_to_camera, given.intrinsics, given.box, s.raw_px)
+        rigid = cameras.head_motion(
+            world_to_camera, intrinsics, given.world_to_camera, given.intrinsics, given.box, s.raw_px
+        )
         fine = self.superres(raw, alpha, seen.permute(0, 2, 3, 1), rigid, source)
         return Rendered(raw[:, :3], fine, alpha, delta, given.cells, energy)

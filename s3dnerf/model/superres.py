@@ -20,8 +20,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from s3dnerf.core.shapes import Float, Tensor
 from s3dnerf.model.appearance import SLOPE, init_convolutions
-from s3dnerf.shapes import Float, Tensor
 
 
 def _resize(x: Tensor, side: int) -> Tensor:
@@ -69,7 +69,9 @@ class SuperResolution(nn.Module):
         self.source = SourceEncoder(widths[::-1])
         self.join = nn.Conv2d(features + widths[0] + 1, widths[0], 3, padding=1)
         self.refine = nn.Conv2d(widths[0], widths[0], 3, padding=1)
-        self.blocks = nn.ModuleList(nn.Conv2d(widths[k] + widths[k + 1], widths[k + 1], 3, padding=1) for k in range(blocks))
+        self.blocks = nn.ModuleList(
+            nn.Conv2d(widths[k] + widths[k + 1], widths[k + 1], 3, padding=1) for k in range(blocks)
+        )
         init_convolutions(self)
         self.share = nn.Conv2d(widths[0] + 3, 1, 3, padding=1)
         self.out = nn.Conv2d(widths[-1], 4, 3, padding=1)

@@ -18,7 +18,9 @@ SYNC_PART = "sync.json"
 
 
 def clip_samples(data_dir: str | Path, record: dict[str, Any]) -> np.ndarray:
-    """Samples float32 (640 N,) at 16 kHz of the clip of ingest's ``record``. Raises PackError when a pack is missing or lacks the clip."""
+    """Samples float32 (640 N,) at 16 kHz of the clip of ingest's ``record``. Raises PackError when a pack is missing or
+    lacks the clip.
+    """
     clip, corpus, pack = record["clip"], record["corpus"], record["pack"]
     samples = wav_samples(CorpusPacks(Path(data_dir) / "resample" / corpus, pack).read(clip, "wav"))
     speech = CorpusPacks(Path(data_dir) / "speech" / corpus, pack)

@@ -17,15 +17,21 @@ def column_level_db(mel: np.ndarray) -> np.ndarray:
 
 
 def speech_columns(mel: np.ndarray) -> np.ndarray:
-    """Whether each column is speech: within 25 dB of the clip's loud columns (95th percentile) and above −70 dB: bool (m,)."""
+    """Whether each column is speech: within 25 dB of the clip's loud columns (95th percentile) and above −70 dB: bool
+    (m,).
+    """
     level = column_level_db(mel)
     return level > max(np.percentile(level, 95) - BELOW_LOUD_DB, NEVER_BELOW_DB)
 
 
 def speech_windows(mel: np.ndarray, windows: int, share: float = 0.5) -> np.ndarray:
-    """Whether at least ``share`` of the 16 columns of each of the first ``windows`` windows are speech: bool (windows,)."""
+    """Whether at least ``share`` of the 16 columns of each of the first ``windows`` windows are speech: bool
+    (windows,).
+    """
     active = np.concatenate([[0], np.cumsum(speech_columns(mel))])
     starts = np.array([mel_window_start(f) for f in range(windows)], dtype=int)
     if windows and starts[-1] + WINDOW_COLUMNS > len(mel):
-        raise ValueError(f"mel: expected at least {starts[-1] + WINDOW_COLUMNS} columns for {windows} windows, got {len(mel)}")
+        raise ValueError(
+            f"mel: expected at least {starts[-1] + WINDOW_COLUMNS} columns for {windows} windows, got {len(mel)}"
+        )
     return active[starts + WINDOW_COLUMNS] - active[starts] >= share * WINDOW_COLUMNS

@@ -1,9 +1,9 @@
 """Checkpoints: a killed run goes on where it was, to bit-identical weights on a CPU.
 
-Writes ``<path>`` and keeps the one before as ``<path>.previous``. A file is one line
-``s3dnerf-checkpoint 1 <sha256>`` and then ``torch.save``'s bytes: a half-written or changed file is noticed and
-refused, and the previous one is used. Only tensors and plain Python go in, so that reading never runs foreign code
-(``weights_only=True``). Lies outside DVC's outs (``.checkpoints/<stage>/<key>/``), which DVC deletes before a stage runs.
+Writes ``<path>`` and keeps the one before as ``<path>.previous``. A file is one line ``s3dnerf-checkpoint 1 <sha256>``
+and then ``torch.save``'s bytes: a half-written or changed file is noticed and refused, and the previous one is used.
+Only tensors and plain Python go in, so that reading never runs foreign code (``weights_only=True``). Lies outside DVC's
+outs (``.checkpoints/<stage>/<key>/``), which DVC deletes before a stage runs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def _previous(path: Path) -> Path:
 
 
 def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
-    """Write ``state`` atomically (temporary name, flushed to disk, renamed); the file that stood there becomes ``.previous``.
+    """Write ``state`` atomically (temporary name, flushed to disk, renamed); the file that stood there becomes
+    ``.previous``.
 
     Raises TypeError, naming the place, when ``state`` holds anything but tensors and plain Python.
     """
@@ -107,17 +108,28 @@ def load_checkpoint(path: str | Path, say: Callable[[str], None] = print) -> dic
         try:
             return _read(candidate)
         except ValueError as fault:
-            say(f"checkpoint {candidate} refused: {fault}; " + ("using the one before" if candidate == path else "starting again"))
+            say(
+                f"checkpoint {candidate} refused: {fault}; "
+                + ("using the one before" if candidate == path else "starting again")
+            )
     return None
 
 
 def random_states() -> dict[str, Any]:
-    """Random states of python, numpy's global generator and torch (CUDA devices included), as tensors and plain Python."""
+    """Random states of python, numpy's global generator and torch (CUDA devices included), as tensors and plain
+    Python.
+    """
     version, words, gauss = random.getstate()
     name, key, position, has_gauss, cached = np.random.get_state()
     return {
         "python": [version, torch.tensor(words, dtype=torch.int64), gauss],
-        "numpy": [str(name), torch.from_numpy(np.asarray(key).astype(np.int64)), int(position), int(has_gauss), float(cached)],
+        "numpy": [
+            str(name),
+            torch.from_numpy(np.asarray(key).astype(np.int64)),
+            int(position),
+            int(has_gauss),
+            float(cached),
+        ],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
@@ -144,7 +156,8 @@ def run_key(settings: Mapping[str, Any], data: str, code: str) -> str:
 
 
 def data_fingerprint(folders: Iterable[str | Path]) -> str:
-    """Hex hash of all files below ``folders``: names and content; names, sizes and times where they pass 4 GiB together.
+    """Hex hash of all files below ``folders``: names and content; names, sizes and times where they pass 4 GiB
+    together.
 
     A time that changed under equal content only means that a run starts again.
     """

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self, TypeVar
 
-from s3dnerf.config import Settings, as_dict, settings_from
-from s3dnerf.processes import one_message
+from s3dnerf.core.processes import one_message
+from s3dnerf.settings.loading import as_dict, settings_from
+from s3dnerf.settings.schema import Settings
 from s3dnerf.training.distributed import World, joined
 
 
@@ -40,7 +41,9 @@ Train = Callable[[J, World, Callable[[str], None]], object]
 
 
 def run_job(name: str, kind: type[J], train: Train[J], arguments: list[str] | None = None) -> None:
-    """The command line of a training: read the job, join the run's processes, train. An error ends the process with one message."""
+    """The command line of a training: read the job, join the run's processes, train. An error ends the process with one
+    message.
+    """
     parser = argparse.ArgumentParser(prog=name, description="Run one training job.")
     parser.add_argument("--job", required=True, type=Path, help="the job's JSON file")
     job = kind.from_json(parser.parse_args(arguments).job.read_text(encoding="utf-8"))

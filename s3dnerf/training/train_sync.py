@@ -3,10 +3,10 @@
     python -m s3dnerf.training.train_sync --job job.json
     torchrun --standalone --nproc-per-node 4 -m s3dnerf.training.train_sync --job job.json
 
-Reads the job (settings, role, folders) and the preprocessed clips; writes into ``out``: weights.safetensors (of the step with
-the best held-out accuracy), card.json (settings, seed, speakers, accuracy with its interval, verdict of the gate, what the
-monitor found), offsets.json (mean distance at each offset), curves.jsonl. The checkpoint lies in ``work``: killed at any point
-and started again, a run ends with the same bytes on a CPU.
+Reads the job (settings, role, folders) and the preprocessed clips; writes into ``out``: weights.safetensors (of the
+step with the best held-out accuracy), card.json (settings, seed, speakers, accuracy with its interval, verdict of the
+gate, what the monitor found), offsets.json (mean distance at each offset), curves.jsonl. The checkpoint lies in
+``work``: killed at any point and started again, a run ends with the same bytes on a CPU.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from s3dnerf.config import SyncSettings, as_dict
-from s3dnerf.sync.accuracy import Accuracy, held_out_accuracy
+from s3dnerf.core.errors import S3DNeRFError
+from s3dnerf.settings.loading import as_dict
+from s3dnerf.settings.schema import SyncSettings
 from s3dnerf.sync.expert import SyncExpert, save_expert
+from s3dnerf.sync.held_out import Accuracy, held_out_accuracy
 from s3dnerf.sync.losses import expected_triplet_loss, spread
 from s3dnerf.sync.monitor import SyncMonitor, crop_findings, offset_findings, speaker_findings
 from s3dnerf.training.checkpoints import load_checkpoint, save_checkpoint
@@ -39,13 +41,15 @@ HELD_OUT_CLIPS, TRAIN_CLIPS_JUDGED = 128, 16
 CURVE_POINTS = 4000
 
 
-class SyncTrainingError(RuntimeError):
+class SyncTrainingError(S3DNeRFError, RuntimeError):
     """Training cannot go on; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Job(TrainingJob):
-    """One training run: settings, role (``expert`` or ``judge``) and folders (``work`` holds the checkpoint, ``out`` the result)."""
+    """One training run: settings, role (``expert`` or ``judge``) and folders (``work`` holds the checkpoint, ``out``
+    the result).
+    """
 
     role: str
     data_dir: str
@@ -90,7 +94,8 @@ def train_step(
     mean = float(world.mean(loss))
     if not math.isfinite(mean):
         raise SyncTrainingError(
-            f"train_sync {job.role}: the loss is {mean} at step {step} — lower sync.lr ({sync.lr:g}), or sync.precision: fp32"
+            f"train_sync {job.role}: the loss is {mean} at step {step} — lower sync.lr ({sync.lr:g}), or "
+            "sync.precision: fp32"
         )
     return {"loss": mean, "lr": rate, "spread": spread(e_lips)}
 
@@ -123,14 +128,18 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> dict[st
     curves = Curves(work / "curves.jsonl", start) if world.is_main() else None
     if world.is_main():
         say(
-            f"train_sync {job.role}: {len(split.train)} clips of {len(SyncSplit.speakers(split.train))} people, held out "
-            f"{len(held_out)} clips of {len({c.speaker for c in held_out})}; {sum(p.numel() for p in network.parameters()):,} parameters, "
+            f"train_sync {job.role}: {len(split.train)} clips of {len(SyncSplit.speakers(split.train))} people, held "
+            "out "
+            f"{len(held_out)} clips of {len({c.speaker for c in held_out})}; "
+            f"{sum(p.numel() for p in network.parameters()):,} parameters, "
             f"steps {start}…{job.steps} on {world.size} × {world.device}"
         )
     for step in range(start, job.steps):
         clips = pool.at(step)
         if not clips:
-            raise SyncDataError(f"{job.role}: no training clip has a window with speech in it — is the corpora's sound silent?")
+            raise SyncDataError(
+                f"{job.role}: no training clip has a window with speech in it — is the corpora's sound silent?"
+            )
         values = train_step(network.train(), optimiser, clips, job, step, world)
         monitor.step(values["loss"])
         done = step + 1
@@ -144,7 +153,10 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> dict[st
                         "accuracy": found.accuracy,
                         "weights": {k: v.detach().cpu().clone() for k, v in network.state_dict().items()},
                     }
-                say(f"  step {done}/{job.steps}: loss {np.mean(monitor.losses[-50:]):.3f}, held-out accuracy {found.accuracy:.3f}")
+                say(
+                    f"  step {done}/{job.steps}: loss {np.mean(monitor.losses[-50:]):.3f}, held-out accuracy "
+                    f"{found.accuracy:.3f}"
+                )
                 for finding in monitor.learning(values["spread"]):
                     say(f"  {finding.code}: {finding.message}")
             if "held_out_accuracy" in values or step % max(1, job.steps // CURVE_POINTS) == 0:
@@ -185,7 +197,9 @@ def write_result(
 ) -> dict[str, Any]:
     """The job's out folder, from the best step's weights. Returns the card."""
     sync, out = job.settings.sync, Path(job.out)
-    last_spread = float(spread(torch.from_numpy(np.concatenate([c.lips for c in embed_clips(network, held_out[:4], world)]))))
+    last_spread = float(
+        spread(torch.from_numpy(np.concatenate([c.lips for c in embed_clips(network, held_out[:4], world)])))
+    )
     network.load_state_dict(best["weights"])
     embedded = embed_clips(network, held_out, world)
     accuracy = held_out_accuracy(embedded, sync.eval_trials, job.seed)
@@ -221,9 +235,14 @@ def write_result(
     write_atomic(out / "offsets.json", (json.dumps(offsets, indent=1) + "\n").encode())
     write_atomic(out / "curves.jsonl", (Path(job.work) / "curves.jsonl").read_bytes())
     save_expert(out, best["weights"], card)
-    interval = "one speaker: no interval" if accuracy.low is None else f"95 % interval by speaker {accuracy.low:.3f}–{accuracy.high:.3f}"
+    interval = (
+        "one speaker: no interval"
+        if accuracy.low is None
+        else f"95 % interval by speaker {accuracy.low:.3f}–{accuracy.high:.3f}"
+    )
     say(
-        f"train_sync {job.role}: held-out accuracy {accuracy.accuracy:.3f} ({interval}; {accuracy.trials} trials, {accuracy.speakers} "
+        f"train_sync {job.role}: held-out accuracy {accuracy.accuracy:.3f} ({interval}; {accuracy.trials} trials, "
+        f"{accuracy.speakers} "
         f"speakers) at step {best['step']}; offset {offsets['extreme_offset_frames']:+d}; gate {sync.gate:g} "
         f"{'passed' if card['passes'] else 'NOT passed'}"
     )

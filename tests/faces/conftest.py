@@ -7,7 +7,7 @@ import pytest
 
 from s3dnerf.corpora.synthetic.truth import Truth
 from s3dnerf.video.reading import read_frames
-from tests.faces.faces_world import make_talking_video
+from tests.faces.drawn_clips import make_talking_video
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s3dnerf.config import AlignSettings
+from s3dnerf.core.errors import MissingWeights
 from s3dnerf.corpora.synthetic.truth import Truth
-from s3dnerf.faces.detectors import Face, MissingWeights, dlib_data, face_backend, main_face
+from s3dnerf.faces.detectors import face_backend
+from s3dnerf.faces.dlib_files import dlib_data
 from s3dnerf.faces.insightface_backend import InsightFaceBackend
+from s3dnerf.faces.types import Face, main_face
+from s3dnerf.settings.schema import AlignSettings
 from s3dnerf.video.reading import read_frames
 from tests.faces.tiny_models import write_landmark_model
 
@@ -78,7 +81,9 @@ def test_a_thread_loads_its_backend_once() -> None:
 def test_dlib_s_files_are_found_without_importing_their_package() -> None:
     code = "import sys; from s3dnerf.faces.detectors import dlib_data; print(dlib_data('recogniser').name, 'face_recognition_models' in sys.modules)"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[2])])}
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout.split()
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+    ).stdout.split()
     assert out == ["dlib_face_recognition_resnet_model_v1.dat", "False"]
     assert dlib_data("landmarks").stat().st_size > 50e6
     with pytest.raises(MissingWeights, match="face-recognition-models"):
@@ -121,4 +126,8 @@ def test_insightface_s_68_points_are_used_when_the_pack_has_them(shared: Path, t
 
 def test_main_face_counts_rivals() -> None:
     large, near, small = Face((0, 0, 100, 100), 1.0), Face((200, 0, 290, 90), 1.0), Face((400, 0, 430, 30), 1.0)
-    assert main_face([small, large]) == (large, 1) and main_face([near, large, small]) == (large, 2) and main_face([]) == (None, 0)
+    assert (
+        main_face([small, large]) == (large, 1)
+        and main_face([near, large, small]) == (large, 2)
+        and main_face([]) == (None, 0)
+    )

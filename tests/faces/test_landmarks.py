@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from s3dnerf.config import AlignSettings
 from s3dnerf.corpora.synthetic.truth import Truth
-from s3dnerf.faces.detectors import Face, face_backend
+from s3dnerf.faces.detectors import face_backend
 from s3dnerf.faces.landmarks import refined_landmarks
-from tests.faces.faces_world import box_at, points_in
+from s3dnerf.faces.types import Face
+from s3dnerf.settings.schema import AlignSettings
+from tests.faces.drawn_clips import box_at, points_in
 
 
 def test_a_box_that_puts_the_lips_on_the_nostrils_is_left_for_a_better_one() -> None:

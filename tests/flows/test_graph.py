@@ -35,7 +35,7 @@ def test_a_missing_and_a_needless_dep_are_named_and_put_right(tmp_path: Path) ->
 
 def test_commands_name_their_module() -> None:
     assert module_of({"cmd": "python -m flows.run train_sync --part judge"}) == "stages.train_sync"
-    assert is_code("s3dnerf/config.py") and not is_code("data/tiny/sample")
+    assert is_code("s3dnerf/settings/schema.py") and not is_code("data/tiny/sample")
 
 
 def test_the_data_that_a_stage_reads_are_the_outs_below_its_deps() -> None:
@@ -48,6 +48,6 @@ def test_the_data_that_a_stage_reads_are_the_outs_below_its_deps() -> None:
     assert data_read("train_sync", "judge", "tiny", lock, ROOT / "dvc.yaml") == {"data/tiny/ingest/lrs2": "2.dir"}
     generator = data_read("train_s3dnerf", "full", "tiny", lock, ROOT / "dvc.yaml")
     assert generator == {"data/tiny/ingest/hdtf": "1.dir", "data/tiny/train_sync/expert": "3.dir"}
-    assert data_read("evaluate", "", "tiny", lock, ROOT / "dvc.yaml").keys() == {out for made in lock.values() for out in made} - {
-        "data/tiny/evaluate"
-    }
+    assert data_read("evaluate", "", "tiny", lock, ROOT / "dvc.yaml").keys() == {
+        out for made in lock.values() for out in made
+    } - {"data/tiny/evaluate"}

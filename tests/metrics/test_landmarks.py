@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from s3dnerf.metrics.landmarks import metric_landmarks
-from tests.faces.faces_world import ScriptedBackend, box_at, frames_of, points_in
+from tests.faces.drawn_clips import ScriptedBackend, box_at, frames_of, points_in
 
 
 def test_rows_are_nan_where_no_single_face_is() -> None:
@@ -13,7 +13,11 @@ def test_rows_are_nan_where_no_single_face_is() -> None:
     backend = ScriptedBackend([[one], [], [one, two], [one, box_at(230, 60, 30)]])
     found = metric_landmarks(np.stack(frames_of(4)), backend)
     assert found.shape == (4, 68, 2) and found.dtype == np.float32
-    assert np.isnan(found[[1, 2]]).all() and np.allclose(found[0], points_in(one), atol=0.01) and np.allclose(found[3], found[0])
+    assert (
+        np.isnan(found[[1, 2]]).all()
+        and np.allclose(found[0], points_in(one), atol=0.01)
+        and np.allclose(found[3], found[0])
+    )
     assert backend.detected == [0, 1, 2, 3]  # one look a frame
 
 

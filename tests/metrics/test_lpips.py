@@ -1,4 +1,6 @@
-"""LPIPS against a literal version on the same random weights, its files, and what is said when they are missing or wrong."""
+"""LPIPS against a literal version on the same random weights, its files, and what is said when they are missing or
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def write_weights(folder: Path, seed: int = 0) -> tuple[dict[str, torch.Tensor],
     torch.manual_seed(seed)
     backbone = {}
     for i, (out, channels, side) in CONVOLUTIONS.items():
-        backbone[f"features.{i}.weight"] = torch.randn(out, channels, side, side) * (2 / (channels * side * side)) ** 0.5
+        backbone[f"features.{i}.weight"] = (
+            torch.randn(out, channels, side, side) * (2 / (channels * side * side)) ** 0.5
+        )
         backbone[f"features.{i}.bias"] = torch.randn(out) * 0.1
     backbone["classifier.6.weight"] = torch.zeros(10, 16)
     heads = {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(lpips.CHANNELS)}

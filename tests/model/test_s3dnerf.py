@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from s3dnerf.config import VARIANTS, ModelSettings, preset_settings
 from s3dnerf.model import cameras
 from s3dnerf.model.discriminator import Discriminator, dual, group_deviation
 from s3dnerf.model.reference import render_reference
 from s3dnerf.model.s3dnerf import Conditions, Identity, S3DNeRF
-from tests.small_world import BOX, INTRINSICS, turn
+from s3dnerf.settings.loading import preset_settings
+from s3dnerf.settings.schema import VARIANTS, ModelSettings
+from tests.small_corpus import BOX, INTRINSICS, turn
 
 SPEECH_DIM = 20
 
@@ -28,7 +29,9 @@ def _trained(variant: str, settings: ModelSettings) -> S3DNeRF:
     model = S3DNeRF(settings, SPEECH_DIM, variant)
     if model.source_lips is not None:
         torch.nn.init.normal_(model.source_lips.layer.weight, std=0.3)
-    for layer in [model.superres.out, model.superres.share] + ([model.deformation.out] if model.deformation is not None else []):
+    for layer in [model.superres.out, model.superres.share] + (
+        [model.deformation.out] if model.deformation is not None else []
+    ):
         torch.nn.init.normal_(layer.weight, std=0.3)
     return model
 
@@ -71,8 +74,12 @@ def test_every_block_receives_gradient_once_the_zero_layers_moved(variant: str) 
 
 
 def test_variants_take_what_table_3_says() -> None:
-    full, naive, concat, rigid = (S3DNeRF(_settings(), SPEECH_DIM, v) for v in ("full", "naive", "feature_concat", "no_deform"))
-    assert full.crossmodal is not None and full.deformation.from_cells is not None and full.deformation.from_points is None
+    full, naive, concat, rigid = (
+        S3DNeRF(_settings(), SPEECH_DIM, v) for v in ("full", "naive", "feature_concat", "no_deform")
+    )
+    assert (
+        full.crossmodal is not None and full.deformation.from_cells is not None and full.deformation.from_points is None
+    )
     assert naive.crossmodal is None and naive.deformation.from_cells is None and naive.deformation.from_points is None
     assert concat.crossmodal is None and concat.deformation.from_points is not None
     assert rigid.deformation is None and rigid.decoder.from_speech is not None and full.decoder.from_speech is None
@@ -113,7 +120,9 @@ def test_a_yaw_of_the_camera_moves_a_known_field_as_geometry_says(yaw: float) ->
 
 
 def test_the_source_pose_takes_part() -> None:
-    """Eq. 2: planes are read in the source camera's frame, so the same planes under another source pose give another picture."""
+    """Eq. 2: planes are read in the source camera's frame, so the same planes under another source pose give another
+    picture.
+    """
     model = _trained("full", _settings())
     portrait, frames = _inputs(1, 1)
     with torch.no_grad():
@@ -129,7 +138,9 @@ def test_frames_of_one_call_do_not_touch_each_other() -> None:
     with torch.no_grad():
         identity = model.encode(*portrait)
         together = model.render(identity, speech, camera, k).fine
-        alone = torch.cat([model.render(identity, speech[i : i + 1], camera[i : i + 1], k[i : i + 1]).fine for i in range(3)])
+        alone = torch.cat(
+            [model.render(identity, speech[i : i + 1], camera[i : i + 1], k[i : i + 1]).fine for i in range(3)]
+        )
     assert torch.allclose(together, alone, atol=1e-5)
 
 

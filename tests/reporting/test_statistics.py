@@ -47,7 +47,10 @@ def test_false_alarms_are_what_the_test_claims() -> None:
         values = np.repeat(person, 3) + random.normal(0, 0.3, 24)
         alarms += sign_flip_p(values.tolist(), [f"s{i // 3}" for i in range(24)]) < 0.05
     assert 0.02 <= alarms / 400 <= 0.08
-    naive = sum(stats.ttest_1samp(np.repeat(random.normal(0, 1, 8), 3) + random.normal(0, 0.3, 24), 0).pvalue < 0.05 for _ in range(400))
+    naive = sum(
+        stats.ttest_1samp(np.repeat(random.normal(0, 1, 8), 3) + random.normal(0, 0.3, 24), 0).pvalue < 0.05
+        for _ in range(400)
+    )
     assert naive / 400 > 0.15  # what forgetting the speakers would have claimed
 
 

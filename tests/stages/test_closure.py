@@ -60,4 +60,6 @@ def test_templates_count_where_they_are_named_by_a_module_or_by_one_that_is(tree
     (tree / "s3dnerf/deep/c.py").write_text("thing = 'x.html'\n")
     closures.closure.cache_clear()
     found = [name for name in closures.closure("stages.a") if not name.endswith(".py")]
-    assert found == ["s3dnerf/deep/x.html", "s3dnerf/deep/y.html"] and "s3dnerf/deep/x.html" not in closures.closure("stages.other")
+    assert found == ["s3dnerf/deep/x.html", "s3dnerf/deep/y.html"] and "s3dnerf/deep/x.html" not in closures.closure(
+        "stages.other"
+    )

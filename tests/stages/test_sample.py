@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from s3dnerf.config import Settings, preset_settings
+from s3dnerf.settings.loading import preset_settings
+from s3dnerf.settings.schema import Settings
 from stages import sample
 from stages.context import Context
 
@@ -38,7 +39,9 @@ def test_it_makes_every_layout_through_the_runner(tmp_path: Path, monkeypatch: p
         done = {plan.video: work(plan) for plan in reversed(jobs)}  # in any order
         return [done[plan.video] for plan in jobs]
 
-    settings = settings_of(hdtf_train_speakers=1, hdtf_test_speakers=1, lrs2_speakers=2, hdtf_px=160, mead_px=160, hdtf_train_s=1.5)
+    settings = settings_of(
+        hdtf_train_speakers=1, hdtf_test_speakers=1, lrs2_speakers=2, hdtf_px=160, mead_px=160, hdtf_train_s=1.5
+    )
     summary = sample.main(Context(settings, "sample", run=run, say=lambda line: None))
     raw = tmp_path / "data" / "tiny" / "sample" / "raw"
     videos = sorted(p.relative_to(raw).as_posix() for p in raw.rglob("*.mp4"))
@@ -46,5 +49,7 @@ def test_it_makes_every_layout_through_the_runner(tmp_path: Path, monkeypatch: p
     assert "HDTF/videos/Ames.mp4" in videos and len(list((raw / "HDTF" / "HDTF_dataset").glob("*.txt"))) == 15
     assert [p.name for p in sorted((raw / "LRS2" / "mvlrs_v1").glob("*.txt"))] == ["test.txt", "train.txt", "val.txt"]
     assert len(list(raw.rglob("*.m4a"))) == 1 and not list(raw.rglob("*.part*"))
-    truths = {p.relative_to(raw.parent / "truth").with_suffix("").as_posix() for p in (raw.parent / "truth").rglob("*.npz")}
+    truths = {
+        p.relative_to(raw.parent / "truth").with_suffix("").as_posix() for p in (raw.parent / "truth").rglob("*.npz")
+    }
     assert truths == {f"{v.split('/', 1)[0].lower()}/{v.split('/', 1)[1].removesuffix('.mp4')}" for v in videos}

@@ -1,15 +1,18 @@
-"""Stage ``speech``: two tokens a frame and a mel for each clip; a clip with broken sound is quarantined, the rest goes on; the sync filter."""
+"""Stage ``speech``: two tokens a frame and a mel for each clip; a clip with broken sound is quarantined, the rest goes
+on; the sync filter.
+"""
 
 import numpy as np
 import pytest
 
-from s3dnerf.config import CORPORA, Settings, settings_from
+from s3dnerf.settings.loading import settings_from
+from s3dnerf.settings.schema import CORPORA, Settings
 from s3dnerf.speech.audio import wav_bytes
 from s3dnerf.speech.mel import clip_mel
 from s3dnerf.video.packs import INDEX_COLUMNS, QUARANTINE_COLUMNS, CorpusPacks, write_pack, write_table
 from stages import speech
 from stages.context import Context
-from stages.packs import StageError
+from stages.preprocessing import StageError
 
 
 def sound(frames: int, seed: int) -> np.ndarray:
@@ -23,7 +26,9 @@ SOUNDS = {"lrs2_a_000": sound(30, 0), "lrs2_b_000": sound(30, 1), "lrs2_c_000": 
 def settings(tmp_path, monkeypatch) -> Settings:
     """Resample's and align's packs of three good clips, two broken ones, and one that align dropped."""
     monkeypatch.chdir(tmp_path)
-    made = settings_from({"preset": "tiny", "speech": {"backend": "logmel", "model": None}, "ingest": {"max_failed_fraction": 1.0}})
+    made = settings_from(
+        {"preset": "tiny", "speech": {"backend": "logmel", "model": None}, "ingest": {"max_failed_fraction": 1.0}}
+    )
     wavs = {clip: wav_bytes(samples) for clip, samples in SOUNDS.items()}
     wavs |= {
         "lrs2_cut_000": wav_bytes(sound(3, 4))[:-300],

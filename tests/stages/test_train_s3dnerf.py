@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from s3dnerf.config import Settings, preset_settings
+from s3dnerf.settings.loading import preset_settings
+from s3dnerf.settings.schema import Settings
 from s3dnerf.sync.expert import SyncGateError
-from s3dnerf.synthesis import load_generator
+from s3dnerf.synthesis.synthesizer import load_generator
 from s3dnerf.training.train_s3dnerf import Job
 from stages import train_s3dnerf
 from stages.context import Context
-from tests.small_world import make_corpus, make_world
+from tests.small_corpus import make_corpus, make_world
 
 
 @pytest.fixture

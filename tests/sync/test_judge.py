@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from s3dnerf.config import EvaluateSettings
+from s3dnerf.settings.schema import EvaluateSettings
 from s3dnerf.speech.mel import clip_mel
-from s3dnerf.sync.accuracy import held_out_accuracy
 from s3dnerf.sync.expert import save_expert
+from s3dnerf.sync.held_out import held_out_accuracy
 from s3dnerf.sync.judge import SyncJudge, TrainedJudge, sync_judge
 from s3dnerf.sync.syncnet import SyncNetWeightsError
 from s3dnerf.training.distributed import World

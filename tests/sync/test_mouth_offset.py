@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from s3dnerf.config import SpeechSettings
+from s3dnerf.settings.schema import SpeechSettings
 from s3dnerf.speech.mel import clip_mel
 from s3dnerf.sync.mouth_offset import (
     LEAST_FRAMES,
@@ -24,13 +24,20 @@ def test_made_shifts_are_found_within_a_frame(late):
     for seed in range(2):
         landmarks, samples = speaking(150, seed, late)
         found = mouth_offset(landmarks, clip_mel(samples))
-        assert abs(found.offset_frames + late) <= 1 and found.confidence > SURE and found.frames == 150  # late sound: below 0
+        # late sound: below 0
+        assert abs(found.offset_frames + late) <= 1 and found.confidence > SURE and found.frames == 150
 
 
 def test_somebody_elses_sound_is_hardly_ever_believed():
     heads = [speaking(150, seed) for seed in range(12)]
-    believed = [mouth_offset(heads[i][0], clip_mel(heads[j][1])).confidence >= SURE for i in range(12) for j in range(12) if i != j]
-    assert np.mean(believed) < 0.15  # a made head's three openings are one signal: chance reaches higher than on footage
+    believed = [
+        mouth_offset(heads[i][0], clip_mel(heads[j][1])).confidence >= SURE
+        for i in range(12)
+        for j in range(12)
+        if i != j
+    ]
+    # a made head's three openings are one signal: chance reaches higher than on footage
+    assert np.mean(believed) < 0.15
     assert all(mouth_offset(landmarks, clip_mel(samples)).confidence >= SURE for landmarks, samples in heads)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from s3dnerf.config import SyncSettings
+from s3dnerf.settings.schema import SyncSettings
 from s3dnerf.sync.expert import SyncExpert, cosine
 from s3dnerf.sync.towers import AudioTower, VisualTower
 
@@ -16,7 +16,9 @@ def test_sizes(size, width, embed):
 
 
 def test_width_scales():
-    count = [sum(p.numel() for p in SyncExpert(SyncSettings(crop_px=48, width=w, embed=32)).parameters()) for w in (4, 8)]
+    count = [
+        sum(p.numel() for p in SyncExpert(SyncSettings(crop_px=48, width=w, embed=32)).parameters()) for w in (4, 8)
+    ]
     assert 3 < count[1] / count[0] < 4.2
 
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from s3dnerf.training.checkpoints import data_fingerprint, load_checkpoint, random_states, run_key, save_checkpoint, set_random_states
+from s3dnerf.training.checkpoints import (
+    data_fingerprint,
+    load_checkpoint,
+    random_states,
+    run_key,
+    save_checkpoint,
+    set_random_states,
+)
 
 
 def _train(steps: int, state: dict | None = None, stop: int | None = None) -> tuple[dict, dict]:
@@ -22,7 +29,12 @@ def _train(steps: int, state: dict | None = None, stop: int | None = None) -> tu
         first = state["step"]
     for step in range(first, steps):
         if step == stop:
-            return net.state_dict(), {"step": step, "net": net.state_dict(), "optimizer": optimizer.state_dict(), "random": random_states()}
+            return net.state_dict(), {
+                "step": step,
+                "net": net.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "random": random_states(),
+            }
         x = torch.randn(5, 4) * np.random.rand() + random.gauss(0, 1)
         loss = net(x).square().mean()
         optimizer.zero_grad()
@@ -94,7 +106,10 @@ def test_what_a_weights_only_reader_would_refuse_is_refused_when_saving(tmp_path
 
 
 def test_run_key_tells_settings_data_and_code_apart():
-    keys = {run_key(*parts) for parts in [({"a": 1}, "d", "c"), ({"a": 2}, "d", "c"), ({"a": 1}, "e", "c"), ({"a": 1}, "d", "f")]}
+    keys = {
+        run_key(*parts)
+        for parts in [({"a": 1}, "d", "c"), ({"a": 2}, "d", "c"), ({"a": 1}, "e", "c"), ({"a": 1}, "d", "f")]
+    }
     assert len(keys) == 4
     assert run_key({"a": 1, "b": 2}, "d", "c") == run_key({"b": 2, "a": 1}, "d", "c")
 

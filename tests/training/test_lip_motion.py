@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from s3dnerf.config import Settings, preset_settings
 from s3dnerf.model.s3dnerf import S3DNeRF
+from s3dnerf.settings.loading import preset_settings
+from s3dnerf.settings.schema import Settings
 from s3dnerf.sync.expert import load_expert
 from s3dnerf.training import losses
 from s3dnerf.training.distributed import World
@@ -20,7 +21,7 @@ from s3dnerf.training.landmarks_first import landmarks_first, learn_shapes
 from s3dnerf.training.lip_motion import LIPS, NOSE, Motion, lip_motion_loss, lip_shapes, points_at
 from s3dnerf.training.speech_variation import PLAIN, SpeechVariation
 from s3dnerf.training.train_s3dnerf import Job, Trainer, train
-from tests.small_world import BOX, INTRINSICS, landmarks, make_world, turn
+from tests.small_corpus import BOX, INTRINSICS, landmarks, make_world, turn
 
 CPU = torch.device("cpu")
 
@@ -28,9 +29,13 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def settings() -> Settings:
     plain = preset_settings("tiny")
-    train = dataclasses.replace(plain.train, shape_steps=60, motion_steps=160, motion_frames=16, lambda_lips=0.01, lr_lessons=5e-3)
+    train = dataclasses.replace(
+        plain.train, shape_steps=60, motion_steps=160, motion_frames=16, lambda_lips=0.01, lr_lessons=5e-3
+    )
     return dataclasses.replace(
-        plain, train=train, model=dataclasses.replace(plain.model, position_octaves=4, speech_gate=True, source_lips=True)
+        plain,
+        train=train,
+        model=dataclasses.replace(plain.model, position_octaves=4, speech_gate=True, source_lips=True),
     )
 
 
@@ -54,7 +59,9 @@ def _generator(settings: Settings, data: GeneratorData, variant: str = "full") -
 
 
 def _motion(source_opening: float, openings: list[float], yaws: list[float]) -> MotionBatch:
-    """Frames of one head with the given mouths and yaws, seen from a source that looks straight ahead; landmarks carry the pose."""
+    """Frames of one head with the given mouths and yaws, seen from a source that looks straight ahead; landmarks carry
+    the pose.
+    """
     n = len(openings)
 
     def seen(opening: float, yaw: float) -> torch.Tensor:
@@ -76,12 +83,19 @@ def _motion(source_opening: float, openings: list[float], yaws: list[float]) -> 
     face = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(1))
     source = seen(source_opening, 0.0)[None]
     return MotionBatch(
-        face, torch.from_numpy(turn(0.0))[None], torch.from_numpy(INTRINSICS)[None], source, torch.from_numpy(BOX)[None], motion
+        face,
+        torch.from_numpy(turn(0.0))[None],
+        torch.from_numpy(INTRINSICS)[None],
+        source,
+        torch.from_numpy(BOX)[None],
+        motion,
     )
 
 
 def _loss(generator: S3DNeRF, batch: MotionBatch) -> torch.Tensor:
-    identity = generator.encode_face(batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks)
+    identity = generator.encode_face(
+        batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks
+    )
     return lip_motion_loss(generator, identity, batch.motion).detach()
 
 
@@ -94,7 +108,9 @@ def test_a_head_that_turns_without_speaking_asks_for_no_motion(settings: Setting
     assert 0.5 * whole < spoken < whole  # … but what neighbours take from each other at the corners
 
 
-def test_the_loss_is_how_far_the_lips_end_from_where_they_stand_in_the_source(settings: Settings, data: GeneratorData) -> None:
+def test_the_loss_is_how_far_the_lips_end_from_where_they_stand_in_the_source(
+    settings: Settings, data: GeneratorData
+) -> None:
     """A deformation that moves every point by a known amount: the loss follows from the projection by hand."""
     generator = _generator(settings, data)
     shift = torch.tensor([0.02, -0.03, 0.0]) / settings.model.deform_bound
@@ -113,13 +129,19 @@ def test_gradient_reaches_speech_attention_and_deformation_alone(settings: Setti
     torch.nn.init.normal_(generator.deformation.out.weight, std=0.1)
     batch = make_motion_batch([data.motion_sample(0, 0), data.motion_sample(0, 1)], CPU)
     with torch.no_grad():
-        identity = generator.encode_face(batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks)
+        identity = generator.encode_face(
+            batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks
+        )
     lip_motion_loss(generator, identity, batch.motion).backward()
-    reached = {name.split(".")[0] for name, p in generator.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    reached = {
+        name.split(".")[0] for name, p in generator.named_parameters() if p.grad is not None and p.grad.abs().max() > 0
+    }
     assert reached == {"speech", "source_lips", "crossmodal", "deformation"}
 
 
-def test_no_deformation_nothing_to_teach(settings: Settings, data: GeneratorData, data_dir: Path, tmp_path: Path) -> None:
+def test_no_deformation_nothing_to_teach(
+    settings: Settings, data: GeneratorData, data_dir: Path, tmp_path: Path
+) -> None:
     with pytest.raises(ValueError, match="no_deform"):
         _loss(_generator(settings, data, "no_deform"), _motion(0.4, [0.4], [0.0]))
     one = dataclasses.replace(settings, train=dataclasses.replace(settings.train, steps=1))
@@ -139,7 +161,9 @@ def test_lip_shapes_know_nothing_of_place_size_and_person() -> None:
     assert np.abs(shapes[2] - shapes[0]).max() > 0.1
 
 
-def test_samples_of_motion_are_a_function_of_seed_step_and_number(settings: Settings, data_dir: Path, data: GeneratorData) -> None:
+def test_samples_of_motion_are_a_function_of_seed_step_and_number(
+    settings: Settings, data_dir: Path, data: GeneratorData
+) -> None:
     again = GeneratorData(data_dir, settings.model, 5, seed=0, motion_frames=16)
     again.motion_sample(7, 0)
     one, other = data.motion_sample(4, 1), again.motion_sample(4, 1)
@@ -147,11 +171,18 @@ def test_samples_of_motion_are_a_function_of_seed_step_and_number(settings: Sett
     assert not np.array_equal(data.motion_sample(4, 2)["motion"]["jitter"], one["motion"]["jitter"])
     without = GeneratorData(data_dir, settings.model, 5, seed=0).sample(3, 0)
     beside = data.sample(3, 0)
-    assert "motion" not in without and all(np.array_equal(without[name], beside[name]) for name in without)  # other draws stay as they were
+    # other draws stay as they were
+    assert "motion" not in without and all(np.array_equal(without[name], beside[name]) for name in without)
     batch = make_batch([beside, data.sample(3, 1)], settings.model, CPU)
-    assert batch.motion is not None and batch.motion.landmarks.shape == (32, 68, 2) and batch.source_landmarks.shape == (2, 68, 2)
+    assert (
+        batch.motion is not None
+        and batch.motion.landmarks.shape == (32, 68, 2)
+        and batch.source_landmarks.shape == (2, 68, 2)
+    )
     source = next(c for c in map(data.clip, data.records) if any(np.array_equal(beside["source"], f) for f in c.frames))
-    assert all(any(np.array_equal(mine, theirs) for theirs in source.landmarks) for mine in beside["motion"]["landmarks"])
+    assert all(
+        any(np.array_equal(mine, theirs) for theirs in source.landmarks) for mine in beside["motion"]["landmarks"]
+    )
     assert np.ptp(beside["motion"]["landmarks"][:, NOSE], axis=0).max() == 0  # the small world's noses keep still
 
 
@@ -163,17 +194,28 @@ def test_the_speech_net_learns_shapes_and_the_deformation_their_motion(settings:
     landmarks_first(generator, data, settings.train, 0, range(1), world, lambda line: None)
     at_last = float(_loss(generator, batch))
     assert at_last < 0.6 * at_first
-    changed = {name.split(".")[0] for name, value in generator.state_dict().items() if not torch.equal(value, before[name])}
+    changed = {
+        name.split(".")[0] for name, value in generator.state_dict().items() if not torch.equal(value, before[name])
+    }
     assert changed == {"speech", "source_lips", "aggregation", "crossmodal", "deformation"}
     assert learn_shapes(_generator(settings, data), data, settings.train, 0, world) < 0.5  # of the shapes' variance
 
 
 def _job(settings: Settings, data_dir: Path, folder: Path, variant: str = "full") -> Job:
-    return Job(settings, variant, str(data_dir), str(data_dir / "train_sync" / "expert"), str(folder / "work"), str(folder / "out"))
+    return Job(
+        settings,
+        variant,
+        str(data_dir),
+        str(data_dir / "train_sync" / "expert"),
+        str(folder / "work"),
+        str(folder / "out"),
+    )
 
 
 def test_the_loss_takes_part_in_a_step(settings: Settings, data_dir: Path, data: GeneratorData, tmp_path: Path) -> None:
-    trainer = Trainer(_job(settings, data_dir, tmp_path), data, load_expert(data_dir / "train_sync" / "expert")[0], World())
+    trainer = Trainer(
+        _job(settings, data_dir, tmp_path), data, load_expert(data_dir / "train_sync" / "expert")[0], World()
+    )
     values = trainer.step(0, make_batch([data.sample(0, 0)], settings.model, CPU))
     weights = losses.loss_weights(trainer.train, 0)
     assert weights.lips == 0.01 and values["lips"] > 0
@@ -182,7 +224,9 @@ def test_the_loss_takes_part_in_a_step(settings: Settings, data_dir: Path, data:
     )
 
 
-def test_a_run_with_lessons_killed_and_resumed_equals_one_never_killed(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
+def test_a_run_with_lessons_killed_and_resumed_equals_one_never_killed(
+    settings: Settings, data_dir: Path, tmp_path: Path
+) -> None:
     short = dataclasses.replace(settings, train=dataclasses.replace(settings.train, shape_steps=3, motion_steps=3))
     whole, killed = (_job(short, data_dir, tmp_path / name) for name in ("whole", "killed"))
     train(whole, World(), lambda line: None)
@@ -209,10 +253,13 @@ def test_training_hears_varied_speech_and_a_probe_hears_it_as_it_is(settings: Se
         for variation in (PLAIN, SpeechVariation(noise=0.5, gain=1.0))
     )
     a, b = plain.sample(3, 0), varied.sample(3, 0)
-    assert np.array_equal(a["target"], b["target"]) and np.array_equal(a["motion"]["landmarks"], b["motion"]["landmarks"])
+    assert np.array_equal(a["target"], b["target"]) and np.array_equal(
+        a["motion"]["landmarks"], b["motion"]["landmarks"]
+    )
     for heard, as_it_is in ((b["speech"], a["speech"]), (b["motion"]["speech"], a["motion"]["speech"])):
         off = (heard - as_it_is) / plain.speech_std
-        assert off.mean(1).std() == pytest.approx(math.hypot(1.0, 0.5 / 4), rel=0.15)  # a constant a channel and window, 16 tokens of noise
+        # a constant a channel and window, 16 tokens of noise
+        assert off.mean(1).std() == pytest.approx(math.hypot(1.0, 0.5 / 4), rel=0.15)
         assert (off - off.mean(1, keepdim=True)).std() == pytest.approx(0.5, rel=0.15)
     assert torch.equal(varied.sample(3, 0)["speech"], b["speech"])
     assert torch.equal(plain.probe(0, 3)["speech"], varied.probe(0, 3)["speech"])

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 import torch
 
-from s3dnerf.config import TrainSettings, preset_settings
+from s3dnerf.settings.loading import preset_settings
+from s3dnerf.settings.schema import TrainSettings
 from s3dnerf.sync.expert import SyncExpert
 from s3dnerf.training import losses
 from s3dnerf.training.ema import Averaged
@@ -35,7 +36,8 @@ def test_pixel_loss_weighs_the_lip_box_and_keeps_its_scale() -> None:
     boxes = torch.tensor([[64.0, 128.0, 128.0, 192.0]])
     weights = losses.lip_weights(boxes, 64, 10.0)
     assert weights.shape == (1, 1, 64, 64) and abs(float(weights.mean()) - 1) < 1e-5
-    assert torch.allclose(weights[0, 0, 40, 20] / weights[0, 0, 0, 0], torch.tensor(10.0))  # row 40, column 20 of 64 is inside
+    # row 40, column 20 of 64 is inside
+    assert torch.allclose(weights[0, 0, 40, 20] / weights[0, 0, 0, 0], torch.tensor(10.0))
     assert weights[0, 0, 20, 40] == weights[0, 0, 0, 0]
     zero, one = torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)
     assert torch.allclose(losses.pixel_loss(one, zero, weights), torch.tensor(1.0))

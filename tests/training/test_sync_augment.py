@@ -24,7 +24,9 @@ def test_varied_lips_differ_between_windows_and_stay_in_range():
     out = varied_lips(same, 4, generator())
     assert out.shape == (6, 5, 3, 48, 48) and 0 <= out.min() and out.max() <= 1
     assert (out[0] - out[1]).abs().mean() > 0.02
-    assert torch.equal(out, varied_lips(same, 4, generator())) and not torch.equal(out, varied_lips(same, 4, generator(5)))
+    assert torch.equal(out, varied_lips(same, 4, generator())) and not torch.equal(
+        out, varied_lips(same, 4, generator(5))
+    )
 
 
 def test_the_five_frames_of_a_window_move_together():

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from s3dnerf.config import Settings, preset_settings
+from s3dnerf.settings.loading import preset_settings
+from s3dnerf.settings.schema import Settings
 from s3dnerf.sync.expert import SyncGateError, load_expert
 from s3dnerf.training import generator_data, losses
 from s3dnerf.training.curves import Curves, read_curves
@@ -23,7 +24,7 @@ from s3dnerf.training.distributed import World
 from s3dnerf.training.generator_data import GeneratorData, NoTrainingData, make_batch
 from s3dnerf.training.train_s3dnerf import Job, Trainer, generator_losses, interruptible, train
 from s3dnerf.training.watch import TrainingDiverged
-from tests.small_world import LIP_BOX, make_corpus, make_world
+from tests.small_corpus import LIP_BOX, make_corpus, make_world
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,14 @@ def data_dir(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def _job(settings: Settings, data_dir: Path, folder: Path, variant: str = "full", **given) -> Job:
     settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, **given))
-    return Job(settings, variant, str(data_dir), str(data_dir / "train_sync" / "expert"), str(folder / "work"), str(folder / "out"))
+    return Job(
+        settings,
+        variant,
+        str(data_dir),
+        str(data_dir / "train_sync" / "expert"),
+        str(folder / "work"),
+        str(folder / "out"),
+    )
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -77,7 +85,11 @@ def test_samples_are_a_function_of_seed_step_and_number(settings: Settings, data
 def test_batches_mask_the_source_and_the_coarse_target(settings: Settings, data_dir: Path) -> None:
     data = GeneratorData(data_dir, settings.model, 5, seed=0)
     batch = make_batch([data.sample(0, 0), data.sample(0, 1)], settings.model, torch.device("cpu"))
-    assert batch.target.shape == (10, 3, 64, 64) and batch.coarse_target.shape == (10, 3, 16, 16) and batch.speech.shape == (10, 16, 20)
+    assert (
+        batch.target.shape == (10, 3, 64, 64)
+        and batch.coarse_target.shape == (10, 3, 16, 16)
+        and batch.speech.shape == (10, 16, 20)
+    )
     corner = batch.source_face[:, :, :8, :8]
     assert corner.abs().max() == 0 and batch.source_full[:, :, :8, :8].min() > 0.1
     assert batch.coarse_target[:, :, 0].abs().max() == 0 and batch.mask[:, :, 8, 8].min() == 1
@@ -85,7 +97,9 @@ def test_batches_mask_the_source_and_the_coarse_target(settings: Settings, data_
     assert torch.allclose(batch.coarse_target + batch.outside, whole, atol=1e-5)
 
 
-def test_a_large_corpus_is_walked_through_in_bounded_memory(settings: Settings, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_corpus_is_walked_through_in_bounded_memory(
+    settings: Settings, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(generator_data, "RESIDENT_CLIPS", 1)
     data = GeneratorData(data_dir, settings.model, 5, seed=0)
     pools = [data.pool(step) for step in range(8)]
@@ -120,9 +134,13 @@ def test_killed_and_resumed_equals_never_killed(settings: Settings, data_dir: Pa
     train(killed, World(), said.append)
     assert "steps 2…4" in said[0]
     assert _files(Path(whole.out)) == _files(Path(killed.out))
-    assert {"generator.safetensors", "discriminator.safetensors", "card.json", "curves.jsonl", "strips/step_0000004.png"} <= set(
-        _files(Path(whole.out))
-    )
+    assert {
+        "generator.safetensors",
+        "discriminator.safetensors",
+        "card.json",
+        "curves.jsonl",
+        "strips/step_0000004.png",
+    } <= set(_files(Path(whole.out)))
 
 
 def test_killed_at_ten_random_steps_equals_never_killed(
@@ -135,7 +153,11 @@ def test_killed_at_ten_random_steps_equals_never_killed(
     class Killed(BaseException):
         pass
 
-    random, real, deaths = np.random.default_rng(0), Trainer.step, sorted(np.random.default_rng(1).choice(24, 10, replace=False).tolist())
+    random, real, deaths = (
+        np.random.default_rng(0),
+        Trainer.step,
+        sorted(np.random.default_rng(1).choice(24, 10, replace=False).tolist()),
+    )
 
     def mortal(self: Trainer, step: int, batch: generator_data.Batch) -> dict[str, float]:
         if deaths and step == deaths[0]:
@@ -213,24 +235,31 @@ def test_no_sync_trains_without_the_expert_and_says_so(settings: Settings, data_
     train(job, World(), _quiet)
     card = json.loads((Path(job.out) / "card.json").read_text())
     assert (
-        card["lambda_sync"] == {"value": 0.0, "why": "the variant no_sync"} and "sync" not in read_curves(Path(job.out) / "curves.jsonl")[0]
+        card["lambda_sync"] == {"value": 0.0, "why": "the variant no_sync"}
+        and "sync" not in read_curves(Path(job.out) / "curves.jsonl")[0]
     )
 
 
-def test_all_terms_take_part_and_the_total_is_their_weighted_sum(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
+def test_all_terms_take_part_and_the_total_is_their_weighted_sum(
+    settings: Settings, data_dir: Path, tmp_path: Path
+) -> None:
     job = _job(settings, data_dir, tmp_path)
     data = GeneratorData(data_dir, settings.model, 5, seed=0)
     trainer = Trainer(job, data, load_expert(job.expert)[0], World())
     batch = make_batch([data.sample(0, 0)], settings.model, torch.device("cpu"))
     weights = losses.loss_weights(trainer.train, 0)
-    terms = generator_losses(trainer.render(batch), batch, weights, 1.0, trainer.perceptual, trainer.expert, trainer.discriminator)
+    terms = generator_losses(
+        trainer.render(batch), batch, weights, 1.0, trainer.perceptual, trainer.expert, trainer.discriminator
+    )
     assert set(terms) == {"pix", "per", "adv", "sync", "deform", "total"}
     by_hand = terms["pix"] + 0.01 * terms["per"] + terms["adv"] + 0.5 * terms["sync"] + 0.001 * terms["deform"]
     assert torch.allclose(terms["total"], by_hand)
 
 
 def test_in_step_scores_better_than_out_of_step(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
-    """Eq. 8's corrected sign through the generator's loss: the expert here is taught that these lips and this sound belong together."""
+    """Eq. 8's corrected sign through the generator's loss: the expert here is taught that these lips and this sound
+    belong together.
+    """
     job = _job(settings, data_dir, tmp_path)
     data = GeneratorData(data_dir, settings.model, 5, seed=0)
     trainer = Trainer(job, data, load_expert(job.expert)[0], World())
@@ -243,7 +272,9 @@ def test_in_step_scores_better_than_out_of_step(settings: Settings, data_dir: Pa
         results = []
         for sign in (1.0, -1.0):
             trainer.expert.audio_tower.head.bias.copy_(sign * (lips[0] + lips[1]))
-            results.append(float(generator_losses(rendered, batch, weights, 1.0, trainer.perceptual, trainer.expert, None)["sync"]))
+            results.append(
+                float(generator_losses(rendered, batch, weights, 1.0, trainer.perceptual, trainer.expert, None)["sync"])
+            )
     assert results[0] < 1.5 < 2.5 < results[1]
 
 
@@ -276,10 +307,17 @@ def test_two_processes_take_the_gradient_of_one(settings: Settings, data_dir: Pa
     alone, pair = (_job(settings, data_dir, tmp_path / name, **given) for name in ("alone", "pair"))
     train(alone, World(), _quiet)
     (tmp_path / "job.json").write_text(pair.to_json())
-    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29617", "WORLD_SIZE": "2"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.getcwd(),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29617",
+        "WORLD_SIZE": "2",
+    }
     command = [sys.executable, "-m", "s3dnerf.training.train_s3dnerf", "--job", str(tmp_path / "job.json")]
     ranks = [
-        subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**environment, "RANK": str(r), "LOCAL_RANK": str(r)}) for r in (0, 1)
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**environment, "RANK": str(r), "LOCAL_RANK": str(r)})
+        for r in (0, 1)
     ]
     assert [rank.wait(120) for rank in ranks] == [0, 0]
     one, two = (read_curves(Path(job.out) / "curves.jsonl")[0] for job in (alone, pair))
@@ -300,7 +338,12 @@ def test_curves_are_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
         handle.write('{"step": 5, "tot')  # cut short by a kill
     assert [row["step"] for row in read_curves(curves.path)] == [0, 1, 2, 3, 4]
     Curves(curves.path, start=3).add(3, {"total": 7.0})
-    assert [(row["step"], row["total"]) for row in read_curves(curves.path)] == [(0, 1.0), (1, 0.5), (2, 0.333333), (3, 7.0)]
+    assert [(row["step"], row["total"]) for row in read_curves(curves.path)] == [
+        (0, 1.0),
+        (1, 0.5),
+        (2, 0.333333),
+        (3, 7.0),
+    ]
 
 
 def test_training_renders_the_face_and_a_share_of_the_rest() -> None:
@@ -321,7 +364,9 @@ def test_training_renders_the_face_and_a_share_of_the_rest() -> None:
 
 def test_some_rays_give_the_pixels_that_all_rays_give(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
     data = GeneratorData(data_dir, settings.model, 5, seed=0)
-    trainer = Trainer(_job(settings, data_dir, tmp_path), data, load_expert(data_dir / "train_sync" / "expert")[0], World())
+    trainer = Trainer(
+        _job(settings, data_dir, tmp_path), data, load_expert(data_dir / "train_sync" / "expert")[0], World()
+    )
     torch.nn.init.normal_(trainer.generator.deformation.out.weight, std=0.3)
     batch = make_batch([data.sample(0, 0)], settings.model, torch.device("cpu"))
     rays = generator_data.training_rays(batch.mask, batch.draw, 0.0)
@@ -335,15 +380,22 @@ def test_some_rays_give_the_pixels_that_all_rays_give(settings: Settings, data_d
 
 
 def test_frames_are_spread_until_something_needs_them_consecutive(settings: Settings, data_dir: Path) -> None:
-    train_settings = dataclasses.replace(settings.train, loss_preset="stable", spread_warmup=True, warmup_fraction=0.5, steps=20)
+    train_settings = dataclasses.replace(
+        settings.train, loss_preset="stable", spread_warmup=True, warmup_fraction=0.5, steps=20
+    )
     until = losses.spread_until(train_settings)
-    assert until == 10 and losses.loss_weights(train_settings, 9).sync == 0 < losses.loss_weights(train_settings, 10).sync
-    assert losses.spread_until(dataclasses.replace(train_settings, loss_preset="paper")) == 0  # the sync loss runs from step 0 there
+    assert (
+        until == 10 and losses.loss_weights(train_settings, 9).sync == 0 < losses.loss_weights(train_settings, 10).sync
+    )
+    # the sync loss runs from step 0 there
+    assert losses.spread_until(dataclasses.replace(train_settings, loss_preset="paper")) == 0
     data = GeneratorData(data_dir, settings.model, 5, seed=0, spread_until=until)
 
     def steps_between(step: int) -> set[int]:
         sample = data.sample(step, 0)
-        clip = next(c for c in map(data.clip, data.records) if any(np.array_equal(sample["source"], f) for f in c.frames))
+        clip = next(
+            c for c in map(data.clip, data.records) if any(np.array_equal(sample["source"], f) for f in c.frames)
+        )
         at = [next(i for i, f in enumerate(clip.frames) if np.array_equal(f, t)) for t in sample["target"]]
         for i, window in zip(at, sample["speech"]):  # each frame has its own speech, wherever it stands
             assert torch.equal(window[7:9], torch.from_numpy(clip.tokens[2 * i : 2 * i + 2]))

@@ -1,4 +1,6 @@
-"""Training of a lip-sync network: its files, a killed run equal to one never killed, and shuffled sound that fails the gate."""
+"""Training of a lip-sync network: its files, a killed run equal to one never killed, and shuffled sound that fails the
+gate.
+"""
 
 import json
 import os
@@ -11,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from s3dnerf.config import Settings, settings_from
+from s3dnerf.settings.loading import settings_from
+from s3dnerf.settings.schema import Settings
 from s3dnerf.sync.expert import SyncGateError, check_gate, load_expert
 from s3dnerf.training import train_sync
 from s3dnerf.training.curves import read_curves
@@ -65,13 +68,25 @@ def test_files_and_card(data_dir, tmp_path):
     assert sorted(files(tmp_path / "out")) == ["card.json", "curves.jsonl", "offsets.json", "weights.safetensors"]
     network, read = load_expert(tmp_path / "out")
     assert read == card and network.settings.width == 4
-    assert card["speakers"] == [f"lrs2/{n}" for n in ("ann", "bob", "cat", "dan")] and card["held_out_speakers"] == ["lrs2/eve", "lrs2/flo"]
-    assert card["held_out"]["trials"] == 52 and card["held_out"]["low"] <= card["held_out"]["accuracy"] <= card["held_out"]["high"]
-    assert card["passes"] == (card["held_out"]["accuracy"] >= 0.75) and card["corpora"] == ["lrs2"] and card["seed"] == 2
+    assert card["speakers"] == [f"lrs2/{n}" for n in ("ann", "bob", "cat", "dan")] and card["held_out_speakers"] == [
+        "lrs2/eve",
+        "lrs2/flo",
+    ]
+    assert (
+        card["held_out"]["trials"] == 52
+        and card["held_out"]["low"] <= card["held_out"]["accuracy"] <= card["held_out"]["high"]
+    )
+    assert (
+        card["passes"] == (card["held_out"]["accuracy"] >= 0.75) and card["corpora"] == ["lrs2"] and card["seed"] == 2
+    )
     curves = read_curves(tmp_path / "out" / "curves.jsonl")
     assert [row["step"] for row in curves] == list(range(6)) and "held_out_accuracy" in curves[2]
     offsets = json.loads((tmp_path / "out" / "offsets.json").read_text())
-    assert offsets["offset_frames"] == list(range(15, -16, -1)) and len(offsets["distance"]) == 31 and "lrs2" in offsets["by_corpus"]
+    assert (
+        offsets["offset_frames"] == list(range(15, -16, -1))
+        and len(offsets["distance"]) == 31
+        and "lrs2" in offsets["by_corpus"]
+    )
     assert any("held-out accuracy" in line and "gate 0.75" in line for line in said)
 
 
@@ -114,14 +129,18 @@ def test_shuffled_sound_fails_the_gate_and_its_own_passes_it(tmp_path):
     for name in ("own", "shuffled"):
         data = tmp_path / name / "data"
         write_corpus(data, "lrs2", PEOPLE, 3.0, shuffled=name == "shuffled")
-        which = job(data, tmp_path / name, judge_steps=70, batch=32, width=8, embed=32, eval_every=70, eval_trials=520, lr=3e-3)
+        which = job(
+            data, tmp_path / name, judge_steps=70, batch=32, width=8, embed=32, eval_every=70, eval_trials=520, lr=3e-3
+        )
         cards[name] = train(which, World(), lambda line: None)
     own, shuffled = cards["own"], cards["shuffled"]
     assert own["held_out"]["accuracy"] > 0.75 and own["passes"] and own["offset_frames"] == 0
     assert 0.4 < shuffled["held_out"]["accuracy"] < 0.6 and not shuffled["passes"]  # chance is 0.5
     check_gate(own, 0.5)
     check_gate(shuffled, 0.0)
-    with pytest.raises(SyncGateError, match=r"train.lambda_sync: 0.5 .* right in 0\.[45]\d+ of held-out trials, below sync.gate = 0.75"):
+    with pytest.raises(
+        SyncGateError, match=r"train.lambda_sync: 0.5 .* right in 0\.[45]\d+ of held-out trials, below sync.gate = 0.75"
+    ):
         check_gate(shuffled, 0.5)
 
 
@@ -140,7 +159,14 @@ def test_the_module_runs_from_a_job_file_on_two_processes(data_dir, tmp_path):
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "RANK": str(r), "WORLD_SIZE": "2", "LOCAL_RANK": str(r), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
+            env={
+                **os.environ,
+                "RANK": str(r),
+                "WORLD_SIZE": "2",
+                "LOCAL_RANK": str(r),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+            },
         )
         for r in range(2)
     ]

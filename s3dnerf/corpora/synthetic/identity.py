@@ -1,4 +1,5 @@
-"""Who a synthetic person is: the numbers that shape a head, colour it, dress it and give it a voice, drawn from the name.
+"""Who a synthetic person is: the numbers that shape a head, colour it, dress it and give it a voice, drawn from the
+name.
 
 The same seed and name are the same person in every corpus, process and order.
 """
@@ -12,7 +13,16 @@ import numpy as np
 
 from s3dnerf.corpora.synthetic.speech import ACCENTS, FEMALE, MALE, Voice
 
-SKINS = ((241, 206, 182), (232, 190, 160), (224, 176, 146), (206, 156, 122), (182, 130, 96), (156, 110, 82), (134, 92, 69), (118, 81, 62))
+SKINS = (
+    (241, 206, 182),
+    (232, 190, 160),
+    (224, 176, 146),
+    (206, 156, 122),
+    (182, 130, 96),
+    (156, 110, 82),
+    (134, 92, 69),
+    (118, 81, 62),
+)
 HAIRS = (
     (28, 22, 20),
     (48, 34, 26),

@@ -33,11 +33,16 @@ def marks(head: Head, viseme: str, blink: float = 0.0) -> np.ndarray:
 @pytest.mark.parametrize("name", ["hdtf/Ames", "hdtf/Boone", "lrs2/x", "mead/W009"])
 def test_lips_meet_on_p_and_part_on_vowels(name: str) -> None:
     head = Head(make_person(name, 0), 60.0)
-    gaps = {v: np.linalg.norm(marks(head, v)[[61, 62, 63]] - marks(head, v)[[67, 66, 65]], axis=1) for v in ("p", "aa", "iy")}
+    gaps = {
+        v: np.linalg.norm(marks(head, v)[[61, 62, 63]] - marks(head, v)[[67, 66, 65]], axis=1)
+        for v in ("p", "aa", "iy")
+    }
     assert gaps["p"].max() < 1e-3
     assert gaps["aa"].min() > 0.10 and 0.02 < gaps["iy"].mean() < gaps["aa"].mean()
     # whatever the jaw does at that moment
-    closed = weights_of(np.array([[0.9, 0.5, 0.4, 0.4, 0.0, 0.0, 1.0, 0.0]]), head.person, np.zeros(1), np.zeros(1), {})[0]
+    closed = weights_of(
+        np.array([[0.9, 0.5, 0.4, 0.4, 0.0, 0.0, 1.0, 0.0]]), head.person, np.zeros(1), np.zeros(1), {}
+    )[0]
     points = head.landmarks(head.shape(closed, 0.0, (0.0, 0.0))[0])
     assert np.linalg.norm(points[62] - points[66]) < 1e-3
 
@@ -108,7 +113,9 @@ def test_camera_projects_as_the_contract_says() -> None:
 
 
 def test_a_frame_shows_what_its_truth_says() -> None:
-    person = dataclasses.replace(make_person("hdtf/Boone", 0), skin=(236.0, 196.0, 170.0), glasses=False, beard=False, stubble=0.0)
+    person = dataclasses.replace(
+        make_person("hdtf/Boone", 0), skin=(236.0, 196.0, 170.0), glasses=False, beard=False, stubble=0.0
+    )
     head = Head(person, 120.0)
     camera = Camera(700.0, (80.0, 85.0), (160, 160), 10.0)
     light = Light(np.array([0.3, 0.4, 0.86]))
@@ -140,4 +147,7 @@ def test_motion_is_smooth_alive_and_blinks() -> None:
     assert np.abs(np.diff(motion.angles_deg, axis=0)).max() < 2.5  # degrees a frame
     starts = times[1:][(motion.blink[1:] > 0.5) & (motion.blink[:-1] <= 0.5)]
     assert 5 <= len(starts) <= 15 and (np.diff(starts) > 1.9).all() and motion.blink.max() > 0.99
-    assert weights_of(np.zeros((2, len(CHANNELS))), make_person("a", 0), np.zeros(2), np.zeros(2), {}).shape == (2, len(FIELDS))
+    assert weights_of(np.zeros((2, len(CHANNELS))), make_person("a", 0), np.zeros(2), np.zeros(2), {}).shape == (
+        2,
+        len(FIELDS),
+    )
