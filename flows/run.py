@@ -45,8 +45,7 @@ LOCK_WAIT_S = 20.0
 
 
 def launch(module: str, arguments: list[str], processes: int) -> None:
-    """Start a training module: plain Python for one process, ``torchrun`` for several (``accelerate launch`` has no CPU
-    group without MPI).
+    """Start a training module: plain Python for one process, ``torchrun`` for several.
 
     Raises RuntimeError when it fails; what it printed stands above.
     """
