@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from flows.log_setup import configure_logging
 from flows.progress import Progress
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import one_message
@@ -307,6 +308,7 @@ def deps(write: bool = False) -> int:
 def main() -> None:
     """Entry point of the command."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    configure_logging()
     commands: dict[str, Callable[..., Any]] = {
         "doctor": doctor,
         "preset": preset,

@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from flows.executor import RunnerError, run_stage
+from flows.log_setup import configure_logging
 from flows.process_lifetime import ENDED_WITH_OWNER, OwnerGone, die_with, dvc_identity, stage_lock
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import die_with_parent, one_message, one_thread
@@ -109,7 +110,6 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
                 tracker=tracker,
                 launch=launch,
                 provenance=origin,
-                say=lambda line: print(line, flush=True),
             )
             result = run_stage(importlib.import_module(f"stages.{stage}").main, context)
         timing = Path(".timings") / settings.preset / "stages" / f"{name}.json"
@@ -124,6 +124,7 @@ def main() -> None:
     parser.add_argument("--part", default="", help="train_sync: expert or judge; train_s3dnerf: a variant")
     args = parser.parse_args()
     one_thread()
+    configure_logging()
     try:
         owner = dvc_identity()
     except OwnerGone as gone:

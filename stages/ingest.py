@@ -13,6 +13,7 @@ Run: ``python -m flows.run ingest``
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ from s3dnerf.video.probing import probe
 from stages.closure import code_version
 from stages.context import Context
 from stages.preprocessing import STORE, StageError, check_failed_fraction
+
+logger = logging.getLogger(__name__)
 
 FINDERS = {"hdtf": hdtf.find, "lrs2": lrs2.find, "mead": mead.find, "portraits": portraits.find}
 # files a probing job: enough jobs to share out, few enough to plan 150,000 files
@@ -106,7 +109,7 @@ def probe_all(context: Context, wanted: dict[str, str]) -> dict[str, dict[str, A
     size = min(max(len(todo) // PROBE_JOBS, PROBE_FILES_MIN), PROBE_FILES_MAX)
     jobs = [ProbeJob(tuple(todo[i : i + size])) for i in range(0, len(todo), size)]
     if jobs:
-        context.say(f"ingest: opening {len(todo)} videos")
+        logger.info(f"ingest: opening {len(todo)} videos")
     for at in range(0, len(jobs), KEEP_EVERY_JOBS):
         portion = jobs[at : at + KEEP_EVERY_JOBS]
         for found in context.run(probe_files, portion, [f"probe-{at + i:05d}" for i in range(len(portion))]):
@@ -306,7 +309,7 @@ def main(context: Context) -> dict[str, Any]:
         summary[corpus] = {"files": len(files), "clips": len(records), "excluded": len(excluded), "packs": packs}
         if files:
             people = len({record["speaker"] for record in records})
-            context.say(
+            logger.info(
                 f"  {corpus}: {len(records)} clips of {people} people in {packs} packs; {len(excluded)} excluded"
                 + (f", {len(bad)} of them faulty" if bad else "")
             )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import logging
 import shutil
 import traceback
 from collections.abc import Callable, Iterator
@@ -36,6 +37,8 @@ from s3dnerf.video.packs import (
 )
 from stages.closure import code_version
 from stages.context import Context
+
+logger = logging.getLogger(__name__)
 
 STORE = Path(".packs")
 
@@ -267,7 +270,7 @@ def run_packs(spec: PackStage, context: Context) -> dict[str, Any]:
         key=lambda job: (-len(job.clips), job.key),
     )
     planned = len(entries)
-    context.say(f"{spec.name}: {planned} packs, {planned - len(todo)} from the store, {len(todo)} to make")
+    logger.info(f"{spec.name}: {planned} packs, {planned - len(todo)} from the store, {len(todo)} to make")
     context.run(make_pack, todo, [f"{job.corpus}/{job.pack}" for job in todo])
     made = {job.key for job in todo}
     for corpus, jobs in plans.items():
@@ -293,7 +296,7 @@ def run_packs(spec: PackStage, context: Context) -> dict[str, Any]:
             "quarantined": len(bad),
         }
         if clips:
-            context.say(
+            logger.info(
                 f"  {corpus}: {clips - len(bad)} of {clips} clips" + (f", {len(bad)} quarantined" if bad else "")
             )
         check_failed_fraction(spec.name, corpus, clips, bad, settings.ingest.max_failed_fraction)

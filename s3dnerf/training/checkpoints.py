@@ -11,15 +11,18 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import os
 import pickle
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+logger = logging.getLogger(__name__)
 
 MAGIC = b"s3dnerf-checkpoint 1 "
 CONTENT_HASH_BYTES = 4 << 30  # beyond, hashing every pack would cost minutes of a training run's start
@@ -96,10 +99,10 @@ def _read(path: Path) -> dict[str, Any]:
     return state
 
 
-def load_checkpoint(path: str | Path, say: Callable[[str], None] = print) -> dict[str, Any] | None:
+def load_checkpoint(path: str | Path) -> dict[str, Any] | None:
     """The newest whole checkpoint at ``path`` (tensors on the CPU), or None where there is none.
 
-    A damaged file is refused with one line through ``say``, and the previous one is used.
+    A damaged file is refused with a warning in the log, and the previous one is used.
     """
     path = Path(path)
     for candidate in (path, _previous(path)):
@@ -108,7 +111,7 @@ def load_checkpoint(path: str | Path, say: Callable[[str], None] = print) -> dic
         try:
             return _read(candidate)
         except ValueError as fault:
-            say(
+            logger.warning(
                 f"checkpoint {candidate} refused: {fault}; "
                 + ("using the one before" if candidate == path else "starting again")
             )

@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self, TypeVar
 
+from s3dnerf.core.logs import log_to_stdout
 from s3dnerf.core.processes import one_message
 from s3dnerf.settings.loading import as_dict, settings_from
 from s3dnerf.settings.schema import Settings
@@ -37,15 +39,17 @@ class TrainingJob:
 
 
 J = TypeVar("J", bound=TrainingJob)
-Train = Callable[[J, World, Callable[[str], None]], object]
+Train = Callable[[J, World], object]
 
 
 def run_job(name: str, kind: type[J], train: Train[J], arguments: list[str] | None = None) -> None:
-    """The command line of a training: read the job, join the run's processes, train. An error ends the process with one
-    message.
+    """The command line of a training: read the job, join the run's processes, train.
+
+    The main process's log lines go to stdout; the others show errors alone. An error ends the process with one message.
     """
     parser = argparse.ArgumentParser(prog=name, description="Run one training job.")
     parser.add_argument("--job", required=True, type=Path, help="the job's JSON file")
     job = kind.from_json(parser.parse_args(arguments).job.read_text(encoding="utf-8"))
     with one_message(name), joined() as world:
-        train(job, world, lambda line: print(line, flush=True))
+        log_to_stdout("s3dnerf", "__main__", level=logging.INFO if world.is_main() else logging.ERROR)
+        train(job, world)

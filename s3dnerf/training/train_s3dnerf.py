@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import shutil
 import signal
 import threading
@@ -45,6 +46,8 @@ from s3dnerf.training.speech_variation import SpeechVariation
 from s3dnerf.training.strips import write_strip
 from s3dnerf.training.watch import LossWatch
 from s3dnerf.video.packs import file_sha256, write_atomic
+
+logger = logging.getLogger(__name__)
 
 PROBES, PROBE_FRAMES = 2, 3
 
@@ -140,6 +143,7 @@ class Trainer:
         self.watch = LossWatch()
 
     def encode(self, batch: Batch) -> Identity:
+        """The identities of a batch's source frames."""
         return self.generator.encode(
             batch.source_face,
             batch.source_full,
@@ -207,6 +211,7 @@ class Trainer:
         return dict(zip(values, shared.tolist()))
 
     def state(self, step: int) -> dict[str, Any]:
+        """Everything a run needs to go on after ``step`` steps, as tensors and plain Python."""
         return {
             "step": step,
             "generator": self.generator.state_dict(),
@@ -247,7 +252,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def train(job: Job, world: World, say: Callable[[str], None] = print) -> None:
+def train(job: Job, world: World) -> None:
     """Run (or go on with) one job to its end.
 
     Raises
@@ -274,8 +279,7 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> None:
         SpeechVariation(settings.train.speech_noise, settings.train.speech_gain),
     )
     trainer = Trainer(job, data, expert, world)
-    tell = say if world.is_main() else lambda line: None
-    state = load_checkpoint(work / "checkpoint.pt", say=tell)
+    state = load_checkpoint(work / "checkpoint.pt")
     start = 0 if state is None else trainer.restore(state)
     steps, every = settings.train.steps, max(1, settings.train.steps // 10)
     curves = Curves(work / "curves.jsonl", start) if world.is_main() else None
@@ -287,14 +291,14 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> None:
     share = world.share(settings.train.batch)
     numbers = range(world.rank * share, (world.rank + 1) * share)
     if world.is_main():
-        say(
+        logger.info(
             f"train_s3dnerf {variant}: {len(data.records)} clips of {len({r['speaker'] for r in data.records})} "
             "people, "
             f"{sum(p.numel() for p in trainer.generator.parameters()):,} parameters, steps {start}…{steps} on "
             f"{world.size} × {world.device}"
         )
     if taught and start == 0 and lessons:
-        landmarks_first(trainer.generator, data, settings.train, settings.seed, numbers, world, tell)
+        landmarks_first(trainer.generator, data, settings.train, settings.seed, numbers, world)
         trainer.averaged = Averaged(trainer.generator, settings.train.ema)
     began = time.monotonic()
     with interruptible() as asked:
@@ -310,7 +314,7 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> None:
                 if done % settings.train.checkpoint_every == 0 or done == steps or stop:
                     save_checkpoint(work / "checkpoint.pt", trainer.state(done))
                 if done % every == 0:
-                    say(
+                    logger.info(
                         f"  step {done}/{steps}: loss {values['total']:.4f}, pixels {values['pix']:.4f}, "
                         f"{(time.monotonic() - began) / (done - start):.2f} s a step"
                     )

@@ -12,8 +12,8 @@ gate, what the monitor found), offsets.json (mean distance at each offset), curv
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ from s3dnerf.training.sync_data import ClipPool, LipClip, SyncDataError, SyncSpl
 from s3dnerf.training.sync_eval import embed_clips, offset_curves, some_clips
 from s3dnerf.video.packs import write_atomic
 
+logger = logging.getLogger(__name__)
+
 HELD_OUT_CLIPS, TRAIN_CLIPS_JUDGED = 128, 16
 CURVE_POINTS = 4000
 
@@ -58,10 +60,12 @@ class Job(TrainingJob):
 
     @property
     def steps(self) -> int:
+        """Steps of this role's training."""
         return self.settings.sync.steps if self.role == "expert" else self.settings.sync.judge_steps
 
     @property
     def seed(self) -> int:
+        """Seed of this role's training."""
         return self.settings.sync.expert_seed if self.role == "expert" else self.settings.sync.judge_seed
 
 
@@ -100,7 +104,7 @@ def train_step(
     return {"loss": mean, "lr": rate, "spread": spread(e_lips)}
 
 
-def train(job: Job, world: World, say: Callable[[str], None] = print) -> dict[str, Any] | None:
+def train(job: Job, world: World) -> dict[str, Any] | None:
     """Run (or go on with) one job to its end. Returns the card (rank 0), None elsewhere.
 
     Raises
@@ -121,13 +125,13 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> dict[st
     monitor = SyncMonitor(sync.margin, patience=max(20, min(2000, job.steps // 4)))
     best: dict[str, Any] = {"step": 0, "accuracy": -1.0, "weights": None}
     start = 0
-    if state := load_checkpoint(work / "checkpoint.pt", say=say if world.is_main() else lambda line: None):
+    if state := load_checkpoint(work / "checkpoint.pt"):
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         start, best, monitor.losses = state["step"], state["best"], state["losses"]
     curves = Curves(work / "curves.jsonl", start) if world.is_main() else None
     if world.is_main():
-        say(
+        logger.info(
             f"train_sync {job.role}: {len(split.train)} clips of {len(SyncSplit.speakers(split.train))} people, held "
             "out "
             f"{len(held_out)} clips of {len({c.speaker for c in held_out})}; "
@@ -153,12 +157,12 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> dict[st
                         "accuracy": found.accuracy,
                         "weights": {k: v.detach().cpu().clone() for k, v in network.state_dict().items()},
                     }
-                say(
+                logger.info(
                     f"  step {done}/{job.steps}: loss {np.mean(monitor.losses[-50:]):.3f}, held-out accuracy "
                     f"{found.accuracy:.3f}"
                 )
                 for finding in monitor.learning(values["spread"]):
-                    say(f"  {finding.code}: {finding.message}")
+                    logger.info(f"  {finding.code}: {finding.message}")
             if "held_out_accuracy" in values or step % max(1, job.steps // CURVE_POINTS) == 0:
                 assert curves is not None
                 curves.add(step, values)
@@ -174,7 +178,7 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> dict[st
                     },
                 )
         world.barrier()
-    card = write_result(job, network, best, split, held_out, pool, monitor, world, say) if world.is_main() else None
+    card = write_result(job, network, best, split, held_out, pool, monitor, world) if world.is_main() else None
     world.barrier()
     return card
 
@@ -193,7 +197,6 @@ def write_result(
     pool: ClipPool,
     monitor: SyncMonitor,
     world: World,
-    say: Callable[[str], None],
 ) -> dict[str, Any]:
     """The job's out folder, from the best step's weights. Returns the card."""
     sync, out = job.settings.sync, Path(job.out)
@@ -240,14 +243,14 @@ def write_result(
         if accuracy.low is None
         else f"95 % interval by speaker {accuracy.low:.3f}–{accuracy.high:.3f}"
     )
-    say(
+    logger.info(
         f"train_sync {job.role}: held-out accuracy {accuracy.accuracy:.3f} ({interval}; {accuracy.trials} trials, "
         f"{accuracy.speakers} "
         f"speakers) at step {best['step']}; offset {offsets['extreme_offset_frames']:+d}; gate {sync.gate:g} "
         f"{'passed' if card['passes'] else 'NOT passed'}"
     )
     for finding in findings:
-        say(f"  {finding.code}: {finding.message}")
+        logger.info(f"  {finding.code}: {finding.message}")
     return card
 
 

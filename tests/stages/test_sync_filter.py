@@ -81,7 +81,7 @@ def sounds(tmp_path, monkeypatch) -> dict[str, bytes]:
 
 def run(chosen: Settings) -> tuple[CorpusPacks, dict[str, dict]]:
     """The packs that ``speech`` made of LRS2, and clip → row of its quarantine."""
-    speech.main(Context(chosen, "speech", say=lambda line: None))
+    speech.main(Context(chosen, "speech"))
     folder = chosen.data_dir / "speech" / "lrs2"
     bad = pd.read_parquet(folder / "quarantine.parquet").set_index("clip").to_dict("index")
     return CorpusPacks(folder), bad
@@ -193,7 +193,7 @@ def test_syncnet_decides_by_its_own_offset_and_confidence(sounds, tmp_path, monk
 def test_missing_weights_stop_before_any_work_and_their_bytes_are_in_the_key(sounds, tmp_path):
     wanting = settings(sync_filter="syncnet", sync_weights="no/such/file.model")
     with pytest.raises(StageError, match="(?s)speech.sync_weights: no/such/file.model.*speech.sync_filter: off"):
-        speech.main(Context(wanting, "speech", say=lambda line: None))
+        speech.main(Context(wanting, "speech"))
     assert not (wanting.data_dir / "speech").exists()
     chosen = settings(sync_filter="syncnet", sync_weights="net.model")
     keys = []

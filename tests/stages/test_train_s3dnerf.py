@@ -29,7 +29,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def _context(settings: Settings, **given) -> Context:
-    return Context(settings, "train_s3dnerf", say=lambda line: None, **given)
+    return Context(settings, "train_s3dnerf", **given)
 
 
 def test_every_variant_is_trained_into_its_folder(settings: Settings) -> None:

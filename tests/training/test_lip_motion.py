@@ -21,6 +21,7 @@ from s3dnerf.training.landmarks_first import landmarks_first, learn_shapes
 from s3dnerf.training.lip_motion import LIPS, NOSE, Motion, lip_motion_loss, lip_shapes, points_at
 from s3dnerf.training.speech_variation import PLAIN, SpeechVariation
 from s3dnerf.training.train_s3dnerf import Job, Trainer, train
+from tests.log_lines import on_log_line
 from tests.small_corpus import BOX, INTRINSICS, landmarks, make_world, turn
 
 CPU = torch.device("cpu")
@@ -140,14 +141,13 @@ def test_gradient_reaches_speech_attention_and_deformation_alone(settings: Setti
 
 
 def test_no_deformation_nothing_to_teach(
-    settings: Settings, data: GeneratorData, data_dir: Path, tmp_path: Path
+    settings: Settings, data: GeneratorData, data_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(ValueError, match="no_deform"):
         _loss(_generator(settings, data, "no_deform"), _motion(0.4, [0.4], [0.0]))
     one = dataclasses.replace(settings, train=dataclasses.replace(settings.train, steps=1))
-    said: list[str] = []
-    train(_job(one, data_dir, tmp_path, "no_deform"), World(), said.append)  # trains, without the lessons
-    assert not any("landmarks first" in line for line in said)
+    train(_job(one, data_dir, tmp_path, "no_deform"), World())  # trains, without the lessons
+    assert caplog.messages and not any("landmarks first" in line for line in caplog.messages)
 
 
 def test_lip_shapes_know_nothing_of_place_size_and_person() -> None:
@@ -191,7 +191,7 @@ def test_the_speech_net_learns_shapes_and_the_deformation_their_motion(settings:
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     batch = make_motion_batch([data.motion_sample(1000 + i, 0) for i in range(4)], CPU)
     at_first = float(_loss(generator, batch))
-    landmarks_first(generator, data, settings.train, 0, range(1), world, lambda line: None)
+    landmarks_first(generator, data, settings.train, 0, range(1), world)
     at_last = float(_loss(generator, batch))
     assert at_last < 0.6 * at_first
     changed = {
@@ -225,11 +225,11 @@ def test_the_loss_takes_part_in_a_step(settings: Settings, data_dir: Path, data:
 
 
 def test_a_run_with_lessons_killed_and_resumed_equals_one_never_killed(
-    settings: Settings, data_dir: Path, tmp_path: Path
+    settings: Settings, data_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     short = dataclasses.replace(settings, train=dataclasses.replace(settings.train, shape_steps=3, motion_steps=3))
     whole, killed = (_job(short, data_dir, tmp_path / name) for name in ("whole", "killed"))
-    train(whole, World(), lambda line: None)
+    train(whole, World())
 
     class Killed(Exception):
         pass
@@ -238,11 +238,11 @@ def test_a_run_with_lessons_killed_and_resumed_equals_one_never_killed(
         if "step 3/" in line:
             raise Killed
 
-    with pytest.raises(Killed):
-        train(killed, World(), die)
-    said: list[str] = []
-    train(killed, World(), said.append)
-    assert "steps 2…4" in said[0] and not any("landmarks first" in line for line in said)
+    with pytest.raises(Killed), on_log_line(die):
+        train(killed, World())
+    caplog.clear()
+    train(killed, World())
+    assert "steps 2…4" in caplog.messages[0] and not any("landmarks first" in line for line in caplog.messages)
     for name in ("generator.safetensors", "curves.jsonl", "card.json"):
         assert (Path(whole.out) / name).read_bytes() == (Path(killed.out) / name).read_bytes()
 

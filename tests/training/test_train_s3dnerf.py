@@ -24,6 +24,7 @@ from s3dnerf.training.distributed import World
 from s3dnerf.training.generator_data import GeneratorData, NoTrainingData, make_batch
 from s3dnerf.training.train_s3dnerf import Job, Trainer, generator_losses, interruptible, train
 from s3dnerf.training.watch import TrainingDiverged
+from tests.log_lines import on_log_line
 from tests.small_corpus import LIP_BOX, make_corpus, make_world
 
 
@@ -53,10 +54,6 @@ def _job(settings: Settings, data_dir: Path, folder: Path, variant: str = "full"
 
 def _files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def _quiet(line: str) -> None:
-    pass
 
 
 def test_a_sample_is_one_persons_and_what_belongs_together(settings: Settings, data_dir: Path) -> None:
@@ -115,9 +112,11 @@ def test_no_clip_says_where_to_look(settings: Settings, tmp_path: Path) -> None:
         GeneratorData(tmp_path, settings.model, 5, seed=0)
 
 
-def test_killed_and_resumed_equals_never_killed(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_equals_never_killed(
+    settings: Settings, data_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     whole = _job(settings, data_dir, tmp_path / "whole")
-    train(whole, World(), _quiet)
+    train(whole, World())
     killed = _job(settings, data_dir, tmp_path / "killed")
 
     class Killed(Exception):
@@ -127,12 +126,12 @@ def test_killed_and_resumed_equals_never_killed(settings: Settings, data_dir: Pa
         if "step 3/" in line:  # after the checkpoint of step 2, with step 3's curve already written
             raise Killed
 
-    with pytest.raises(Killed):
-        train(killed, World(), die)
+    with pytest.raises(Killed), on_log_line(die):
+        train(killed, World())
     assert [row["step"] for row in read_curves(Path(killed.work) / "curves.jsonl")] == [0, 1, 2]
-    said: list[str] = []
-    train(killed, World(), said.append)
-    assert "steps 2…4" in said[0]
+    caplog.clear()
+    train(killed, World())
+    assert "steps 2…4" in caplog.messages[0]
     assert _files(Path(whole.out)) == _files(Path(killed.out))
     assert {
         "generator.safetensors",
@@ -148,7 +147,7 @@ def test_killed_at_ten_random_steps_equals_never_killed(
 ) -> None:
     given = {"steps": 24, "checkpoint_every": 2, "strip_every": 12}
     whole, killed = (_job(settings, data_dir, tmp_path / name, **given) for name in ("whole", "killed"))
-    train(whole, World(), _quiet)
+    train(whole, World())
 
     class Killed(BaseException):
         pass
@@ -170,18 +169,18 @@ def test_killed_at_ten_random_steps_equals_never_killed(
     kills = 0
     while deaths:
         with pytest.raises(Killed):
-            train(killed, World(), _quiet)
+            train(killed, World())
         deaths.pop(0)
         kills += 1
         torch.manual_seed(kills)  # another process has other random numbers
-    train(killed, World(), _quiet)
+    train(killed, World())
     assert kills == 10 and _files(Path(whole.out)) == _files(Path(killed.out))
 
 
 def test_kill_9_and_another_process_resume_to_the_bit(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
     given = {"steps": 8, "checkpoint_every": 2, "strip_every": 4}
     whole, killed = (_job(settings, data_dir, tmp_path / name, **given) for name in ("whole", "killed"))
-    train(whole, World(), _quiet)
+    train(whole, World())
     (tmp_path / "job.json").write_text(killed.to_json())
     command = [sys.executable, "-m", "s3dnerf.training.train_s3dnerf", "--job", str(tmp_path / "job.json")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.getcwd()})
@@ -193,22 +192,24 @@ def test_kill_9_and_another_process_resume_to_the_bit(settings: Settings, data_d
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert checkpoint.exists()
-    train(killed, World(), _quiet)
+    train(killed, World())
     assert _files(Path(whole.out)) == _files(Path(killed.out))
 
 
-def test_an_interrupt_saves_first(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
+def test_an_interrupt_saves_first(
+    settings: Settings, data_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     job = _job(settings, data_dir, tmp_path, checkpoint_every=1000)
 
     def interrupt(line: str) -> None:
         if "step 1/" in line:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(KeyboardInterrupt, match="stopped at step 2 of 4; start again"):
-        train(job, World(), interrupt)
-    said: list[str] = []
-    train(job, World(), said.append)
-    assert "steps 2…4" in said[0]
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 2 of 4; start again"), on_log_line(interrupt):
+        train(job, World())
+    caplog.clear()
+    train(job, World())
+    assert "steps 2…4" in caplog.messages[0]
 
 
 def test_signals_are_given_back() -> None:
@@ -223,16 +224,16 @@ def test_signals_are_given_back() -> None:
 def test_the_gate_refuses_an_expert_that_did_not_pass(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
     make_world(settings, tmp_path, passes=False)
     with pytest.raises(SyncGateError, match="train.lambda_sync"):
-        train(_job(settings, tmp_path, tmp_path / "run"), World(), _quiet)
+        train(_job(settings, tmp_path, tmp_path / "run"), World())
     job = _job(settings, tmp_path, tmp_path / "run", lambda_sync=0.0, steps=1)
-    train(job, World(), _quiet)  # accepted, and said so
+    train(job, World())  # accepted, and said so
     card = json.loads((Path(job.out) / "card.json").read_text())
     assert card["lambda_sync"]["value"] == 0.0 and card["expert"]["passes"] is False
 
 
 def test_no_sync_trains_without_the_expert_and_says_so(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
     job = _job(settings, data_dir, tmp_path, variant="no_sync", steps=1)
-    train(job, World(), _quiet)
+    train(job, World())
     card = json.loads((Path(job.out) / "card.json").read_text())
     assert (
         card["lambda_sync"] == {"value": 0.0, "why": "the variant no_sync"}
@@ -290,7 +291,7 @@ def test_a_loss_that_is_not_finite_stops_training(
 ) -> None:
     monkeypatch.setattr(losses, "pixel_loss", lambda generated, target, weights: generated.mean() * float("nan"))
     with pytest.raises(TrainingDiverged, match="pix is nan"):
-        train(_job(settings, data_dir, tmp_path), World(), _quiet)
+        train(_job(settings, data_dir, tmp_path), World())
 
 
 def test_steps_learn(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
@@ -305,7 +306,7 @@ def test_steps_learn(settings: Settings, data_dir: Path, tmp_path: Path) -> None
 def test_two_processes_take_the_gradient_of_one(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
     given = {"batch": 2, "steps": 1, "checkpoint_every": 1}
     alone, pair = (_job(settings, data_dir, tmp_path / name, **given) for name in ("alone", "pair"))
-    train(alone, World(), _quiet)
+    train(alone, World())
     (tmp_path / "job.json").write_text(pair.to_json())
     environment = {
         **os.environ,
