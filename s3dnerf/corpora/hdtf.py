@@ -41,6 +41,7 @@ class Annotation:
 
     @property
     def name(self) -> str:
+        """The full name: the list's prefix and the video's name."""
         return f"{self.prefix}_{self.video}"
 
 

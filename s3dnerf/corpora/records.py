@@ -77,22 +77,27 @@ class RawFile:
 
     @property
     def name(self) -> str:
+        """The file name with its suffix."""
         return PurePosixPath(self.path).name
 
     @property
     def stem(self) -> str:
+        """The file name without its suffix."""
         return PurePosixPath(self.path).stem
 
     @property
     def suffix(self) -> str:
+        """The suffix in lower case, with its dot."""
         return PurePosixPath(self.path).suffix.lower()
 
     @property
     def parts(self) -> tuple[str, ...]:
+        """The folders below the raw root, then the file name."""
         return PurePosixPath(self.path).parts
 
     @property
     def is_video(self) -> bool:
+        """Whether the suffix is a video's."""
         return self.suffix in VIDEO_SUFFIXES
 
 

@@ -46,6 +46,7 @@ class Face:
 
     @property
     def centre_px(self) -> tuple[float, float]:
+        """Centre (x, y) of the box."""
         x0, y0, x1, y1 = self.box_px
         return (x0 + x1) / 2, (y0 + y1) / 2
 

@@ -44,6 +44,7 @@ class SourceEncoder(nn.Module):
         init_convolutions(self)
 
     def forward(self, picture: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b _c _h _w"]]:
+        """Picture in 0 … 1 (b, 3, s, s) → one feature map a level, finest first."""
         levels = [functional.leaky_relu(self.first(picture * 2.0 - 1.0), SLOPE, inplace=True)]
         for layer in self.down:
             levels.append(functional.leaky_relu(layer(levels[-1]), SLOPE, inplace=True))

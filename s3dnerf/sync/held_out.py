@@ -44,6 +44,7 @@ class Accuracy:
     by_speaker: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
+        """The fields as plain Python, for a card."""
         return asdict(self)
 
 

@@ -30,6 +30,7 @@ class Finding:
     message: str
 
     def as_dict(self) -> dict[str, str]:
+        """The fields as plain Python, for a card."""
         return {"code": self.code, "message": self.message}
 
 

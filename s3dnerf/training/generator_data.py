@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.shapes import Float, Int, Tensor
 from s3dnerf.model.crossmodal import speech_windows, windows_at
 from s3dnerf.model.source_lips import lip_shape
@@ -34,7 +35,7 @@ from s3dnerf.training.speech_variation import PLAIN, SpeechVariation
 RESIDENT_CLIPS = 64
 
 
-class NoTrainingData(RuntimeError):
+class NoTrainingData(S3DNeRFError, RuntimeError):
     """There is no clip to train on; the message says what to look at."""
 
 

@@ -36,7 +36,7 @@ class VideoError(S3DNeRFError, OSError):
 ADDRESS = re.compile(r"\[[\w#:/,]+ @ 0x[0-9a-f]+\] ")
 
 
-class NoFrames(ValueError):
+class NoFrames(S3DNeRFError, ValueError):
     """A video without a frame was to be written."""
 
 

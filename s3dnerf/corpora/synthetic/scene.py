@@ -29,6 +29,7 @@ class Camera:
 
     @property
     def intrinsics(self) -> np.ndarray:
+        """The camera matrix float64 (3, 3), in pixels of the source video."""
         return np.array([[self.focal_px, 0, self.centre_px[0]], [0, self.focal_px, self.centre_px[1]], [0, 0, 1.0]])
 
 
