@@ -22,7 +22,7 @@ from s3dnerf.training.lip_motion import LIPS, NOSE, Motion, lip_motion_loss, lip
 from s3dnerf.training.speech_variation import PLAIN, SpeechVariation
 from s3dnerf.training.train_s3dnerf import Job, Trainer, train
 from tests.log_lines import on_log_line
-from tests.small_corpus import BOX, INTRINSICS, landmarks, make_world, turn
+from tests.small_corpus import BOX, INTRINSICS, landmarks, make_training_data, turn
 
 CPU = torch.device("cpu")
 
@@ -42,8 +42,8 @@ def settings() -> Settings:
 
 @pytest.fixture(scope="module")
 def data_dir(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("world")
-    make_world(settings, folder)
+    folder = tmp_path_factory.mktemp("corpus")
+    make_training_data(settings, folder)
     return folder
 
 
