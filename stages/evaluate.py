@@ -33,7 +33,7 @@ from s3dnerf.reporting.clip_pictures import heat_map, strip
 from s3dnerf.reporting.png import png_bytes
 from s3dnerf.reporting.region_ratios import ratios
 from s3dnerf.settings.schema import Settings
-from s3dnerf.speech.clip_sound import clip_samples
+from s3dnerf.sync.filtering import clip_samples
 from s3dnerf.synthesis.synthesizer import Synthesizer, frame_pixels, load_generator
 from s3dnerf.training.clips import Clip, ClipFolder
 from s3dnerf.video.encoding import VideoError, encode_clip

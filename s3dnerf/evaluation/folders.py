@@ -26,7 +26,7 @@ from s3dnerf.evaluation.protocol import SIZE_PX, Tools, Truth, as_rows, prepare_
 from s3dnerf.evaluation.reading import HOW, Problem, compared_otherwise, damage, read_video
 from s3dnerf.faces.lips import crop_boxes
 from s3dnerf.faces.warping import warp
-from s3dnerf.metrics.landmarks import metric_landmarks
+from s3dnerf.metrics.lmd import metric_landmarks
 from s3dnerf.metrics.result import Measured, not_measured
 from s3dnerf.speech.audio import read_audio
 from s3dnerf.speech.mel import clip_mel

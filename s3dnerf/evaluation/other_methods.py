@@ -16,9 +16,9 @@ import numpy as np
 
 from s3dnerf.core.rates import FPS_HZ
 from s3dnerf.evaluation.protocol import SIZE_PX, Tools, Truth
-from s3dnerf.faces.regions import EYES, NOSE
+from s3dnerf.faces.types import EYES, NOSE
 from s3dnerf.faces.warping import apply, invert, warp
-from s3dnerf.metrics.landmarks import metric_landmarks
+from s3dnerf.metrics.lmd import metric_landmarks
 from s3dnerf.training.clips import Clip
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".m4v")

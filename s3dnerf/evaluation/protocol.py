@@ -17,7 +17,7 @@ import numpy as np
 
 from s3dnerf.faces.types import FaceBackend
 from s3dnerf.metrics import cpbd, identity, lmd, lpips, psnr, ssim, sync
-from s3dnerf.metrics.landmarks import metric_landmarks
+from s3dnerf.metrics.lmd import metric_landmarks
 from s3dnerf.metrics.result import Measured, Recipe, not_measured
 from s3dnerf.settings.schema import LipsSettings
 

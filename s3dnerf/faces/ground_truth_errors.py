@@ -28,9 +28,8 @@ from s3dnerf.faces.alignment import align_track
 from s3dnerf.faces.detectors import face_backend
 from s3dnerf.faces.lips import lip_boxes
 from s3dnerf.faces.recon.reconstruct import FittedReconstructor
-from s3dnerf.faces.regions import REGIONS
 from s3dnerf.faces.tracking import track_faces
-from s3dnerf.faces.types import FaceBackend, main_face
+from s3dnerf.faces.types import REGIONS, FaceBackend, main_face
 from s3dnerf.faces.warping import apply, warp
 from s3dnerf.settings.loading import preset_settings, settings_from
 from s3dnerf.settings.schema import CORPORA, AlignSettings

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from s3dnerf.faces.landmarks import refined_landmarks
+from s3dnerf.faces.detectors import refined_landmarks
 from s3dnerf.faces.types import Face, FaceBackend
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels

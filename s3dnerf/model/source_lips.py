@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from s3dnerf.core.shapes import Float, Tensor
-from s3dnerf.faces.regions import LIPS
+from s3dnerf.faces.types import LIPS
 
 SHAPE = 2 * (LIPS.stop - LIPS.start)
 

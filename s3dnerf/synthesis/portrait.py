@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from s3dnerf.faces.alignment import check_inside, clip_similarity, too_small
-from s3dnerf.faces.detectors import face_backend
-from s3dnerf.faces.landmarks import refined_landmarks
+from s3dnerf.faces.detectors import face_backend, refined_landmarks
 from s3dnerf.faces.recon.reconstruct import reconstructor
 from s3dnerf.faces.recon.types import Reconstructor
 from s3dnerf.faces.types import FaceBackend, FaceError, main_face

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from s3dnerf.core.shapes import Float, Tensor
-from s3dnerf.faces.regions import LIPS, NOSE
+from s3dnerf.faces.types import LIPS, NOSE
 from s3dnerf.model import cameras
 from s3dnerf.model.s3dnerf import Identity, S3DNeRF
 

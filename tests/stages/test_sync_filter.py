@@ -13,9 +13,8 @@ import torch
 from s3dnerf.settings.loading import settings_from
 from s3dnerf.settings.schema import CORPORA, Settings
 from s3dnerf.speech.audio import wav_bytes, wav_samples
-from s3dnerf.speech.clip_sound import clip_samples
 from s3dnerf.speech.mel import clip_mel
-from s3dnerf.sync.filtering import shift_samples
+from s3dnerf.sync.filtering import clip_samples, shift_samples
 from s3dnerf.sync.offsets import SyncResult
 from s3dnerf.video.encoding import encode_clip
 from s3dnerf.video.packs import INDEX_COLUMNS, QUARANTINE_COLUMNS, CorpusPacks, write_pack, write_table
