@@ -84,6 +84,6 @@ class CrossAttention(nn.Module):
 
     def forward(self, aggregated: Float[Tensor, "b n d"], speech: Float[Tensor, "b k d"]) -> Float[Tensor, "b n d"]:
         """F_agg (b, n, D) and a_dri (b, k, D) → F_cm (b, n, D)."""
-        weights = self.attention(aggregated, speech)
+        attention = self.attention(aggregated, speech)
         values = self.value(speech).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        return self.out((weights.to(values.dtype) @ values).transpose(1, 2).flatten(2))
+        return self.out((attention.to(values.dtype) @ values).transpose(1, 2).flatten(2))

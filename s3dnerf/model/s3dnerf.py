@@ -260,17 +260,17 @@ class S3DNeRF(nn.Module):
         distances = stratified(near, far, s.coarse_samples, coarse_noise)
         density, values = at(distances)
         if s.fine_samples:
-            weights = ray_weights(density.detach(), cell_lengths(distances, near, far) / unit)
-            finer = importance(distances, weights, near, far, s.fine_samples, fine_noise)
+            sample_weights = ray_weights(density.detach(), cell_lengths(distances, near, far) / unit)
+            finer = importance(distances, sample_weights, near, far, s.fine_samples, fine_noise)
             more_density, more_values = at(finer)
             distances, order = torch.cat([distances, finer], -1).sort(-1)
             density = torch.cat([density, more_density], -1).gather(-1, order)
             values = torch.cat([values, more_values], -1)
             values = values.gather(-1, order[:, None].expand(-1, values.shape[1], -1, -1))
-        weights = ray_weights(density, cell_lengths(distances, near, far) / unit)
+        sample_weights = ray_weights(density, cell_lengths(distances, near, far) / unit)
         energy = values[:, -3:].square().sum(1) * hit[..., None]  # ‖Δx‖² [b, r, s]
         energy = energy.sum() / (hit.sum() * energy.shape[-1]).clamp_min(1)
-        return composite(weights, values), weights.sum(-1), energy
+        return composite(sample_weights, values), sample_weights.sum(-1), energy
 
     def render(
         self,

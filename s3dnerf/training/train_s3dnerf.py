@@ -78,7 +78,7 @@ def lip_windows(frames: torch.Tensor, boxes: torch.Tensor, expert: SyncExpert) -
 def generator_losses(
     rendered: Rendered,
     batch: Batch,
-    weights: losses.LossWeights,
+    factors: losses.LossFactors,
     lips_pix_weight: float,
     perceptual: PerceptualLoss,
     expert: SyncExpert,
@@ -88,7 +88,9 @@ def generator_losses(
     computed.
     """
     fine, coarse = rendered.fine, rendered.coarse
-    at = {size: losses.lip_weights(batch.lip_box, size, lips_pix_weight) for size in (fine.shape[-1], coarse.shape[-1])}
+    at = {
+        size: losses.lip_emphasis(batch.lip_box, size, lips_pix_weight) for size in (fine.shape[-1], coarse.shape[-1])
+    }
     seen = losses.over(coarse, rendered.alpha, batch.backdrop)
     wanted = losses.over(batch.coarse_target, batch.mask, batch.backdrop)
     terms = {
@@ -96,23 +98,23 @@ def generator_losses(
         + losses.pixel_loss(seen, wanted, at[coarse.shape[-1]])
     }
     terms["deform"] = rendered.deform_energy.float()
-    if weights.sync or (weights.per and not perceptual.real):
+    if factors.sync or (factors.per and not perceptual.real):
         # the expert knows whole frames: the coarse face stands before the true surroundings
         standing = coarse + (1.0 - rendered.alpha) * batch.outside
         lips = [lip_windows(image, batch.lip_box, expert) for image in (fine, standing)]
-    if weights.per:
+    if factors.per:
         terms["per"] = perceptual(fine, batch.target) + perceptual(coarse, batch.coarse_target)
         if not perceptual.real:
             true_lips = lip_windows(batch.target, batch.lip_box, expert)
             terms["per"] = terms["per"] + perceptual.lips(lips[0], true_lips) + perceptual.lips(lips[1], true_lips)
-    if weights.sync:
+    if factors.sync:
         audio = expert.audio(batch.mel)
         terms["sync"] = generator_sync_loss(expert.visual(lips[0]), audio) + generator_sync_loss(
             expert.visual(lips[1]), audio
         )
-    if weights.adv and discriminator is not None:
+    if factors.adv and discriminator is not None:
         terms["adv"] = losses.generator_adversarial_loss(discriminator(dual(fine, coarse)))
-    terms["total"] = sum(value * getattr(weights, name) for name, value in terms.items())
+    terms["total"] = sum(value * getattr(factors, name) for name, value in terms.items())
     return terms
 
 
@@ -178,22 +180,22 @@ class Trainer:
         """One training step: the generator's, then (with an adversary) the discriminator's. Returns the curves'
         values.
         """
-        train, weights, scale = self.train, losses.loss_weights(self.train, step), losses.step_size(self.train, step)
+        train, factors, scale = self.train, losses.loss_factors(self.train, step), losses.step_size(self.train, step)
         self.discriminator.requires_grad_(False)
         with self.world.autocast(train.precision):
             identity = self.encode(batch)
             rendered = self.render(batch, identity)
             terms = generator_losses(
-                rendered, batch, weights, train.lips_pix_weight, self.perceptual, self.expert, self.discriminator
+                rendered, batch, factors, train.lips_pix_weight, self.perceptual, self.expert, self.discriminator
             )
-        if batch.motion is not None and weights.lips:
+        if batch.motion is not None and factors.lips:
             terms["lips"] = lip_motion_loss(self.generator, identity, batch.motion)
-            terms["total"] = terms["total"] + weights.lips * terms["lips"]
+            terms["total"] = terms["total"] + factors.lips * terms["lips"]
         norm = self.update(self.generator, self.generator_optimiser, terms["total"], train.lr_generator * scale)
         self.averaged.update(self.generator)
         values = {name: value.detach() for name, value in terms.items()}
         values["gradient_norm"] = norm
-        if weights.adv:
+        if factors.adv:
             self.discriminator.requires_grad_(True)
             real, made = (
                 dual(batch.target, batch.coarse_target),

@@ -25,7 +25,7 @@ from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.settings.loading import as_dict
 from s3dnerf.settings.schema import SyncSettings
 from s3dnerf.sync.expert import SyncExpert, save_expert
-from s3dnerf.sync.held_out import Accuracy, held_out_accuracy
+from s3dnerf.sync.held_out import HeldOutAccuracy, held_out_accuracy
 from s3dnerf.sync.losses import expected_triplet_loss, spread
 from s3dnerf.sync.monitor import SyncMonitor, crop_findings, offset_findings, speaker_findings
 from s3dnerf.training.checkpoints import load_checkpoint, save_checkpoint
@@ -183,7 +183,7 @@ def train(job: Job, world: World) -> dict[str, Any] | None:
     return card
 
 
-def judged(network: SyncExpert, clips: list[LipClip], job: Job, world: World) -> Accuracy:
+def judged(network: SyncExpert, clips: list[LipClip], job: Job, world: World) -> HeldOutAccuracy:
     """Held-out accuracy of the network as it stands; always the same trials."""
     return held_out_accuracy(embed_clips(network, clips, world), job.settings.sync.eval_trials, job.seed)
 

@@ -93,7 +93,7 @@ def test_frames_are_spread_until_something_needs_them_consecutive(settings: Sett
     )
     until = losses.spread_until(train_settings)
     assert (
-        until == 10 and losses.loss_weights(train_settings, 9).sync == 0 < losses.loss_weights(train_settings, 10).sync
+        until == 10 and losses.loss_factors(train_settings, 9).sync == 0 < losses.loss_factors(train_settings, 10).sync
     )
     # the sync loss runs from step 0 there
     assert losses.spread_until(dataclasses.replace(train_settings, loss_preset="paper")) == 0

@@ -217,10 +217,10 @@ def test_the_loss_takes_part_in_a_step(settings: Settings, data_dir: Path, data:
         _job(settings, data_dir, tmp_path), data, load_expert(data_dir / "train_sync" / "expert")[0], World()
     )
     values = trainer.step(0, make_batch([data.sample(0, 0)], settings.model, CPU))
-    weights = losses.loss_weights(trainer.train, 0)
-    assert weights.lips == 0.01 and values["lips"] > 0
+    factors = losses.loss_factors(trainer.train, 0)
+    assert factors.lips == 0.01 and values["lips"] > 0
     assert values["total"] == pytest.approx(
-        sum(values[name] * getattr(weights, name) for name in ("pix", "per", "adv", "sync", "deform", "lips"))
+        sum(values[name] * getattr(factors, name) for name in ("pix", "per", "adv", "sync", "deform", "lips"))
     )
 
 

@@ -50,9 +50,9 @@ def test_all_terms_take_part_and_the_total_is_their_weighted_sum(
     data = GeneratorData(data_dir, settings.model, 5, seed=0)
     trainer = Trainer(job, data, load_expert(job.expert)[0], World())
     batch = make_batch([data.sample(0, 0)], settings.model, torch.device("cpu"))
-    weights = losses.loss_weights(trainer.train, 0)
+    factors = losses.loss_factors(trainer.train, 0)
     terms = generator_losses(
-        trainer.render(batch), batch, weights, 1.0, trainer.perceptual, trainer.expert, trainer.discriminator
+        trainer.render(batch), batch, factors, 1.0, trainer.perceptual, trainer.expert, trainer.discriminator
     )
     assert set(terms) == {"pix", "per", "adv", "sync", "deform", "total"}
     by_hand = terms["pix"] + 0.01 * terms["per"] + terms["adv"] + 0.5 * terms["sync"] + 0.001 * terms["deform"]
@@ -67,7 +67,7 @@ def test_in_step_scores_better_than_out_of_step(settings: Settings, data_dir: Pa
     data = GeneratorData(data_dir, settings.model, 5, seed=0)
     trainer = Trainer(job, data, load_expert(job.expert)[0], World())
     batch = make_batch([data.sample(0, 0)], settings.model, torch.device("cpu"))
-    weights = losses.LossWeights(pix=0.0, per=0.0, adv=0.0, sync=1.0, deform=0.0)
+    factors = losses.LossFactors(pix=0.0, per=0.0, adv=0.0, sync=1.0, deform=0.0)
     rendered = trainer.render(batch)
     with torch.no_grad():
         lips = [trainer.expert.visual(x).mean(0) for x in _both_lips(trainer, rendered, batch)]
@@ -76,7 +76,7 @@ def test_in_step_scores_better_than_out_of_step(settings: Settings, data_dir: Pa
         for sign in (1.0, -1.0):
             trainer.expert.audio_tower.head.bias.copy_(sign * (lips[0] + lips[1]))
             results.append(
-                float(generator_losses(rendered, batch, weights, 1.0, trainer.perceptual, trainer.expert, None)["sync"])
+                float(generator_losses(rendered, batch, factors, 1.0, trainer.perceptual, trainer.expert, None)["sync"])
             )
     assert results[0] < 1.5 < 2.5 < results[1]
 
@@ -91,7 +91,7 @@ def _both_lips(trainer: Trainer, rendered, batch) -> list[torch.Tensor]:
 def test_a_loss_that_is_not_finite_stops_training(
     settings: Settings, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "pixel_loss", lambda generated, target, weights: generated.mean() * float("nan"))
+    monkeypatch.setattr(losses, "pixel_loss", lambda generated, target, emphasis: generated.mean() * float("nan"))
     with pytest.raises(TrainingDiverged, match="pix is nan"):
         train(generator_job(settings, data_dir, tmp_path), World())
 

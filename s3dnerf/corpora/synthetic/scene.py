@@ -226,19 +226,19 @@ class Shot:
 
     def frame(
         self,
-        weights: np.ndarray,
+        amplitudes: np.ndarray,
         tongue: float,
         gaze: tuple[float, float],
         turn: np.ndarray,
         translation: np.ndarray,
         want_mask: bool = False,
     ) -> Frame:
-        """One frame: field weights (see ``deform``), tongue 0–1, gaze, head rotation (3, 3) and translation (3,) in
+        """One frame: field amplitudes (see ``deform``), tongue 0–1, gaze, head rotation (3, 3) and translation (3,) in
         head units.
         """
         head, camera, over = self.head, self.camera, self.over
         extrinsics = world_to_camera(turn, translation, camera)
-        points, texels = head.shape(weights, tongue, gaze)
+        points, texels = head.shape(amplitudes, tongue, gaze)
         bright = head.shade(points, self.light, turn)
         seen = self._camera_points(points, extrinsics)
         pixels = seen[:, :2] / seen[:, 2:] * camera.focal_px + np.array(camera.centre_px, np.float32)

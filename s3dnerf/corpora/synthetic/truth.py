@@ -1,5 +1,5 @@
 """What is known exactly of a synthetic video, kept apart from it: written beside the raw folder, read by tests and the
-accuracy command.
+command ``python -m s3dnerf.faces.ground_truth_errors``.
 
 ``data/<preset>/sample/truth/<corpus>/<path of the video in its corpus>.npz``
 """
