@@ -80,7 +80,8 @@ def prepare_portrait(
             f"{f.side_px:.0f} px at ({f.centre_px[0]:.0f}, {f.centre_px[1]:.0f})" for f in faces[:rivals]
         )
         raise FaceError(
-            "several_faces", f"{rivals} faces of similar size were found ({places}); cut the picture to one person"
+            "several_faces",
+            f"{rivals} faces of similar size were found ({places}); cut the picture to one person",
         )
     if face.side_px < settings.align.min_face_px:
         raise too_small(face.side_px, settings.align)
@@ -91,7 +92,13 @@ def prepare_portrait(
     frame = warp(image, matrix, settings.align.size_px)
     landmarks = apply(matrix, points).astype(np.float32)
     recon = recon or reconstructor(settings.masks, backend.contour, settings.align.size_px)
-    found = recon.run(landmarks, frame[None])
+    reconstruction = recon.run(landmarks, frame[None])
     return PortraitFace(
-        frame, found.mask[0], found.world_to_camera[0], found.intrinsics[0], found.box, landmarks[0], matrix
+        frame,
+        reconstruction.mask[0],
+        reconstruction.world_to_camera[0],
+        reconstruction.intrinsics[0],
+        reconstruction.box,
+        landmarks[0],
+        matrix,
     )
