@@ -28,6 +28,7 @@ import torch
 from s3dnerf.model.discriminator import Discriminator, dual
 from s3dnerf.model.s3dnerf import Identity, Rendered, S3DNeRF
 from s3dnerf.settings.loading import as_dict
+from s3dnerf.settings.schema import Settings
 from s3dnerf.sync.crops import crop_lips
 from s3dnerf.sync.expert import SyncExpert, check_gate, load_expert
 from s3dnerf.sync.losses import generator_sync_loss
@@ -343,6 +344,19 @@ def write_result(job: Job, trainer: Trainer, data: GeneratorData, expert_card: d
     )
 
 
+def card_settings(settings: Settings) -> dict[str, Any]:
+    """The settings that made a generator and its data, as its card states them: what a portrait is prepared by as well.
+
+    Not where this machine keeps raw files, not what is measured or reported later, not how often a run saves its state.
+    """
+    values = as_dict(settings)
+    sections = {name: values[name] for name in ("seed", "align", "masks", "lips", "speech", "model", "train")}
+    sections["train"] = {
+        name: value for name, value in values["train"].items() if name not in ("variants", "checkpoint_every")
+    }
+    return sections
+
+
 def card(job: Job, trainer: Trainer, data: GeneratorData, expert_card: dict[str, Any]) -> dict[str, Any]:
     """What the generator is: enough to load it, and to believe it. No times, no machine: equal runs give equal
     cards.
@@ -355,7 +369,7 @@ def card(job: Job, trainer: Trainer, data: GeneratorData, expert_card: dict[str,
         "speech_dim": data.speech_dim,
         "seed": job.settings.seed,
         "steps": train.steps,
-        "settings": as_dict(job.settings),
+        "settings": card_settings(job.settings),
         "loss_preset": train.loss_preset,
         "lambda_sync": {"value": train.lambda_sync, "why": why},
         "landmarks": {

@@ -79,7 +79,7 @@ def test_a_thread_loads_its_backend_once() -> None:
 
 
 def test_dlib_s_files_are_found_without_importing_their_package() -> None:
-    code = "import sys; from s3dnerf.faces.detectors import dlib_data; print(dlib_data('recogniser').name, 'face_recognition_models' in sys.modules)"
+    code = "import sys; from s3dnerf.faces.dlib_files import dlib_data; print(dlib_data('recogniser').name, 'face_recognition_models' in sys.modules)"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[2])])}
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from s3dnerf.corpora.synthetic.truth import Truth
-from s3dnerf.faces import accuracy, camera
+from s3dnerf.faces import camera, ground_truth_errors
 from s3dnerf.faces.ground_truth_errors import (
     ClipParts,
     against_truth,
@@ -88,7 +88,7 @@ def test_the_table_has_a_row_a_clip_and_their_mean() -> None:
 
 def test_the_command_needs_something_to_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
-        accuracy.main([])
+        ground_truth_errors.main([])
     assert "--sample" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match="deep3d_coeffs"):
-        accuracy.main(["--deep3d", str(tmp_path)])
+        ground_truth_errors.main(["--deep3d", str(tmp_path)])
