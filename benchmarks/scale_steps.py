@@ -32,7 +32,6 @@ from s3dnerf.settings.schema import Settings
 from s3dnerf.training.clips import ClipFolder
 from s3dnerf.video.packs import CorpusPacks, write_atomic
 from stages import ingest
-from stages.closure import code_version
 from stages.context import Context
 from stages.preprocessing import STORE, ClipResult, PackJob, plan
 
@@ -147,7 +146,7 @@ def probe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
             raise RuntimeError(f"{corpus}: files that hold the same picture gave {typical[corpus]} and {found[sha]}")
     known = {sha: found.get(sha) or typical[corpus] for corpus, _, sha in files}
     store = STORE / "ingest" / f"{chosen.preset}.json"
-    write_atomic(store, json.dumps({"code": code_version(ingest.PROBE_MODULE), "facts": known}).encode())
+    write_atomic(store, json.dumps({"code": ingest.probe_version(chosen), "facts": known}).encode())
     return {
         "videos": len(files),
         "opened": len(opened),

@@ -28,6 +28,7 @@ from s3dnerf.settings.loading import load_settings
 from s3dnerf.settings.schema import Settings
 
 STAGES = (
+    "check",
     "sample",
     "inventory",
     "ingest",
@@ -43,6 +44,7 @@ STAGES = (
 )
 TRACKED = ("train_sync", "train_s3dnerf", "evaluate", "report")
 LOCK_WAIT_S = 20.0
+PLAIN = ("check",)  # a second of work, for which Prefect would take three
 
 
 def launch(module: str, arguments: list[str], processes: int) -> None:
@@ -85,12 +87,13 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
     from s3dnerf.video.packs import (
         write_atomic,  # here: it imports numpy, which takes its threads from the environment as it is then
     )
-    from stages.closure import code_version
+    from stages.code_lock import require
+    from stages.code_parts import ALWAYS_RUN
     from stages.context import Context
 
     settings = load_settings(params)
-    # read (and kept) while there is one thread: Python 3.11's parser is not safe beside another
-    code_version(f"stages.{stage}")
+    if stage not in ALWAYS_RUN:  # those decide no output, and check looks at every stage
+        require((stage,))
     name = f"{stage}-{part}" if part else stage
     lock = stage_lock(settings.preset, stage, part)
     lock.parent.mkdir(exist_ok=True)
@@ -111,7 +114,8 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
                 launch=launch,
                 provenance=origin,
             )
-            result = run_stage(importlib.import_module(f"stages.{stage}").main, context)
+            main = importlib.import_module(f"stages.{stage}").main
+            result = main(context) if stage in PLAIN else run_stage(main, context)
         timing = Path(".timings") / settings.preset / "stages" / f"{name}.json"
         write_atomic(timing, json.dumps({"stage": name, "seconds": round(time.monotonic() - begun, 2)}).encode())
     return result

@@ -51,7 +51,7 @@ def weights(settings: Settings) -> list[Path]:
     return files
 
 
-SPEC = PackStage("speech", ("resample", "align"), ("speech",), "stages.speech", weights)
+SPEC = PackStage("speech", ("resample", "align"), weights)
 
 
 @functools.lru_cache(maxsize=1)

@@ -6,17 +6,12 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from s3dnerf.corpora.synthetic.truth import Truth
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-import numpy as np  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
 install_import_hook(
@@ -60,13 +55,3 @@ def shared() -> Path:
     if not (SHARED / "corpora").is_dir():
         pytest.skip("needs ../shared/corpora (real clips, not part of the repository)")
     return SHARED
-
-
-@pytest.fixture(scope="session")
-def talking(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, Truth]:
-    """A synthetic talking head, made once: frames uint8 (25, 240, 260, 3), and their truth."""
-    from s3dnerf.video.reading import read_frames
-    from tests.faces.drawn_clips import make_talking_video
-
-    path, truth = make_talking_video(tmp_path_factory.mktemp("talking"))
-    return np.stack(list(read_frames(path, np.arange(len(truth.time_s))))), truth

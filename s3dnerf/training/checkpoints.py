@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import os
 import pickle
@@ -149,17 +148,8 @@ def set_random_states(states: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state(state, i)
 
 
-def run_key(settings: Mapping[str, Any], data: str, code: str) -> str:
-    """Name of a training run's checkpoint folder: settings that change its result, data fingerprint, code version.
-
-    Any difference gives another key: a checkpoint is never carried over to a run that would have made another one.
-    """
-    content = json.dumps([settings, data, code], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:24]
-
-
 def data_fingerprint(folders: Iterable[str | Path]) -> str:
-    """Hex hash of all files below ``folders``: names and content; names, sizes and times where they pass 4 GiB
+    """Hex hash of files and of all files below folders: names and content; names, sizes and times where they pass 4 GiB
     together.
 
     A time that changed under equal content only means that a run starts again.
@@ -167,7 +157,7 @@ def data_fingerprint(folders: Iterable[str | Path]) -> str:
     named = sorted(
         (f"{Path(folder).as_posix()}/{path.relative_to(folder).as_posix()}", path)
         for folder in folders
-        for path in Path(folder).rglob("*")
+        for path in ([Path(folder)] if Path(folder).is_file() else Path(folder).rglob("*"))
         if path.is_file()
     )
     by_content = sum(path.stat().st_size for _, path in named) <= CONTENT_HASH_BYTES

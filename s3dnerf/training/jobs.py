@@ -1,4 +1,5 @@
-"""A training's job as a file, and the command line that reads it: ``python -m s3dnerf.training.<name> --job job.json``.
+"""A training's job as a file, the command line that reads it (``python -m s3dnerf.training.<name> --job job.json``),
+and how a training is asked to stop.
 
 Reads the job's JSON; what the training reads and writes, its own module says.
 """
@@ -6,10 +7,13 @@ Reads the job's JSON; what the training reads and writes, its own module says.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -53,3 +57,18 @@ def run_job(name: str, kind: type[J], train: Train[J], arguments: list[str] | No
     with one_message(name), joined() as world:
         log_to_stdout("s3dnerf", "__main__", level=logging.INFO if world.is_main() else logging.ERROR)
         train(job, world)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """``asked()`` turns true at SIGINT or SIGTERM, so that the step in hand ends and its checkpoint is written."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # signals are the main thread's
+        return
+    before = {s: signal.signal(s, lambda number, frame: asked.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

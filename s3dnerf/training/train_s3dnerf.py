@@ -11,15 +11,11 @@ point and started again, it ends with the same bytes on a CPU.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import logging
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +25,7 @@ import torch
 from s3dnerf.model.discriminator import Discriminator, dual
 from s3dnerf.model.s3dnerf import Identity, Rendered, S3DNeRF
 from s3dnerf.settings.loading import as_dict
+from s3dnerf.settings.schema import Settings
 from s3dnerf.sync.crops import crop_lips
 from s3dnerf.sync.expert import SyncExpert, check_gate, load_expert
 from s3dnerf.sync.losses import generator_sync_loss
@@ -38,7 +35,7 @@ from s3dnerf.training.curves import Curves
 from s3dnerf.training.distributed import World
 from s3dnerf.training.ema import Averaged
 from s3dnerf.training.generator_data import Batch, GeneratorData, make_batch, training_rays
-from s3dnerf.training.jobs import TrainingJob, run_job
+from s3dnerf.training.jobs import TrainingJob, interruptible, run_job
 from s3dnerf.training.landmarks_first import landmarks_first
 from s3dnerf.training.lip_motion import lip_motion_loss
 from s3dnerf.training.perceptual import PerceptualLoss
@@ -239,21 +236,6 @@ class Trainer:
         return int(state["step"])
 
 
-@contextlib.contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """``asked()`` turns true at SIGINT or SIGTERM, so that the step in hand ends and its checkpoint is written."""
-    asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # signals are the main thread's
-        return
-    before = {s: signal.signal(s, lambda number, frame: asked.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def train(job: Job, world: World) -> None:
     """Run (or go on with) one job to its end.
 
@@ -349,6 +331,19 @@ def write_result(job: Job, trainer: Trainer, data: GeneratorData, expert_card: d
     )
 
 
+def card_settings(settings: Settings) -> dict[str, Any]:
+    """The settings that made a generator and its data, as its card states them: what a portrait is prepared by as well.
+
+    Not where this machine keeps raw files, not what is measured or reported later, not how often a run saves its state.
+    """
+    values = as_dict(settings)
+    sections = {name: values[name] for name in ("seed", "align", "masks", "lips", "speech", "model", "train")}
+    sections["train"] = {
+        name: value for name, value in values["train"].items() if name not in ("variants", "checkpoint_every")
+    }
+    return sections
+
+
 def card(job: Job, trainer: Trainer, data: GeneratorData, expert_card: dict[str, Any]) -> dict[str, Any]:
     """What the generator is: enough to load it, and to believe it. No times, no machine: equal runs give equal
     cards.
@@ -361,7 +356,7 @@ def card(job: Job, trainer: Trainer, data: GeneratorData, expert_card: dict[str,
         "speech_dim": data.speech_dim,
         "seed": job.settings.seed,
         "steps": train.steps,
-        "settings": as_dict(job.settings),
+        "settings": card_settings(job.settings),
         "loss_preset": train.loss_preset,
         "lambda_sync": {"value": train.lambda_sync, "why": why},
         "landmarks": {

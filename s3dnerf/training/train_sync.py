@@ -41,6 +41,11 @@ logger = logging.getLogger(__name__)
 
 HELD_OUT_CLIPS, TRAIN_CLIPS_JUDGED = 128, 16
 CURVE_POINTS = 4000
+# settings that say nothing of a role's network: the other role's, and how often a run saves its state
+NOT_IN_CARD = {
+    "expert": ("judge_steps", "judge_seed", "checkpoint_every"),
+    "judge": ("steps", "expert_seed", "hdtf_val_fraction", "checkpoint_every"),
+}
 
 
 class SyncTrainingError(S3DNeRFError, RuntimeError):
@@ -218,7 +223,7 @@ def write_result(
     card = {
         "format": 1,
         "role": job.role,
-        "settings": as_dict(sync),
+        "settings": {name: value for name, value in as_dict(sync).items() if name not in NOT_IN_CARD[job.role]},
         "seed": job.seed,
         "steps": job.steps,
         "selected_step": best["step"],

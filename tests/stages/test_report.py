@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from stages import evaluate, report
-from stages.closure import closure
 from stages.context import Context
 from tests.fake_preset import PROVENANCE, DrawnFaces, FakeJudge, make_generator, make_preset, settings_of
 
@@ -192,16 +191,6 @@ def test_a_failed_gate_is_said_first(tmp_path: Path, monkeypatch) -> None:
     text = (tmp_path / "reports/tiny/report.md").read_text()
     assert text.index("did not pass its gate") < text.index("stand in for the real thing") < text.index("| method |")
     assert "trained without the lip-sync loss (λ_sync = 0)" in text
-
-
-def test_the_templates_are_part_of_the_code() -> None:
-    names = ("page.html", "page.css", "page.js", "sheets.html")
-    assert {f"s3dnerf/reporting/{name}" for name in names} <= set(closure("stages.report"))
-    for stage in (
-        "align",
-        "evaluate",
-    ):  # evaluate uses the folder's pictures, not its page: a change of style makes nothing to measure again
-        assert not any(name.endswith((".html", ".css", ".js")) for name in closure(f"stages.{stage}"))
 
 
 def test_nothing_evaluated_is_an_error(tmp_path: Path, monkeypatch) -> None:

@@ -10,7 +10,6 @@ from s3dnerf.training.checkpoints import (
     data_fingerprint,
     load_checkpoint,
     random_states,
-    run_key,
     save_checkpoint,
     set_random_states,
 )
@@ -102,15 +101,6 @@ def test_what_a_weights_only_reader_would_refuse_is_refused_when_saving(tmp_path
     with pytest.raises(TypeError, match="state.thing"):
         save_checkpoint(tmp_path / "c.pt", {"thing": bad})
     assert not list(tmp_path.iterdir())
-
-
-def test_run_key_tells_settings_data_and_code_apart():
-    keys = {
-        run_key(*parts)
-        for parts in [({"a": 1}, "d", "c"), ({"a": 2}, "d", "c"), ({"a": 1}, "e", "c"), ({"a": 1}, "d", "f")]
-    }
-    assert len(keys) == 4
-    assert run_key({"a": 1, "b": 2}, "d", "c") == run_key({"b": 2, "a": 1}, "d", "c")
 
 
 def test_data_fingerprint_follows_names_and_content(tmp_path):

@@ -17,7 +17,8 @@ from s3dnerf.settings.schema import Settings
 from s3dnerf.training import generator_data
 from s3dnerf.training.curves import Curves, read_curves
 from s3dnerf.training.distributed import World
-from s3dnerf.training.train_s3dnerf import Trainer, interruptible, train
+from s3dnerf.training.jobs import interruptible
+from s3dnerf.training.train_s3dnerf import Trainer, train
 from tests.log_lines import on_log_line
 from tests.training.generator_job import files_of, generator_job
 
