@@ -105,9 +105,13 @@ class RawFile:
 class Span:
     """A stretch of one video in which one person speaks.
 
-    ``name``: stem of its clips' ids. ``start_s``, ``end_s``: seconds of the file's timeline; ``end_s`` None: to the
-    end. ``crop``: x, y, w, h in pixels of a picture ``crop_of_height_px`` high (0: of the picture as it is); None:
-    whole frame. ``words``: (word, start_s, end_s) where the transcript has times, so that each clip gets its own words.
+    Attributes
+    ----------
+    name : stem of its clips' ids
+    speaker, split, video : as in the record
+    start_s, end_s : seconds of the file's timeline; ``end_s`` None: to the end
+    crop : x, y, w, h in pixels of a picture ``crop_of_height_px`` high (0: of the picture as it is); None: whole frame
+    words : (word, start_s, end_s) where the transcript has times, so that each clip gets its own words
     """
 
     name: str

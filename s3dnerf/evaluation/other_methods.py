@@ -107,8 +107,10 @@ def steady_apart(landmarks: np.ndarray, truth: np.ndarray, matrix: np.ndarray | 
     """How far eyes and nose lie from the truth's, pixels: mean over points, median over frames; nan where no frame
     shows both faces.
 
-    ``landmarks``, ``truth`` : (n, 68, 2) landmarks of the same frames; ``matrix`` (2, 3) takes the first to the
-    truth's pixels.
+    Parameters
+    ----------
+    landmarks, truth : (n, 68, 2), of the same frames
+    matrix : (2, 3), takes the first to the truth's pixels
     """
     points, truth_points = _steady(landmarks, truth)
     if not len(points):

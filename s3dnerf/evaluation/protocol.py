@@ -83,8 +83,12 @@ class Tools:
 class Truth:
     """The truth of one clip with what is measured on it once, whatever the number of methods.
 
-    ``landmark_frames`` (l,): numbers of the frames whose landmarks were sought; ``landmarks`` (l, 68, 2), nan where
-    they failed.
+    Attributes
+    ----------
+    frames, lip_box, samples, mel : as :func:`prepare_truth` takes them
+    landmark_frames : (l,), numbers of the frames whose landmarks were sought
+    landmarks : (l, 68, 2), nan where they failed
+    descriptors : position in ``landmark_frames`` → description of the face
     """
 
     frames: np.ndarray

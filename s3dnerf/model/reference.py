@@ -36,8 +36,11 @@ def bilinear(picture: Float[Tensor, "c h w"], x: Float[Tensor, " p"], y: Float[T
 
 
 def plane_features(planes: list[Tensor], local: Float[Tensor, "p 3"]) -> Float[Tensor, "p f"]:
-    """Eq. 2 by hand: three planes of each level read and averaged, levels concatenated. ``planes``: F^i of one
-    identity.
+    """Eq. 2 by hand: three planes of each level read and averaged, levels concatenated.
+
+    Parameters
+    ----------
+    planes : F^i of one identity
     """
     levels = []
     for level in planes:

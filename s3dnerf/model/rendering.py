@@ -34,7 +34,13 @@ class Decoder(nn.Module):
     def forward(
         self, features: Float[Tensor, "b f p"], speech: Float[Tensor, "b t d"] | None
     ) -> tuple[Float[Tensor, "b 1 p"], Float[Tensor, "b c p"]]:
-        """``speech``: pooled speech of each of t frames; p = t · points, frames slowest."""
+        """Density (b, 1, p) and features of points.
+
+        Parameters
+        ----------
+        features : (b, f, p), read from the tri-planes
+        speech : pooled speech of each of t frames; p = t · points, frames slowest
+        """
         h = self.hidden(features)
         if self.from_speech is not None:
             assert speech is not None

@@ -253,8 +253,10 @@ class S3DNeRF(nn.Module):
     ) -> tuple[Float[Tensor, "b c r"], Float[Tensor, "b r"], Float[Tensor, ""]]:
         """Composited values, alpha, and mean ‖Δx‖², of rays.
 
-        ``noise``: [0, 1), coarse then fine samples; None in evaluation. ``counted``: rays that are not there to fill
-        up.
+        Parameters
+        ----------
+        noise : [0, 1), coarse then fine samples; None in evaluation
+        counted : False for rays that only fill up a row
         """
         s = self.settings
         near, far, hit = cameras.box_bounds(origins, directions, conditions.box)

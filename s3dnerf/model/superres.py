@@ -96,7 +96,12 @@ class SuperResolution(nn.Module):
     ) -> Float[Tensor, "b r r 2"]:
         """Where each raw pixel's content stands in the source: a ``grid_sample`` grid.
 
-        ``seen``: alpha-weighted sum of the deformed points' projections; ``rigid``: where the head's plane stands.
+        Parameters
+        ----------
+        source : the source's features at raw_px
+        alpha : as rendered
+        seen : alpha-weighted sum of the deformed points' projections
+        rigid : where the head's plane stands
         """
         still = identity_grid(len(alpha), alpha.shape[-1], alpha)
         distance = (rigid - still).permute(0, 3, 1, 2)

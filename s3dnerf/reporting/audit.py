@@ -59,7 +59,12 @@ class Finding:
 
 
 class Report:
-    """A report by its files. ``name``: what to call it in messages."""
+    """A report by its files.
+
+    Attributes
+    ----------
+    name : what to call it in messages
+    """
 
     def __init__(self, name: str, files: Mapping[str, bytes]) -> None:
         self.name, self.files = name, dict(files)
@@ -155,8 +160,11 @@ def summary(report: Report) -> Finding:
 
 
 def settings(report: Report, params: Mapping[str, Any] | None) -> Finding:
-    """The report's settings are valid, and those of params.yaml (``params``: its mapping, None where it cannot be
-    read).
+    """The report's settings are valid, and those of params.yaml.
+
+    Parameters
+    ----------
+    params : the mapping in params.yaml, None where it cannot be read
     """
     rule = "settings"
     if params is None:

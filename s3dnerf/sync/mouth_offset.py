@@ -41,8 +41,7 @@ class MouthOffset:
     ----------
     offset_frames : int, −15 … 15; > 0: the sound is early (SyncNet's sign)
     confidence : float ≥ 0, how far the extreme stands above the curve's median, in standard deviations that chance has;
-        0 where
-        the extreme lies at the end of the range (no extreme at all) or the clip is too short
+        0 where the extreme lies at the end of the range (no extreme at all) or the clip is too short
     curve : float64 (31,), mean correlation; entry j is offset 15 − j
     frames : int, frames it rests on
     """

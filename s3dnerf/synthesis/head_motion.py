@@ -71,8 +71,7 @@ def poses_for(motion: str | np.ndarray, world_to_camera: np.ndarray, frames: int
     Parameters
     ----------
     motion : ``still``, ``gentle``, or a sequence (M, 3, 4) of poses of a driving video: its movement relative to its
-        first pose is
-        applied to the portrait, played forth and back until the speech ends
+        first pose is applied to the portrait, played forth and back until the speech ends
     world_to_camera : (3, 4), the portrait's own pose
 
     Raises ValueError for another name or another shape.
@@ -109,8 +108,7 @@ def views_of(
     ----------
     poses : (N, 3, 4)
     views : ``one``; ``orbit``: the camera circles the face, 25° of yaw and 10° of pitch, a turn in 6 s; ``grid``: nine
-        views beside
-        each other, yaw −25°, 0°, 25° in the columns, pitch −12°, 0°, 12° in the rows
+        views beside each other, yaw −25°, 0°, 25° in the columns, pitch −12°, 0°, 12° in the rows
     centre : (3,), canonical units, that the head is turned about
     yaw_deg, pitch_deg : by which every view is turned, signs as in :func:`turned`; at most :data:`MOST_YAW_DEG` and
         :data:`MOST_PITCH_DEG`

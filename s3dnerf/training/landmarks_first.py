@@ -105,7 +105,12 @@ def landmarks_first(
     numbers: range,
     world: World,
 ) -> None:
-    """The lessons that have steps; ``numbers``: this process's samples of a batch."""
+    """The lessons that have steps.
+
+    Parameters
+    ----------
+    numbers : this process's samples of a batch
+    """
     told = []
     if settings.shape_steps:
         told.append(

@@ -65,9 +65,11 @@ def step_size(settings: TrainSettings, step: int) -> float:
 
 
 def lip_emphasis(boxes: Float[Tensor, "b 4"], size_px: int, weight: float) -> Float[Tensor, "b 1 s s"]:
-    """Weights of the pixel loss: ``weight`` inside the lip box, 1 outside, scaled to a mean of one a frame.
+    """Factors of the pixel loss: ``weight`` inside the lip box, 1 outside, scaled to a mean of one a frame.
 
-    ``boxes``: x0, y0, x1, y1 in pixels of a 256-pixel frame.
+    Parameters
+    ----------
+    boxes : x0, y0, x1, y1 in pixels of a 256-pixel frame
     """
     place = (torch.arange(size_px, device=boxes.device, dtype=boxes.dtype) + 0.5) * (FRAME_PX / size_px)
     inside_x = (place >= boxes[:, :1]) & (place < boxes[:, 2:3])  # [b, s]

@@ -153,7 +153,12 @@ class Trainer:
         )
 
     def render(self, batch: Batch, identity: Identity | None = None) -> Rendered:
-        """The batch's target frames; ``identity``: its sources, where they are encoded already."""
+        """The batch's target frames.
+
+        Parameters
+        ----------
+        identity : the batch's sources, where they are encoded already
+        """
         identity = self.encode(batch) if identity is None else identity
         rays = (
             None if self.train.outside_rays == 1.0 else training_rays(batch.mask, batch.draw, self.train.outside_rays)

@@ -148,9 +148,14 @@ def _lid_fields(person: Person, grid: Grid, shape: np.ndarray, eyes: tuple[Eye, 
 def field_amplitudes(
     curves: np.ndarray, person: Person, blink: np.ndarray, brows: np.ndarray, mood: dict[str, float]
 ) -> np.ndarray:
-    """Amplitudes of the fields (T, len(FIELDS)) from articulator curves (T, len(CHANNELS)).
+    """Amplitudes of the fields (T, len(FIELDS)) from articulator curves.
 
-    ``blink`` (T,): 0 open – 1 closed. ``brows`` (T,): raise, about ±1. ``mood``: constant offsets by field name.
+    Parameters
+    ----------
+    curves : (T, len(CHANNELS))
+    blink : (T,), 0 open – 1 closed
+    brows : (T,), raise, about ±1
+    mood : constant offsets by field name
     """
     c = {name: curves[:, i] for i, name in enumerate(CHANNELS)}
     free = (1 - c["closure"]) * (1 - c["labiodental"])

@@ -156,9 +156,11 @@ class Frame:
 
 
 class Shot:
-    """One camera set-up of one person.
+    """One camera set-up of one person. Body and background do not move: they are drawn once.
 
-    ``over``: supersampling, 1.5 or 2 (frame sides must be even). Body and background do not move: they are drawn once.
+    Parameters
+    ----------
+    over : supersampling, 1.5 or 2 (frame sides must be even)
     """
 
     def __init__(

@@ -65,8 +65,14 @@ _ARRAYS = (
 
 
 def truth_path(sample_folder: str | Path, corpus: str, video: str) -> Path:
-    """Where the truth of a video lies; ``video``: its path relative to the corpus's raw folder.
+    """Where the truth of a video lies.
 
+    Parameters
+    ----------
+    video : path of the video relative to the corpus's raw folder
+
+    Examples
+    --------
     >>> truth_path("data/tiny/sample", "hdtf", "videos/Ames.mp4").as_posix()
     'data/tiny/sample/truth/hdtf/videos/Ames.npz'
     """
