@@ -134,6 +134,7 @@ def test_main_face_counts_rivals() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_box_that_puts_the_lips_on_the_nostrils_is_left_for_a_better_one() -> None:
     class Nostrils:
         """Believes itself only in a box that reaches the chin; in a higher one it answers too high, and disagrees."""

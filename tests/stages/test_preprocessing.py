@@ -223,6 +223,7 @@ def test_a_full_disk_costs_no_store_entry_and_no_link_is_written_through(
     assert len(MADE) == 3 and out.read_bytes() == whole and cache.read_bytes() == b"what DVC keeps"
 
 
+@pytest.mark.slow
 def test_one_real_video_added_makes_one_pack_and_equals_from_scratch(shared: Path, tmp_path: Path) -> None:
     """Raw to speech for the start of five real clips, and of one more; all 29 and whole: ``python -m
     benchmarks.added``.

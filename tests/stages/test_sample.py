@@ -31,6 +31,7 @@ def test_switched_off_it_writes_a_note_alone(
     assert caplog.messages == ["sample: off; raw data is read from raw.*"]
 
 
+@pytest.mark.slow
 def test_it_makes_every_layout_through_the_runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: list[str] = []

@@ -186,6 +186,7 @@ def test_samples_of_motion_are_a_function_of_seed_step_and_number(
     assert np.ptp(beside["motion"]["landmarks"][:, NOSE], axis=0).max() == 0  # the small world's noses keep still
 
 
+@pytest.mark.slow
 def test_the_speech_net_learns_shapes_and_the_deformation_their_motion(settings: Settings, data: GeneratorData) -> None:
     generator, world = _generator(settings, data), World()
     before = {name: value.clone() for name, value in generator.state_dict().items()}
@@ -224,6 +225,7 @@ def test_the_loss_takes_part_in_a_step(settings: Settings, data_dir: Path, data:
     )
 
 
+@pytest.mark.slow
 def test_a_run_with_lessons_killed_and_resumed_equals_one_never_killed(
     settings: Settings, data_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -96,6 +96,7 @@ def test_a_loss_that_is_not_finite_stops_training(
         train(generator_job(settings, data_dir, tmp_path), World())
 
 
+@pytest.mark.slow
 def test_steps_learn(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
     job = generator_job(settings, data_dir, tmp_path, lambda_adv=0.0, lambda_sync=0.0, lr_generator=3e-3)
     data = GeneratorData(data_dir, settings.model, 5, seed=0)
@@ -105,6 +106,7 @@ def test_steps_learn(settings: Settings, data_dir: Path, tmp_path: Path) -> None
     assert pix[-1] < 0.5 * pix[0]
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_gradient_of_one(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
     given = {"batch": 2, "steps": 1, "checkpoint_every": 1}
     alone, pair = (generator_job(settings, data_dir, tmp_path / name, **given) for name in ("alone", "pair"))

@@ -93,6 +93,7 @@ class Killed(BaseException):
     """Stands for kill -9."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 3, 5])
 def test_killed_and_resumed_gives_the_same_bytes(data_dir, tmp_path, monkeypatch, at):
     train(job(data_dir, tmp_path / "whole"), World())
@@ -113,6 +114,7 @@ def test_killed_and_resumed_gives_the_same_bytes(data_dir, tmp_path, monkeypatch
     assert files(tmp_path / "killed" / "out") == files(tmp_path / "whole" / "out")
 
 
+@pytest.mark.slow
 def test_a_finished_run_writes_its_files_again_without_training(data_dir, tmp_path, monkeypatch):
     train(job(data_dir, tmp_path), World())
     before = files(tmp_path / "out")
@@ -122,6 +124,7 @@ def test_a_finished_run_writes_its_files_again_without_training(data_dir, tmp_pa
     assert files(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_shuffled_sound_fails_the_gate_and_its_own_passes_it(tmp_path):
     """The same training on the same lips, with their own sound and with the sound of other recordings."""
     cards = {}
@@ -143,6 +146,7 @@ def test_shuffled_sound_fails_the_gate_and_its_own_passes_it(tmp_path):
         check_gate(shuffled, 0.5)
 
 
+@pytest.mark.slow
 def test_the_module_runs_from_a_job_file_on_two_processes(data_dir, tmp_path):
     import socket
 
