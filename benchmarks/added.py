@@ -1,11 +1,12 @@
-"""One video added to the real clips: only its pack is processed, and the result is that of a run from scratch, hash for hash.
+"""One video added to the real clips: only its pack is processed, and the result is that of a run from scratch, hash for
+hash.
 
     python -m benchmarks.added                       # all real clips and one more, raw to speech
     python -m benchmarks.added --clips 5 --seconds 2 # the first five, two seconds of each
 
-Reads HDTF's real clips and one of GRID's in ../shared/corpora; works in a temporary folder. Prints, stage by stage, how many packs
-were made for the added video and how many came from the store, the time of both runs as a ratio, and whether every file of the outs is
-the same.
+Reads HDTF's real clips and one of GRID's in ../shared/corpora; works in a temporary folder. Prints, stage by stage, how
+many packs were made for the added video and how many came from the store, the time of both runs as a ratio, and whether
+every file of the outs is the same.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from s3dnerf.config import RawSettings, Settings, preset_settings
+from s3dnerf.settings.loading import preset_settings
+from s3dnerf.settings.schema import RawSettings, Settings
 from s3dnerf.video.encoding import ffmpeg_path
 from s3dnerf.video.packs import PACK_STAGES, file_sha256
 from stages.context import Context
@@ -34,10 +36,11 @@ ADDED = "WRA_Added_000"
 
 @dataclasses.dataclass
 class Compared:
-    """``made``: stage → (packs, packs made) of the run after one video was added; ``touched``: packs whose clips are not those of before:
-    its own, and the other half where it fills a pack that was full.
+    """``made``: stage → (packs, packs made) of the run after one video was added; ``touched``: packs whose clips are
+    not those of before: its own, and the other half where it fills a pack that was full.
 
-    ``different``: files of the outs that a run from scratch made otherwise. ``seconds``: of the run after, and from scratch.
+    ``different``: files of the outs that a run from scratch made otherwise. ``seconds``: of the run after, and from
+    scratch.
     """
 
     made: dict[str, tuple[int, int]]
@@ -49,7 +52,9 @@ class Compared:
 def settings_of(raw: Path, pack_clips: int) -> Settings:
     """The preset ``mini``, on one raw folder in HDTF's layout."""
     mini = preset_settings("mini")
-    ingest = dataclasses.replace(mini.ingest, hdtf_test_speakers=(), hdtf_test_fraction=0.0, same_person=(), pack_clips=pack_clips)
+    ingest = dataclasses.replace(
+        mini.ingest, hdtf_test_speakers=(), hdtf_test_fraction=0.0, same_person=(), pack_clips=pack_clips
+    )
     return dataclasses.replace(mini, raw=RawSettings(str(raw), None, None, None), ingest=ingest)
 
 
@@ -60,7 +65,7 @@ def preprocess(folder: Path, settings: Settings) -> tuple[dict[str, tuple[int, i
     os.chdir(folder)
     try:
         for stage in STAGES:
-            found = importlib.import_module(f"stages.{stage}").main(Context(settings=settings, stage=stage, say=lambda line: None))
+            found = importlib.import_module(f"stages.{stage}").main(Context(settings=settings, stage=stage))
             if stage in PACK_STAGES:
                 made[stage] = found["hdtf"]["packs"], found["hdtf"]["made"]
     finally:
@@ -73,13 +78,29 @@ def put(video: Path, target: Path, seconds: float | None) -> None:
     if seconds is None:
         target.symlink_to(video.resolve())
         return
-    command = [ffmpeg_path(), "-v", "error", "-nostdin", "-i", str(video), "-t", str(seconds), "-c", "copy", str(target)]
+    command = [
+        ffmpeg_path(),
+        "-v",
+        "error",
+        "-nostdin",
+        "-i",
+        str(video),
+        "-t",
+        str(seconds),
+        "-c",
+        "copy",
+        str(target),
+    ]
     subprocess.run(command, check=True)
 
 
 def hashes(folder: Path) -> dict[str, str]:
     """Every file of the outs, with its sha256."""
-    return {str(path.relative_to(folder)): file_sha256(path) for path in sorted((folder / "data").rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): file_sha256(path)
+        for path in sorted((folder / "data").rglob("*"))
+        if path.is_file()
+    }
 
 
 def members(data: Path) -> set[tuple[str, tuple[str, ...]]]:
@@ -88,7 +109,9 @@ def members(data: Path) -> set[tuple[str, tuple[str, ...]]]:
     return {(str(pack), tuple(sorted(clips))) for pack, clips in table.groupby("pack")["clip"]}
 
 
-def compare(videos: list[Path], added: Path, work: Path, seconds: float | None = None, pack_clips: int = 64) -> Compared:
+def compare(
+    videos: list[Path], added: Path, work: Path, seconds: float | None = None, pack_clips: int = 64
+) -> Compared:
     """Preprocess ``videos``, add one, preprocess again; and both together from scratch."""
     clips = work / "raw" / "clips"
     clips.mkdir(parents=True)
@@ -111,7 +134,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=29, help="how many of the real clips")
     parser.add_argument("--seconds", type=float, default=None, help="only so many seconds of each")
-    parser.add_argument("--pack-clips", type=int, default=preset_settings("mini").ingest.pack_clips, help="clips in a pack at most")
+    parser.add_argument(
+        "--pack-clips", type=int, default=preset_settings("mini").ingest.pack_clips, help="clips in a pack at most"
+    )
     given = parser.parse_args()
     videos = sorted((SHARED / "HDTF" / "clips").glob("*.mp4"))[: given.clips]
     added = sorted((SHARED / "GRID").glob("*.mpg"))[0]
@@ -122,7 +147,8 @@ def main() -> int:
         print(f"  {stage}: {packs} packs, {packs - made} from the store, {made} made")
     after_s, scratch_s = found.seconds
     print(f"  with the store {after_s:.1f} s, from scratch {scratch_s:.1f} s: {scratch_s / after_s:.1f} times")
-    print(f"  {'every file of the outs is the same' if not found.different else 'DIFFERENT: ' + ', '.join(found.different)}")
+    different = f"DIFFERENT: {', '.join(found.different)}"
+    print("  " + (different if found.different else "every file of the outs is the same"))
     return 1 if found.different else 0
 
 

@@ -2,9 +2,10 @@
 
     python -m benchmarks.audit A B [--pairs 200]
 
-A and B: two reports of equal test clips (folders or git revisions) whose models differ as two trainings do. Their paired differences,
-speaker by speaker and centred, are the noise between trainings. Null pairs: A against A plus that noise, which speaker lends it
-and its sign drawn anew. Loss: the same, with M-LMD 10 % worse. Writes benchmarks/results/audit.json and prints it.
+A and B: two reports of equal test clips (folders or git revisions) whose models differ as two trainings do. Their
+paired differences, speaker by speaker and centred, are the noise between trainings. Null pairs: A against A plus that
+noise, which speaker lends it and its sign drawn anew. Loss: the same, with M-LMD 10 % worse. Writes
+benchmarks/results/audit.json and prints it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def noise_of(a: Report, b: Report) -> dict[tuple[str, str], dict[str, float]]:
     for row in b.rows:
         other = mine.get((row["clip"], row["metric"])) if row["method"] == "s3dnerf" else None
         if other is not None and np.isfinite(row["value"]) and np.isfinite(other["value"]):
-            found.setdefault((row["corpus"], row["speaker"]), {}).setdefault(row["metric"], []).append(row["value"] - other["value"])
+            found.setdefault((row["corpus"], row["speaker"]), {}).setdefault(row["metric"], []).append(
+                row["value"] - other["value"]
+            )
     means = {who: {metric: float(np.mean(v)) for metric, v in parts.items()} for who, parts in found.items()}
     centre = {
         (corpus, metric): float(np.mean([p[metric] for (c, _), p in means.items() if c == corpus and metric in p]))
@@ -37,10 +40,14 @@ def noise_of(a: Report, b: Report) -> dict[tuple[str, str], dict[str, float]]:
         for metric in {m for p in means.values() for m in p}
         if any(metric in p for (c, _), p in means.items() if c == corpus)
     }
-    return {who: {metric: value - centre[who[0], metric] for metric, value in parts.items()} for who, parts in means.items()}
+    return {
+        who: {metric: value - centre[who[0], metric] for metric, value in parts.items()} for who, parts in means.items()
+    }
 
 
-def simulated(a: Report, noise: dict[tuple[str, str], dict[str, float]], random: np.random.Generator, loss: float) -> list[dict[str, Any]]:
+def simulated(
+    a: Report, noise: dict[tuple[str, str], dict[str, float]], random: np.random.Generator, loss: float
+) -> list[dict[str, Any]]:
     """Rows of a report like ``a`` whose model was trained again; M-LMD worse by ``loss`` of itself."""
     lent = {who: (sorted(noise)[random.integers(len(noise))], random.choice((-1.0, 1.0))) for who in sorted(noise)}
     rows = []
@@ -72,12 +79,18 @@ def main() -> None:
             other.__dict__["rows"] = simulated(a, noise, random, loss)
             found = compare(a, other, resamples=50)
             counts[name] += (
-                bool(found.better or found.worse) if not loss else any(r.metric == "m_lmd" and r.verdict == WORSE for r in found.rows)
+                bool(found.better or found.worse)
+                if not loss
+                else any(r.metric == "m_lmd" and r.verdict == WORSE for r in found.rows)
             )
     spread = np.std([parts["m_lmd"] for parts in noise.values() if "m_lmd" in parts])
     result = {
-        **origin(f"python -m benchmarks.audit {given.a} {given.b} --preset {given.preset} --pairs {given.pairs}", "git"),
-        "speakers": {c: len({who for corpus, who in noise if corpus == c}) for c in sorted({corpus for corpus, _ in noise})},
+        **origin(
+            f"python -m benchmarks.audit {given.a} {given.b} --preset {given.preset} --pairs {given.pairs}", "git"
+        ),
+        "speakers": {
+            c: len({who for corpus, who in noise if corpus == c}) for c in sorted({corpus for corpus, _ in noise})
+        },
         "pairs": given.pairs,
         "claimed_false_alarms": 0.05,
         "false_alarms": counts["null"] / given.pairs,

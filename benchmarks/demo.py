@@ -2,7 +2,8 @@
 
     python -m benchmarks.demo [--target demo]
 
-Memory is the sum of proportional set sizes of the whole process tree, looked at every two seconds. Writes benchmarks/results/<target>.json.
+Memory is the sum of proportional set sizes of the whole process tree, looked at every two seconds. Writes
+benchmarks/results/<target>.json.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
-"""Kill -9 at random moments of `dvc repro` at the preset tiny: whatever is run again ends with the hashes of a run never killed.
+"""Kill -9 at random moments of `dvc repro` at the preset tiny: whatever is run again ends with the hashes of a run
+never killed.
 
     python -m benchmarks.kills [--kills 20] [--seed 0] [--span 0.5]
 
-Works on fresh clones of HEAD in a temporary folder. The first is left alone: its hashes are what is expected, its seconds the measure.
-In the next, `dvc repro` is started and killed at a moment drawn evenly from 0 to `--span` of those seconds, started again, killed
-again, until it comes to its end before its moment; then its hashes are compared and the next clone is begun, until all kills are spent
-and the last clone is whole. Drawn with each kill: the runner (inline or prefect), and what gets the signal: `dvc` alone, whose stage
-must then end itself, or everything that runs in the folder at once, as in a power cut. Compared: DVC's hash of every out but the
-report's, which says when it was made, and the report's per-clip and summary tables. Prints a line a kill. Exit status 1 when a hash
-differs or something outlived its dvc.
-Writes benchmarks/results/kills.json.
+Works on fresh clones of HEAD in a temporary folder. The first is left alone: its hashes are what is expected, its
+seconds the measure. In the next, `dvc repro` is started and killed at a moment drawn evenly from 0 to `--span` of those
+seconds, started again, killed again, until it comes to its end before its moment; then its hashes are compared and the
+next clone is begun, until all kills are spent and the last clone is whole. Drawn with each kill: the runner (inline or
+prefect), and what gets the signal: `dvc` alone, whose stage must then end itself, or everything that runs in the folder
+at once, as in a power cut. Compared: DVC's hash of every out but the report's, which says when it was made, and the
+report's per-clip and summary tables. Prints a line a kill. Exit status 1 when a hash differs or something outlived its
+dvc. Writes benchmarks/results/kills.json.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def clone(folder: Path) -> Path:
     """A fresh clone of HEAD with the settings of the preset tiny."""
     subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
     (folder / "dvc.lock").unlink(missing_ok=True)
-    subprocess.run([sys.executable, "-m", "flows.cli", "preset", "tiny"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "flows.cli", "preset", "tiny"], cwd=folder, check=True, stdout=subprocess.DEVNULL
+    )
     return folder
 
 
@@ -54,7 +57,9 @@ def start(folder: Path, runner: str) -> subprocess.Popen[bytes]:
         "S3DNERF_TRACKING": "off",
     }
     with open(folder.with_suffix(".log"), "ab") as log:
-        return subprocess.Popen([sys.executable, "-m", "dvc", "repro"], cwd=folder, env=environment, stdout=log, stderr=log)
+        return subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro"], cwd=folder, env=environment, stdout=log, stderr=log
+        )
 
 
 def running(folder: Path) -> list[psutil.Process]:
@@ -104,7 +109,9 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def whole(folder: Path, process: subprocess.Popen[bytes]) -> dict[str, str]:
-    """Wait for a run to end and read its hashes. Raises RuntimeError with the last of what it printed when it failed."""
+    """Wait for a run to end and read its hashes. Raises RuntimeError with the last of what it printed when it
+    failed.
+    """
     if process.wait():
         raise RuntimeError(f"dvc repro failed:\n{folder.with_suffix('.log').read_text()[-4000:]}")
     return hashes(folder)
@@ -115,7 +122,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--span", type=float, default=0.5, help="the latest moment of a kill, as a share of an undisturbed run")
+    parser.add_argument(
+        "--span", type=float, default=0.5, help="the latest moment of a kill, as a share of an undisturbed run"
+    )
     args = parser.parse_args()
     chance = random.Random(args.seed)
     kills: list[dict[str, Any]] = []
@@ -141,19 +150,32 @@ def main() -> int:
                     process.wait(timeout=None if spent else moment_s)
                     ended = True
                 except subprocess.TimeoutExpired:
-                    hit = {"run": runs, "stage": stage_now(folder), "runner": runner, "killed": "everything" if everything else "dvc alone"}
+                    hit = {
+                        "run": runs,
+                        "stage": stage_now(folder),
+                        "runner": runner,
+                        "killed": "everything" if everything else "dvc alone",
+                    }
                     hit |= {"after_s": round(moment_s, 2), "left_running": strike(folder, process, everything)}
                     kills.append(hit)
                     print(
-                        f"kill {len(kills):2d}: " + ", ".join(f"{name} {value}" for name, value in hit.items() if value != ""), flush=True
+                        f"kill {len(kills):2d}: "
+                        + ", ".join(f"{name} {value}" for name, value in hit.items() if value != ""),
+                        flush=True,
                     )
             found = whole(folder, process)
             wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
             differing += [f"run {runs}: {name}" for name in wrong]
-            print(f"run {runs}: at its end, {len(found) - len(wrong)} of {len(expected)} hashes as expected", flush=True)
+            print(
+                f"run {runs}: at its end, {len(found) - len(wrong)} of {len(expected)} hashes as expected", flush=True
+            )
             runs += 1
     result = {
-        **origin(f"python -m benchmarks.kills --kills {args.kills} --seed {args.seed} --span {args.span:g}", "git", "hardware"),
+        **origin(
+            f"python -m benchmarks.kills --kills {args.kills} --seed {args.seed} --span {args.span:g}",
+            "git",
+            "hardware",
+        ),
         "seconds_left_alone": round(whole_s, 1),
         "hashes_compared": len(expected),
         "runs": runs,

@@ -1,9 +1,11 @@
-"""What the lessons before step 0 teach of people never heard or seen: lip shapes from speech, and the lips' motion into another picture.
+"""What the lessons before step 0 teach of people never heard or seen: lip shapes from speech, and the lips' motion into
+another picture.
 
     python -m benchmarks.lessons data/sample [--name lessons_sample]
 
-The named baseline is the lessons without ours (speech as it is, the source's lips untold), in the same run, with the same steps, seed and
-training people; measured on the test split. Reads a preset's preprocessed HDTF clips; writes ``benchmarks/results/<name>.json``.
+The named baseline is the lessons without ours (speech as it is, the source's lips untold), in the same run, with the
+same steps, seed and training people; measured on the test split. Reads a preset's preprocessed HDTF clips; writes
+``benchmarks/results/<name>.json``.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from typing import Any
 import torch
 
 from benchmarks.record import origin, write
-from s3dnerf.config import Settings, preset_settings
 from s3dnerf.model.s3dnerf import S3DNeRF
+from s3dnerf.settings.loading import preset_settings
+from s3dnerf.settings.schema import Settings
 from s3dnerf.training.distributed import World
 from s3dnerf.training.generator_data import GeneratorData, make_motion_batch
 from s3dnerf.training.landmarks_first import learn_motion, learn_shapes
@@ -28,7 +31,9 @@ TESTED, CPU = 60, torch.device("cpu")  # samples of test people
 
 
 def unexplained(generator: S3DNeRF, train: GeneratorData, test: GeneratorData) -> float:
-    """Share of the test people's lip shapes that a linear reader of the pooled speech, fitted to the training people's, leaves."""
+    """Share of the test people's lip shapes that a linear reader of the pooled speech, fitted to the training people's,
+    leaves.
+    """
     with torch.no_grad():
         (heard, shapes), (other, wanted) = train.lip_shapes(), test.lip_shapes()
         codes, others = (torch.cat([generator.speech(part)[1] for part in x.split(512)]) for x in (heard, other))
@@ -54,7 +59,9 @@ def arm(data: Path, settings: Settings, varied: bool, told: bool) -> dict[str, A
     train_settings, model = settings.train, dataclasses.replace(settings.model, source_lips=told)
     variation = SpeechVariation(train_settings.speech_noise, train_settings.speech_gain) if varied else PLAIN
     train = GeneratorData(data, model, train_settings.frames, settings.seed, 0, train_settings.motion_frames, variation)
-    test = GeneratorData(data, model, train_settings.frames, settings.seed, 0, train_settings.motion_frames, splits=("test",))
+    test = GeneratorData(
+        data, model, train_settings.frames, settings.seed, 0, train_settings.motion_frames, splits=("test",)
+    )
     torch.manual_seed(settings.seed)
     generator, world = S3DNeRF(model, train.speech_dim), World()
     generator.speech.set_statistics(*train.speech_statistics())
@@ -87,11 +94,17 @@ def main() -> None:
         "varied speech": arm(chosen.data, settings, True, False),
         "varied speech, source lips told": arm(chosen.data, settings, True, True),
     }
-    ratio = arms["varied speech, source lips told"]["px2_left"] / arms["baseline: speech as it is, lips untold"]["px2_left"]
+    ratio = (
+        arms["varied speech, source lips told"]["px2_left"] / arms["baseline: speech as it is, lips untold"]["px2_left"]
+    )
     print(
         write(
             name,
-            {**origin(f"python -m benchmarks.lessons {chosen.data}", "git", "hardware"), "arms": arms, "px2_left_ratio": round(ratio, 3)},
+            {
+                **origin(f"python -m benchmarks.lessons {chosen.data}", "git", "hardware"),
+                "arms": arms,
+                "px2_left_ratio": round(ratio, 3),
+            },
         )
     )
 

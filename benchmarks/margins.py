@@ -2,10 +2,11 @@
 
     python -m benchmarks.margins [--seeds 6] [--only test_train_sync,test_judge] [--settings default,avx2,avx512]
 
-Every :class:`tests.margins.Margin` in a test module is measured with seeds 0 … N - 1 and with the test's own, in a process of its own for
-each setting of :data:`SETTINGS`. A setting holds torch's own kernels, oneDNN's and OpenBLAS's to one instruction set, so that one machine
-computes with the digits of others; what a machine lacks is left out and named. Writes benchmarks/results/margins.json unless the run was
-narrowed, and prints the table. Exits with 1 when any number was out of its bounds.
+Every :class:`tests.margins.Margin` in a test module is measured with seeds 0 … N - 1 and with the test's own, in a
+process of its own for each setting of :data:`SETTINGS`. A setting holds torch's own kernels, oneDNN's and OpenBLAS's to
+one instruction set, so that one machine computes with the digits of others; what a machine lacks is left out and named.
+Prints the table; writes benchmarks/results/margins.json unless only some tests or settings were asked for. Exits with 1
+when a number was out of its bounds.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from benchmarks.record import origin, write
 from tests.margins import SHARED, Margin
 
 ROOT = Path(__file__).resolve().parent.parent
-# oneDNN: https://oneapi-src.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html; it says nothing of a name that it does not know.
+# oneDNN's names: https://oneapi-src.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html; one that it does not know it
+# ignores without a word.
 SETTINGS = {
     "default": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "OPENBLAS_CORETYPE": "Nehalem"},
     "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"},
@@ -35,7 +37,7 @@ SETTINGS = {
 
 
 def margins(only: list[str]) -> list[tuple[str, Margin]]:
-    """(test file, margin) of every test module that has one, by file and name; ``only``: words of which the file's name has one."""
+    """(test file, margin) of every test module that has one and whose file name holds one of the words ``only``."""
     found = []
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         if "Margin(" not in path.read_text(encoding="utf-8") or not any(word in path.name for word in only):
@@ -47,7 +49,7 @@ def margins(only: list[str]) -> list[tuple[str, Margin]]:
 
 
 def measure_here(seeds: int, only: list[str]) -> None:
-    """In the process of one setting: print each measurement as a line of JSON, the capability that torch found first."""
+    """In the process of one setting: print each measurement as a line of JSON, first what torch found it can do."""
     import torch
 
     torch.set_num_threads(1)
@@ -62,7 +64,10 @@ def measure_here(seeds: int, only: list[str]) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 numbers = margin.measure(seed, Path(folder))
             margin_of = {"file": file, "test": margin.test, "seed": seed}
-            print(json.dumps({**margin_of, "numbers": {name: float(value) for name, value in numbers.items()}}), flush=True)
+            print(
+                json.dumps({**margin_of, "numbers": {name: float(value) for name, value in numbers.items()}}),
+                flush=True,
+            )
 
 
 def measure(setting: str, seeds: int, only: list[str]) -> list[dict[str, Any]] | None:
@@ -120,7 +125,9 @@ def main() -> None:
     """Measure every setting one after another, print the table, write the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=6, help="seeds 0 … N - 1, and each test's own")
-    parser.add_argument("--only", default="", help="only test files whose names hold one of these words, divided by commas")
+    parser.add_argument(
+        "--only", default="", help="only test files whose names hold one of these words, divided by commas"
+    )
     parser.add_argument("--settings", default=",".join(SETTINGS), help="some of them, divided by commas")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -1,10 +1,12 @@
-"""Other methods' videos of the real clips, measured by the project and by a script that shares no code with it, every frame.
+"""Other methods' videos of the real clips, measured by the project and by a script that shares no code with it, every
+frame.
 
     python -m benchmarks.methods [--generated ../shared/methods] [--truth ../shared/corpora/HDTF/clips]
 
-The project's side is what ``s3dnerf evaluate`` with the same two folders prints; the other is ``tests/straightforward.py`` (OpenCV, dlib,
-scikit-image). Where a method frames the face otherwise, once more ``--align``. A judge or LPIPS takes part where the settings
-in force have one. Every video counts on its own: method, clip, metric. Writes benchmarks/results/methods.json.
+The project's side is what ``s3dnerf evaluate`` with the same two folders prints; the other is
+``tests/straightforward.py`` (OpenCV, dlib, scikit-image). Where a method frames the face otherwise, once more
+``--align``. A judge or LPIPS takes part where the settings in force have one. Every video counts on its own: method,
+clip, metric. Writes benchmarks/results/methods.json.
 """
 
 from __future__ import annotations
@@ -14,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import origin, write
-from s3dnerf.comparable import HOW
-from s3dnerf.config import load_settings
-from s3dnerf.faces.weights import dlib_data
-from s3dnerf.folders import laid_videos, problem_lines, score_folders, score_table
-from s3dnerf.scoring import load_tools
+from s3dnerf.evaluation.folders import generated_videos, problem_lines, score_folders, score_table
+from s3dnerf.evaluation.reading import HOW
+from s3dnerf.evaluation.tools import load_tools
+from s3dnerf.faces.dlib_files import dlib_data
+from s3dnerf.settings.loading import load_settings
 from tests.straightforward import measure
 
 HELD_TOGETHER = ("f_lmd", "m_lmd", "ssim")
@@ -47,16 +49,22 @@ def main() -> None:
     rows, problems = score_folders(chosen.generated, chosen.truth, tools)
     aligned, noted = score_folders(chosen.generated, chosen.truth, tools, align=True)
     plain: dict[str, dict[str, dict[str, float]]] = {}
-    for made in laid_videos(chosen.generated, "generated", "files")[0]:
+    for made in generated_videos(chosen.generated, "generated", "files")[0]:
         truth = next(chosen.truth.glob(f"{made.name}.*"))
         found = measure(str(made.path), str(truth), str(dlib_data("landmarks")))
         plain.setdefault(made.method, {})[made.name] = {k: round(v, 6) for k, v in found.items()}
     ours, moved = by_video(rows), by_video(aligned)
     apart = {
-        m: {c: {k: round(abs(ours[m][c][k]["value"] / found[k] - 1), 8) for k in HELD_TOGETHER} for c, found in clips.items()}
+        m: {
+            c: {k: round(abs(ours[m][c][k]["value"] / found[k] - 1), 8) for k in HELD_TOGETHER}
+            for c, found in clips.items()
+        }
         for m, clips in plain.items()
     }
-    changed = {m: {c: v for c, v in clips.items() if v["ssim"]["value"] != ours[m][c]["ssim"]["value"]} for m, clips in moved.items()}
+    changed = {
+        m: {c: v for c, v in clips.items() if v["ssim"]["value"] != ours[m][c]["ssim"]["value"]}
+        for m, clips in moved.items()
+    }
     result = {
         **origin(f"python -m benchmarks.methods --generated {chosen.generated} --truth {chosen.truth}", "git"),
         "same_as": f"s3dnerf evaluate --generated {chosen.generated} --truth {chosen.truth}",
@@ -66,7 +74,9 @@ def main() -> None:
         "aligned": {m: clips for m, clips in changed.items() if clips},
         "straightforward": plain,
         "relative_difference": apart,
-        "largest_relative_difference": max(v for clips in apart.values() for one in clips.values() for v in one.values()),
+        "largest_relative_difference": max(
+            v for clips in apart.values() for one in clips.values() for v in one.values()
+        ),
         "named": [line for line in problem_lines(problems) if "no_generated_video" not in line],
         "named_aligned": [line for line in problem_lines(noted) if "no_generated_video" not in line],
     }
@@ -75,7 +85,8 @@ def main() -> None:
     for line in problem_lines(problems):
         print(line)
     print(
-        f"against tests/straightforward.py: at most {100 * result['largest_relative_difference']:.4f} % apart on {', '.join(HELD_TOGETHER)}"
+        f"against tests/straightforward.py: at most {100 * result['largest_relative_difference']:.4f} % apart on "
+        f"{', '.join(HELD_TOGETHER)}"
     )
 
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.metrics
 
-Reads nothing (pictures are made here). CPU seconds of one thread, the best of several runs; the baselines run in the same process:
-python-cpbd's loops over pixels (as ``tests/metrics/test_cpbd.py`` writes them out), a loop over landmarks, scikit-image's SSIM.
-Writes benchmarks/results/metrics.json.
+Reads nothing (pictures are made here). CPU seconds of one thread, the best of several runs; the baselines run in the
+same process: python-cpbd's loops over pixels (as ``tests/metrics/test_cpbd.py`` writes them out), a loop over
+landmarks, scikit-image's SSIM. Writes benchmarks/results/metrics.json.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
     return min(times)
 
 
-def compare(fast: Callable[[], object], slow: Callable[[], object], of: str, baseline: str, repeats: tuple[int, int]) -> dict[str, object]:
+def compare(
+    fast: Callable[[], object], slow: Callable[[], object], of: str, baseline: str, repeats: tuple[int, int]
+) -> dict[str, object]:
     """Both times in milliseconds and their ratio."""
     ours, theirs = seconds(fast, repeats[0]), seconds(slow, repeats[1])
     return {
@@ -54,7 +56,13 @@ def main() -> None:
     frames = random.integers(0, 256, (4, 256, 256, 3), dtype=np.uint8)
     turned = frames[:, ::-1].copy()
     found = {
-        "cpbd": compare(lambda: cpbd.cpbd_of_grey(image), lambda: literal_cpbd(image), "one frame of 256²", "python-cpbd's loops", (10, 2)),
+        "cpbd": compare(
+            lambda: cpbd.cpbd_of_grey(image),
+            lambda: literal_cpbd(image),
+            "one frame of 256²",
+            "python-cpbd's loops",
+            (10, 2),
+        ),
         "lmd": compare(
             lambda: lmd.measure(other, truth),
             lambda: (literal(other, truth, range(68)), literal(other, truth, range(48, 68))),
@@ -72,7 +80,10 @@ def main() -> None:
     }
     write("metrics", {**origin("python -m benchmarks.metrics", "git", "hardware"), "times_faster": found})
     for name, line in found.items():
-        print(f"{name}: {line['ratio']} × faster, {line['ms']} ms against {line['ms_baseline']}: {line['of']}, against {line['baseline']}")
+        print(
+            f"{name}: {line['ratio']} × faster, {line['ms']} ms against {line['ms_baseline']}: {line['of']}, against "
+            f"{line['baseline']}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""The model's speed and memory as ratios: fast path to plain, cached portrait to none; and how cost grows with rays, samples, size.
+"""The model's speed and memory as ratios: fast path to plain, cached portrait to none; and how cost grows with rays,
+samples, size.
 
     python -m benchmarks.model [--preset sample] [--device cpu] [--frames 20] [--compile]
 
-Networks have random weights and inputs are drawn: speed does not depend on what was learned. Every ratio's baseline is measured in the same
-run, after a warm-up, the device synchronised; times are the median of repeats. Needs torch and the library alone, so that it runs on a
-bare GPU machine. Writes benchmarks/results/model_<preset>_<device>.json and prints it.
+Networks have random weights and inputs are drawn: speed does not depend on what was learned. Every ratio's baseline is
+measured in the same run, after a warm-up, the device synchronised; times are the median of repeats. Needs torch and the
+library alone, so that it runs on a bare GPU machine. Writes benchmarks/results/model_<preset>_<device>.json and prints
+it.
 """
 
 from __future__ import annotations
@@ -26,11 +28,12 @@ import numpy as np
 import torch
 
 from benchmarks.record import origin, write
-from s3dnerf.config import ModelSettings, Settings, preset_settings
 from s3dnerf.faces.camera import intrinsics, world_to_camera
 from s3dnerf.model.reference import render_reference
 from s3dnerf.model.s3dnerf import Identity, S3DNeRF
 from s3dnerf.model.source_lips import SHAPE
+from s3dnerf.settings.loading import preset_settings
+from s3dnerf.settings.schema import ModelSettings, Settings
 from s3dnerf.sync.expert import SyncExpert
 from s3dnerf.training.distributed import World
 from s3dnerf.training.generator_data import make_batch
@@ -48,7 +51,9 @@ def synchronise(device: torch.device) -> None:
 
 
 def seconds(work: Callable[[], Any], device: torch.device, repeats: int = 3) -> float:
-    """The median time of ``repeats`` runs after one that is not counted: by the clock on a GPU, of the one thread on a CPU."""
+    """The median time of ``repeats`` runs after one that is not counted: by the clock on a GPU, of the one thread on a
+    CPU.
+    """
     clock, times = time.process_time if device.type == "cpu" else time.perf_counter, []
     for i in range(repeats + 1):
         synchronise(device)
@@ -88,7 +93,9 @@ class Portrait:
 
     @torch.inference_mode()
     def encode(self) -> Identity:
-        return self.model.encode(self.picture, self.picture, self.poses[:1], self.intrinsics[:1], self.box, self.landmarks)
+        return self.model.encode(
+            self.picture, self.picture, self.poses[:1], self.intrinsics[:1], self.box, self.landmarks
+        )
 
     @torch.inference_mode()
     def render(self, identity: Identity, first: int, count: int, path: Callable[..., Any] | None = None) -> Any:
@@ -109,7 +116,9 @@ def synthesis(settings: ModelSettings, device: torch.device, frames: int, compil
     """Frames a second, and each ratio to its baseline."""
     made = Portrait(settings, device, frames)
     identity = made.encode()
-    by_batch = {batch: frames / seconds(lambda b=batch: made.all_frames(identity, b), device) for batch in (1, 5)}
+    by_batch = {
+        batch: frames / seconds(functools.partial(made.all_frames, identity, batch), device) for batch in (1, 5)
+    }
     fps = max(by_batch.values())
     uncached = frames / seconds(made.each_with_its_portrait, device)
     result: dict[str, Any] = {
@@ -124,10 +133,15 @@ def synthesis(settings: ModelSettings, device: torch.device, frames: int, compil
         begun = time.process_time()
         made.render(identity, 0, 1, render_reference)
         plain_s = time.process_time() - begun
-        result |= {"plain_path_seconds_a_frame": round(plain_s, 2), "ratio_fast_to_plain_path": round(by_batch[1] * plain_s, 1)}
+        result |= {
+            "plain_path_seconds_a_frame": round(plain_s, 2),
+            "ratio_fast_to_plain_path": round(by_batch[1] * plain_s, 1),
+        }
     if compiled:
         made.model.compile()
-        result["ratio_compiled_to_eager"] = round(frames / seconds(lambda: made.all_frames(identity, 5), device) / by_batch[5], 2)
+        result["ratio_compiled_to_eager"] = round(
+            frames / seconds(lambda: made.all_frames(identity, 5), device) / by_batch[5], 2
+        )
     return result
 
 
@@ -136,7 +150,9 @@ def growth(settings: ModelSettings, device: torch.device, frames: int) -> dict[s
     raw, image, coarse, fine = settings.raw_px, settings.image_px, settings.coarse_samples, settings.fine_samples
     changes: dict[str, dict[int, dict[str, Any]]] = {
         "rays a side": {side: {"raw_px": side} for side in (raw // 2, raw * 2) if side <= image},
-        "samples a ray": {(coarse + fine) * k // 2: {"coarse_samples": coarse * k // 2, "fine_samples": fine * k // 2} for k in (1, 4)},
+        "samples a ray": {
+            (coarse + fine) * k // 2: {"coarse_samples": coarse * k // 2, "fine_samples": fine * k // 2} for k in (1, 4)
+        },
         "image side": {side: {"image_px": side} for side in (image // 2, image * 2) if raw <= side <= 512},
     }
 
@@ -147,7 +163,10 @@ def growth(settings: ModelSettings, device: torch.device, frames: int) -> dict[s
 
     base = a_frame(settings)
     ratios = {
-        what: {str(value): round(a_frame(dataclasses.replace(settings, **change)) / base, 2) for value, change in sorted(options.items())}
+        what: {
+            str(value): round(a_frame(dataclasses.replace(settings, **change)) / base, 2)
+            for value, change in sorted(options.items())
+        }
         for what, options in changes.items()
     }
     return {"preset_seconds_a_frame": {"": round(base, 4)}, **ratios}
@@ -182,7 +201,9 @@ def training(settings: Settings, device: torch.device) -> dict[str, Any]:
     """Steps a second and memory, with rays inside the face alone against every ray (the plain way, the baseline)."""
     random = np.random.default_rng(0)
     statistics_of_nothing = (torch.zeros(SPEECH_DIM), torch.ones(SPEECH_DIM))
-    data: Any = SimpleNamespace(speech_dim=SPEECH_DIM, speech_statistics=lambda: statistics_of_nothing, lips=lambda: torch.rand(8, SHAPE))
+    data: Any = SimpleNamespace(
+        speech_dim=SPEECH_DIM, speech_statistics=lambda: statistics_of_nothing, lips=lambda: torch.rand(8, SHAPE)
+    )
     found: dict[str, dict[str, float]] = {}
     late = settings.train.steps - 1  # past every warm-up: all losses are on
     for name, rays in (("rays inside the face", settings.train.outside_rays), ("every ray", 1.0)):
@@ -226,7 +247,9 @@ def main() -> None:
     parser.add_argument("--preset", default="sample")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--frames", type=int, default=20)
-    parser.add_argument("--compile", action="store_true", help="torch.compile against eager (needs a C++ compiler on a CPU)")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile against eager (needs a C++ compiler on a CPU)"
+    )
     given = parser.parse_args()
     device, settings = torch.device(given.device), preset_settings(given.preset)
     if device.type == "cpu":

@@ -1,4 +1,4 @@
-"""How long a spawned process pool of two takes until it can work: what `POOL_START_S` in flows/runners.py must cover.
+"""How long a spawned process pool of two takes until it can work: what `POOL_START_S` in flows/executor.py must cover.
 
 python -m benchmarks.pool
 """

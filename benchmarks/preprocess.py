@@ -1,16 +1,18 @@
-"""Frames a second from raw video to speech tokens: this project's stages against the usual way, in the same run; and their memory.
+"""Frames a second from raw video to speech tokens: this project's stages against the usual way, in the same run; and
+their memory.
 
     python -m benchmarks.preprocess [--corpora ../shared/corpora] [--only EX_May,RD_] [--usual-s 2] [--minutes 10]
 
-Over the real clips in HDTF's layout (settings: preset ``mini``), each process on one thread and, ffmpeg with it, on a core of its own:
+Over the real clips in HDTF's layout (settings: preset ``mini``), each process on one thread and, ffmpeg with it, on a
+core of its own:
 
-- clip by clip: each through inventory, ingest, resample, align, masks, lips and speech, alone, two at a time; and in the same way the first
-  ``--usual-s`` seconds of each (0: all of it) as :mod:`benchmarks.usual_way` describes. A ratio a clip, of processor seconds, ffmpeg's
-  included; a clip alone bears a whole run's fixed costs, a short one most;
-- together: all clips at once, stage by stage, their packs on a pool of one process, then of two. Compared with the usual way's frames a
-  second in two processes, each clip counting by its length: what a user waits;
-- memory: the largest sum of proportional set sizes while a 1080p video of so many minutes, made of a real one, goes through the
-  same stages on two processes.
+- clip by clip: each through inventory, ingest, resample, align, masks, lips and speech, alone, two at a time; and in
+  the same way the first ``--usual-s`` seconds of each (0: all of it) as :mod:`benchmarks.usual_way` describes. A ratio
+  a clip, of processor seconds, ffmpeg's included; a clip alone bears a whole run's fixed costs, a short one most;
+- together: all clips at once, stage by stage, their packs on a pool of one process, then of two. Compared with the
+  usual way's frames a second in two processes, each clip counting by its length: what a user waits;
+- memory: the largest sum of proportional set sizes while a 1080p video of so many minutes, made of a real one, goes
+  through the same stages on two processes.
 
 Processes have done a short clip before time is taken: modules are imported, weights read. Writes
 benchmarks/results/preprocess.json for all clips.
@@ -41,11 +43,12 @@ import pandas as pd
 import psutil
 
 from benchmarks.record import RESULTS, origin, write
-from flows.runners import one_thread
-from s3dnerf.config import Settings, as_dict, preset_settings, settings_from
+from s3dnerf.core.processes import one_thread
+from s3dnerf.settings.loading import as_dict, preset_settings, settings_from
+from s3dnerf.settings.schema import Settings
 from s3dnerf.video.encoding import ffmpeg_path
 from s3dnerf.video.packs import PACK_STAGES, CorpusPacks
-from stages.context import Context
+from stages.context import Context, run_inline
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("inventory", "ingest", *PACK_STAGES)
@@ -62,12 +65,13 @@ def benchmark_settings(raw: Path) -> Settings:
 
 
 def stage_by_stage(settings: Settings, run: Callable[..., list[Any]] | None = None) -> dict[str, float]:
-    """All stages in the working directory, with a runner (default: one job after the other here). Returns seconds a stage."""
+    """All stages in the working directory, with a runner (default: one job after the other here). Returns seconds a
+    stage.
+    """
     seconds = {}
     for name in STAGES:
         begun = time.perf_counter()
-        given = {} if run is None else {"run": run}
-        importlib.import_module(f"stages.{name}").main(Context(settings=settings, stage=name, say=lambda line: None, **given))
+        importlib.import_module(f"stages.{name}").main(Context(settings=settings, stage=name, run=run or run_inline))
         seconds[name] = round(time.perf_counter() - begun, 2)
     return seconds
 
@@ -81,7 +85,9 @@ def frames_made(settings: Settings) -> tuple[int, int]:
 
 
 def warm(video: Path) -> None:
-    """What each process does before time is taken: one clip either way, so that modules, weights and caches are there."""
+    """What each process does before time is taken: one clip either way, so that modules, weights and caches are
+    there.
+    """
     import cv2
 
     cv2.setNumThreads(1)
@@ -90,7 +96,9 @@ def warm(video: Path) -> None:
 
 
 def settle(started: Any, first: Path) -> None:
-    """Stay on a core of one's own, with the ffmpeg processes one starts: else one process already takes two cores. Then warm up."""
+    """Stay on a core of one's own, with the ffmpeg processes one starts: else one process already takes two cores. Then
+    warm up.
+    """
     with started.get_lock():
         number, started.value = started.value, started.value + 1
     cores = sorted(os.sched_getaffinity(0))
@@ -101,7 +109,9 @@ def settle(started: Any, first: Path) -> None:
 def pool(processes: int, first: Path) -> ProcessPoolExecutor:
     """Spawned processes, each on a core of its own, that have each done the clip ``first``."""
     context = multiprocessing.get_context("spawn")
-    made = ProcessPoolExecutor(processes, mp_context=context, initializer=settle, initargs=(context.Value("i", 0), first))
+    made = ProcessPoolExecutor(
+        processes, mp_context=context, initializer=settle, initargs=(context.Value("i", 0), first)
+    )
     list(made.map(time.sleep, [1.0] * processes))  # each takes one: all have started
     return made
 
@@ -141,7 +151,10 @@ def clip_by_clip(videos: list[Path], usual_s: float) -> dict[str, Any]:
     with pool(2, videos[0]) as workers:
         for way in ("usual", "ours"):
             begun = time.perf_counter()
-            futures = {v: workers.submit(ours, v) if way == "ours" else workers.submit(usual, v, usual_s or None) for v in longest_first}
+            futures = {
+                v: workers.submit(ours, v) if way == "ours" else workers.submit(usual, v, usual_s or None)
+                for v in longest_first
+            }
             for video, future in futures.items():
                 rows[video.stem][way] = {k: round(float(x), 2) for k, x in future.result().items()}
             wall = time.perf_counter() - begun
@@ -154,17 +167,23 @@ def clip_by_clip(videos: list[Path], usual_s: float) -> dict[str, Any]:
             total[way][f"ms_a_frame_{unit.removesuffix('_s')}"] = round(1000 * sum(each) / sum(lengths), 2)
         total[way]["frames_per_s"] = round(2 * 1000 / total[way]["ms_a_frame_wall"], 2)  # two processes, each busy
     for row in rows.values():
-        row["ratio"] = round((row["usual"]["cpu_s"] / row["usual"]["frames"]) / (row["ours"]["cpu_s"] / row["ours"]["frames"]), 2)
+        row["ratio"] = round(
+            (row["usual"]["cpu_s"] / row["usual"]["frames"]) / (row["ours"]["cpu_s"] / row["ours"]["frames"]), 2
+        )
     return {"clips": rows, "total": total}
 
 
 def faster(found: dict[str, Any]) -> dict[str, float]:
-    """How many times faster than the usual way: all clips at once on two processes by the clock, and by processor time; each clip alone."""
+    """How many times faster than the usual way: all clips at once on two processes by the clock, and by processor time;
+    each clip alone.
+    """
     total, at_once = found["clip_by_clip"]["total"], found["together"]
     return {
         "two_processes_by_the_clock": round(at_once["2"]["frames_per_s"] / total["usual"]["frames_per_s"], 2),
         "one_process_by_processor_time": round(total["usual"]["ms_a_frame_cpu"] / at_once["1"]["ms_a_frame_cpu"], 2),
-        "each_clip_alone_by_processor_time": round(total["usual"]["ms_a_frame_cpu"] / total["ours"]["ms_a_frame_cpu"], 2),
+        "each_clip_alone_by_processor_time": round(
+            total["usual"]["ms_a_frame_cpu"] / total["ours"]["ms_a_frame_cpu"], 2
+        ),
     }
 
 
@@ -187,7 +206,13 @@ def together(videos: list[Path]) -> dict[str, Any]:
             with pool(processes, videos[0]) as workers:
                 used: list[float] = []
 
-                def run(work, jobs, names, workers=workers, used=used):
+                def run(
+                    work: Callable[[Any], Any],
+                    jobs: list[Any],
+                    names: list[str],
+                    workers: ProcessPoolExecutor = workers,
+                    used: list[float] = used,
+                ) -> list[Any]:
                     done = list(workers.map(functools.partial(timed, work), jobs))
                     used += [seconds for _, seconds in done]
                     return [result for result, _ in done]
@@ -232,11 +257,16 @@ def watched_memory() -> Iterator[dict[str, int]]:
 
 
 def long_video(source: Path, sound: Path, target: Path, minutes: float) -> None:
-    """A video of so many minutes: another forwards and backwards, again and again, so that nothing jumps; its sound repeated."""
+    """A video of so many minutes: another forwards and backwards, again and again, so that nothing jumps; its sound
+    repeated.
+    """
     ffmpeg = [ffmpeg_path(), "-v", "error", "-nostdin", "-threads", "1"]
     there_and_back = target.parent.parent / "there_and_back.mp4"
     turned = "[0:v]split[a][b];[b]reverse[c];[a][c]concat"
-    subprocess.run([*ffmpeg, "-i", str(source), "-filter_complex", turned, "-preset", "veryfast", "-an", str(there_and_back)], check=True)
+    subprocess.run(
+        [*ffmpeg, "-i", str(source), "-filter_complex", turned, "-preset", "veryfast", "-an", str(there_and_back)],
+        check=True,
+    )
     inputs = ["-stream_loop", "-1", "-i", str(there_and_back), "-stream_loop", "-1", "-i", str(sound)]
     output = ["-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "aac", "-t", f"{60 * minutes:g}", str(target)]
     subprocess.run([*ffmpeg, *inputs, *output], check=True)
@@ -276,12 +306,22 @@ def chain(place: Path) -> None:
 
 def table(found: dict[str, Any]) -> str:
     """The measurements as lines of text."""
-    lines = [f"{'clip':<30} {'frames':>6} {'kept':>6} {'ours ms':>9} {'usual ms':>9} {'ratio':>6}   (processor ms a frame)"]
+    lines = [
+        f"{'clip':<30} {'frames':>6} {'kept':>6} {'ours ms':>9} {'usual ms':>9} {'ratio':>6}   (processor ms a frame)"
+    ]
     for name, row in found["clip_by_clip"]["clips"].items():
         a, b = (1000 * row[way]["cpu_s"] / row[way]["frames"] for way in ("ours", "usual"))
-        lines.append(f"{name:<30} {row['ours']['frames']:>6.0f} {row['ours']['kept']:>6.0f} {a:>9.1f} {b:>9.1f} {row['ratio']:>6.1f}")
+        lines.append(
+            f"{name:<30} {row['ours']['frames']:>6.0f} {row['ours']['kept']:>6.0f} {a:>9.1f} {b:>9.1f} "
+            f"{row['ratio']:>6.1f}"
+        )
     total, at_once = found["clip_by_clip"]["total"], found["together"]
-    rows = {"usual way, two": total["usual"], "each clip alone, two": total["ours"], "ours, one": at_once["1"], "ours, two": at_once["2"]}
+    rows = {
+        "usual way, two": total["usual"],
+        "each clip alone, two": total["ours"],
+        "ours, one": at_once["1"],
+        "ours, two": at_once["2"],
+    }
     for name, row in rows.items():
         speed = f"{row['frames_per_s']:>7.1f} frames a second, {row['ms_a_frame_cpu']:>6.1f} processor ms a frame"
         lines.append(f"{name + ' processes':<32} {speed}")
@@ -289,7 +329,10 @@ def table(found: dict[str, Any]) -> str:
     lines.append(f"two processes against one: {at_once['two_to_one']} times")
     if "memory" in found:
         m = found["memory"]
-        lines.append(f"{m['minutes']:g} minutes of 1080p: {m['peak_gb']} GB at most, {m['kept']} of {m['frames']} frames, {m['seconds']} s")
+        lines.append(
+            f"{m['minutes']:g} minutes of 1080p: {m['peak_gb']} GB at most, {m['kept']} of {m['frames']} frames, "
+            f"{m['seconds']} s"
+        )
     return "\n".join(lines)
 
 
@@ -297,9 +340,15 @@ def main() -> None:
     """Measure, print the table, write the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--corpora", type=Path, default=Path("../shared/corpora"))
-    parser.add_argument("--only", default="", help="only the clips whose names match one of these words, divided by commas")
-    parser.add_argument("--usual-s", type=float, default=2.0, help="seconds of each clip that the usual way is given; 0: all of it")
-    parser.add_argument("--minutes", type=float, default=10.0, help="length of the video whose memory is measured; 0: not measured")
+    parser.add_argument(
+        "--only", default="", help="only the clips whose names match one of these words, divided by commas"
+    )
+    parser.add_argument(
+        "--usual-s", type=float, default=2.0, help="seconds of each clip that the usual way is given; 0: all of it"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="length of the video whose memory is measured; 0: not measured"
+    )
     parser.add_argument("--speed-only", action="store_true", help="keep the result file's memory, measured before")
     parser.add_argument("--chain", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -323,7 +372,9 @@ def main() -> None:
         found["memory"] = json.loads((RESULTS / "preprocess.json").read_text())["memory"]
     elif args.minutes:
         person = corpora / "MEAD" / "M030"
-        source, sound = (next((person / kind).rglob(f"001{end}")) for kind, end in (("video", ".mp4"), ("audio", ".m4a")))
+        source, sound = (
+            next((person / kind).rglob(f"001{end}")) for kind, end in (("video", ".mp4"), ("audio", ".m4a"))
+        )
         found["memory"] = memory(source, sound, args.minutes) | {"command": found["command"], "date": found["date"]}
     print(table(found))
     if len(chosen) == len(videos) and args.minutes == 10.0:

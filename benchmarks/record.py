@@ -1,4 +1,6 @@
-"""What every benchmark's result says of where it comes from, and the file it stands in: ``benchmarks/results/<name>.json``."""
+"""What every benchmark's result says of where it comes from, and the file it stands in:
+``benchmarks/results/<name>.json``.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,10 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def origin(command: str, *facts: str) -> dict[str, Any]:
-    """``command``, ``date`` and, of ``git`` and ``hardware``, the facts asked for (:mod:`flows.world`)."""
+    """``command``, ``date`` and, of ``git`` and ``hardware``, the facts asked for (:mod:`flows.provenance`)."""
     found: dict[str, Any] = {"command": command, "date": datetime.date.today().isoformat()}
     if facts:
-        from flows.world import git_state, hardware  # here: benchmarks.model runs where flows cannot be imported
+        from flows.provenance import git_state, hardware  # here: benchmarks.model runs where flows cannot be imported
 
         known = {"git": git_state, "hardware": hardware}
         found |= {fact: known[fact]() for fact in facts}

@@ -1,11 +1,11 @@
-"""What Prefect costs a stage: `dvc repro` of the preset tiny with the prefect runner against the inline runner (the baseline), same run.
+"""What Prefect costs a stage: `dvc repro` of the preset tiny with the prefect runner against the inline runner (the
+baseline), same run.
 
     python -m benchmarks.runners [--rounds 3]
 
-Works on a fresh clone of HEAD in a temporary folder, no Prefect server configured. A first run fills the pack store and the checkpoints;
-then each round runs the whole graph again with `dvc repro --force`, once a runner, so that the difference is the runners'. MLflow is
-off in both.
-Writes benchmarks/results/runners.json.
+Works on a fresh clone of HEAD in a temporary folder, no Prefect server configured. A first run fills the pack store and
+the checkpoints; then each round runs the whole graph again with `dvc repro --force`, once a runner, so that the
+difference is the runners'. MLflow is off in both. Writes benchmarks/results/runners.json.
 """
 
 from __future__ import annotations
@@ -33,7 +33,13 @@ def repro(folder: Path, runner: str, *words: str) -> float:
         "S3DNERF_TRACKING": "off",
     }
     begun = time.monotonic()
-    subprocess.run([sys.executable, "-m", "dvc", "repro", *words], cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", *words],
+        cwd=folder,
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     return time.monotonic() - begun
 
 
@@ -45,7 +51,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "clone"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
-        subprocess.run([sys.executable, "-m", "flows.cli", "preset", "tiny"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [sys.executable, "-m", "flows.cli", "preset", "tiny"], cwd=folder, check=True, stdout=subprocess.DEVNULL
+        )
         repro(folder, "inline")
         seconds: dict[str, list[float]] = {"inline": [], "prefect": []}
         for _ in range(rounds):

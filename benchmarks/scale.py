@@ -1,14 +1,17 @@
-"""150,000 simulated clip records and their raw files through inventory, ingest, planning, the pack store, the index and DVC.
+"""150,000 simulated clip records and their raw files through inventory, ingest, planning, the pack store, the index and
+DVC.
 
     python -m benchmarks.scale [--clips 150000] [--folder DIR] [--probe 4000]
 
-What is real: the stages' own code from the raw files to the index, each step in a process of its own (benchmarks/scale_steps.py), raw
-files that ffmpeg opens (benchmarks/scale_raw.py), whole `dvc` commands (benchmarks/scale_dvc.py). What stands in: a pack stage's work on
-a clip, which gives small parts of the right kinds; and of the videos that ingest opens, every file is opened only where there are no
-more than ``--probe`` (0.01 s each): otherwise so many of them, the others get the same facts, and the time for all is projected.
-One process at a time except where two are said. Every file was just written, so nothing is read from a cold disk.
+What is real: the stages' own code from the raw files to the index, each step in a process of its own
+(benchmarks/scale_steps.py), raw files that ffmpeg opens (benchmarks/scale_raw.py), whole `dvc` commands
+(benchmarks/scale_dvc.py). What stands in: a pack stage's work on a clip, which gives small parts of the right kinds;
+and of the videos that ingest opens, every file is opened only where there are no more than ``--probe`` (0.01 s each):
+otherwise so many of them, the others get the same facts, and the time for all is projected. One process at a time
+except where two are said. Every file was just written, so nothing is read from a cold disk.
 
-Beside each step stands the machine's load average (1 minute) at its end: on a busy machine CPU seconds say more than wall seconds.
+Beside each step stands the machine's load average (1 minute) at its end: on a busy machine CPU seconds say more than
+wall seconds.
 
 DIR (default: a temporary folder, removed afterwards) needs about 80 kB a clip. Writes benchmarks/results/scale.json.
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 import json
 import os
 import subprocess
@@ -43,7 +47,9 @@ ADDED = ("add", "inventory", "ingest", "packs")
 def child(module: str, *words: str) -> dict[str, Any]:
     """What a measuring process printed last. Raises RuntimeError with what it said when it fails."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-m", module, *words], cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", module, *words], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
     if done.returncode:
         raise RuntimeError(f"{module} {' '.join(words)} ended with status {done.returncode}: {done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -52,7 +58,8 @@ def child(module: str, *words: str) -> dict[str, Any]:
 def measure(folder: Path, clips: int, opened: int, dvc: tuple[str, ...] = PARTS) -> dict[str, Any]:
     """All steps at one size in ``folder``. Returns what each measured.
 
-    What is measured stands in ``measured.json`` there at once; started again in the same folder, it goes on after the last whole step.
+    What is measured stands in ``measured.json`` there at once; started again in the same folder, it goes on after the
+    last whole step.
     """
     store = folder / "measured.json"
     done: dict[str, Any] = json.loads(store.read_text()) if store.is_file() else {}
@@ -68,10 +75,16 @@ def measure(folder: Path, clips: int, opened: int, dvc: tuple[str, ...] = PARTS)
     step("raw files", lambda: raw_files(folder / "raw", clips))
     for phase, steps in (("first", FIRST), ("again", AGAIN), ("one added", ADDED)):
         for name in steps:
-            step(f"{phase}: {name}", lambda name=name: child("benchmarks.scale_steps", name, *words, "--probe", str(opened)))
-    step("files", lambda: {name: dict(zip(("files", "bytes"), files_below(folder / name))) for name in ("data", ".packs")})
+            step(
+                f"{phase}: {name}",
+                functools.partial(child, "benchmarks.scale_steps", name, *words, "--probe", str(opened)),
+            )
+    step(
+        "files",
+        lambda: {name: dict(zip(("files", "bytes"), files_below(folder / name))) for name in ("data", ".packs")},
+    )
     for part in dvc:
-        step(f"DVC, {part}", lambda part=part: child("benchmarks.scale_dvc", part, *words))
+        step(f"DVC, {part}", functools.partial(child, "benchmarks.scale_dvc", part, *words))
     return done
 
 
@@ -95,7 +108,9 @@ def rounded(value: Any) -> Any:
 def projected(done: dict[str, Any]) -> dict[str, float]:
     """What follows from the CPU time measured, on processors that nobody else uses."""
     opening, index = done["first: probe"], done["again: index"]
-    whole_s = sum(index["whole_ms"][upstream] - index["pack_ms"][upstream] for upstream in index["opened_by"].values()) / 1000
+    whole_s = (
+        sum(index["whole_ms"][upstream] - index["pack_ms"][upstream] for upstream in index["opened_by"].values()) / 1000
+    )
     found = {
         "minutes_to_open_all_videos_on_two_cores": opening["cpu_ms_a_file"] * opening["videos"] / 2 / 60_000,
         "cpu_hours_saved_by_opening_one_pack_of_an_index": whole_s * done["first: ingest"]["packs"] / 3600,
@@ -111,7 +126,9 @@ def projected(done: dict[str, Any]) -> dict[str, float]:
 
 def row(name: str, found: dict[str, Any], note: str = "") -> str:
     """One line of the table: wall seconds, CPU seconds, peak memory."""
-    return f"{name:<64}{found['seconds']:9.2f} s {found['cpu_s']:9.2f} s CPU {found['peak_mb']:7.0f} MB  {note}".rstrip()
+    return (
+        f"{name:<64}{found['seconds']:9.2f} s {found['cpu_s']:9.2f} s CPU {found['peak_mb']:7.0f} MB  {note}".rstrip()
+    )
 
 
 def table(result: dict[str, Any]) -> str:

@@ -1,14 +1,16 @@
-"""What DVC itself costs at scale, for ``benchmarks/scale.py``: hashing, storing, checking out and finding nothing to do.
+"""What DVC itself costs at scale, for ``benchmarks/scale.py``: hashing, storing, checking out and finding nothing to
+do.
 
-The outs of the five pack stages become the outs of a scratch repository in the same folder (raw files, pack store and all),
-`dvc commit` hashes and stores them, `dvc checkout` brings them back by each kind of link that the disk has. One stage's packs alone are
-then held against the same bytes as a file a clip, which is the layout this project does not use. Times are those of whole
-`dvc` commands, their start included; files were just written, so they are read from memory and not from a disk.
+The outs of the five pack stages become the outs of a scratch repository in the same folder (raw files, pack store and
+all), `dvc commit` hashes and stores them, `dvc checkout` brings them back by each kind of link that the disk has. One
+stage's packs alone are then held against the same bytes as a file a clip, which is the layout this project does not
+use. Times are those of whole `dvc` commands, their start included; files were just written, so they are read from
+memory and not from a disk.
 
     python -m benchmarks.scale_dvc PART --folder DIR --clips N
 
-DIR is what ``benchmarks.scale_steps`` has filled. Prints one line of JSON. This process stays small: a child's peak memory, as the
-kernel counts it, begins at that of the process it was forked from.
+DIR is what ``benchmarks.scale_steps`` has filled. Prints one line of JSON. This process stays small: a child's peak
+memory, as the kernel counts it, begins at that of the process it was forked from.
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ class Repository:
         (self.folder / ".dvcignore").write_text("".join(f"{line}\n" for line in lines))
 
     def dvc(self, *words: str) -> dict[str, float]:
-        """One command: wall and CPU seconds, peak memory of its process. Raises RuntimeError with what it printed when it fails."""
+        """One command: wall and CPU seconds, peak memory of its process. Raises RuntimeError with what it printed when
+        it fails.
+        """
         begun = time.perf_counter()
         with open(self.folder / "dvc.log", "w+") as log:
             command = [sys.executable, "-m", "dvc", *words]
@@ -64,7 +68,9 @@ class Repository:
             seconds = time.perf_counter() - begun
             if process.returncode:
                 log.seek(0)
-                raise RuntimeError(f"dvc {' '.join(words)} ended with status {process.returncode}: {log.read()[-1000:]}")
+                raise RuntimeError(
+                    f"dvc {' '.join(words)} ended with status {process.returncode}: {log.read()[-1000:]}"
+                )
         return {"seconds": seconds, "cpu_s": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss / 1000}
 
     def remove_outs(self) -> None:
@@ -74,7 +80,11 @@ class Repository:
 
     def measure(self, links: tuple[str, ...]) -> dict[str, dict[str, float]]:
         """Commit, nothing to do (a status that finds anything is an error), and a check-out by each kind of link."""
-        rows = {"commit": self.dvc("commit", "--force"), "status": self.dvc("status", "--quiet"), "repro, nothing to do": self.dvc("repro")}
+        rows = {
+            "commit": self.dvc("commit", "--force"),
+            "status": self.dvc("status", "--quiet"),
+            "repro, nothing to do": self.dvc("repro"),
+        }
         for link in links:
             self.dvc("config", "cache.type", link)
             self.remove_outs()
@@ -127,14 +137,21 @@ def layout(folder: Path, sizes: Iterator[tuple[str, int]], links: tuple[str, ...
 
 def clip_sizes(folder: Path) -> list[int]:
     """Bytes of each pack of the stage that stores most, over all corpora."""
-    return [path.stat().st_size for corpus in CORPORA for path in sorted((folder / "data/mini/masks" / corpus).glob("*.tar"))]
+    return [
+        path.stat().st_size
+        for corpus in CORPORA
+        for path in sorted((folder / "data/mini/masks" / corpus).glob("*.tar"))
+    ]
 
 
 def measure(what: str, folder: Path, clips: int) -> dict[str, Any]:
-    """One of :data:`PARTS`: all stages together, or one out of packs, of a file a clip (the same bytes), or of few large files."""
+    """One of :data:`PARTS`: all stages together, or one out of packs, of a file a clip (the same bytes), or of few
+    large files.
+    """
     if what == "graph":
         return whole_graph(folder)
-    sizes, links = clip_sizes(folder), ("copy",)
+    sizes = clip_sizes(folder)
+    links: tuple[str, ...] = ("copy",)
     if what == "packs":
         files = [(f"{n:06d}.tar", size) for n, size in enumerate(sizes)]
     elif what == "a file a clip":

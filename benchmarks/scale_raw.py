@@ -1,9 +1,9 @@
 """Raw files for ``benchmarks/scale.py``: corpora of any size whose every video is a real one that ffmpeg opens.
 
-Five files are encoded; each raw file is one of them with a ``free`` box of 16 bytes behind it that holds a serial number, so that
-every file has bytes (and a hash) of its own while the picture is the same. Of the clip records 96 % are LRS2 utterances of 2 s
-(a third in ``main/``, the others in ``pretrain/`` with word times, lists beside them), 2.6 % HDTF (cut clips of 100 s, ten
-records each) and the rest MEAD (2 s, sound apart).
+Five files are encoded; each raw file is one of them with a ``free`` box of 16 bytes behind it that holds a serial
+number, so that every file has bytes (and a hash) of its own while the picture is the same. Of the clip records 96 % are
+LRS2 utterances of 2 s (a third in ``main/``, the others in ``pretrain/`` with word times, lists beside them), 2.6 %
+HDTF (cut clips of 100 s, ten records each) and the rest MEAD (2 s, sound apart).
 """
 
 from __future__ import annotations
@@ -28,8 +28,31 @@ TABLE = "\nWORD START END ASDSCORE\nA 0.10 0.20 1.0\nSIMULATED 0.20 0.90 1.0\nUT
 def encode(path: Path, seconds: int, fps: int, sound: bool) -> bytes:
     """A grey H.264 video of 160×160 with (or without) a tone; its bytes."""
     tone = ["-f", "lavfi", "-i", f"sine=220:d={seconds}:r=16000", "-c:a", "aac", "-b:a", "16k"] if sound else []
-    picture = ["-f", "lavfi", "-i", f"color=gray:s=160x160:r={fps}:d={seconds}", "-c:v", "libx264", "-preset", "veryfast", "-crf", "40"]
-    command = [ffmpeg_path(), "-v", "error", "-y", "-threads", "1", *picture[:4], *tone[:4], *picture[4:], *tone[4:], str(path)]
+    picture = [
+        "-f",
+        "lavfi",
+        "-i",
+        f"color=gray:s=160x160:r={fps}:d={seconds}",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "veryfast",
+        "-crf",
+        "40",
+    ]
+    command = [
+        ffmpeg_path(),
+        "-v",
+        "error",
+        "-y",
+        "-threads",
+        "1",
+        *picture[:4],
+        *tone[:4],
+        *picture[4:],
+        *tone[4:],
+        str(path),
+    ]
     subprocess.run(command, check=True)
     return path.read_bytes()
 
@@ -57,7 +80,9 @@ class Maker:
 
 
 def shares(clips: int) -> tuple[int, int, int]:
-    """LRS2 utterances, HDTF videos and MEAD sentences that give ``clips`` records. Raises ValueError for fewer than 20."""
+    """LRS2 utterances, HDTF videos and MEAD sentences that give ``clips`` records. Raises ValueError for fewer
+    than 20.
+    """
     if clips < 20:
         raise ValueError(f"{clips} clips: expected 20 at least")
     videos, sentences = max(1, round(HDTF_SHARE * clips / HDTF_RECORDS)), max(1, round(MEAD_SHARE * clips))
@@ -67,14 +92,18 @@ def shares(clips: int) -> tuple[int, int, int]:
 def lrs2_name(number: int) -> tuple[str, str]:
     """Part and ``<folder>/<utterance>`` of the n-th utterance; a folder has one speaker."""
     folder = number // UTTERANCES_A_FOLDER
-    return ("main" if folder % 3 == 0 else "pretrain"), f"{5 * 10**18 + folder * 7919:019d}/{number % UTTERANCES_A_FOLDER + 1:05d}"
+    return (
+        "main" if folder % 3 == 0 else "pretrain"
+    ), f"{5 * 10**18 + folder * 7919:019d}/{number % UTTERANCES_A_FOLDER + 1:05d}"
 
 
 def utterance(maker: Maker, number: int, data: bytes) -> str:
     """Write the n-th LRS2 utterance with its transcript; its name in the lists."""
     part, name = lrs2_name(number)
     maker.put(f"LRS2/mvlrs_v1/{part}/{name}.mp4", data)
-    maker.put(f"LRS2/mvlrs_v1/{part}/{name}.txt", (WORDS + (TABLE if part == "pretrain" else "")).encode(), serial=False)
+    maker.put(
+        f"LRS2/mvlrs_v1/{part}/{name}.txt", (WORDS + (TABLE if part == "pretrain" else "")).encode(), serial=False
+    )
     return name
 
 
@@ -101,7 +130,10 @@ def make_raw(root: Path, clips: int) -> dict[str, Any]:
     for split, share in (("train", names["main"][60:]), ("val", names["main"][:30]), ("test", names["main"][30:60])):
         maker.put(f"LRS2/mvlrs_v1/{split}.txt", "".join(f"{name}\n" for name in share).encode(), serial=False)
     for number in range(videos):
-        maker.put(f"HDTF/clips/RD_Person{chr(97 + number // 26 % 26)}{chr(97 + number % 26)}_{number:03d}.mp4", encoded["hdtf"])
+        maker.put(
+            f"HDTF/clips/RD_Person{chr(97 + number // 26 % 26)}{chr(97 + number % 26)}_{number:03d}.mp4",
+            encoded["hdtf"],
+        )
     for number in range(sentences):
         person, sentence = f"M{number // MEAD_SENTENCES:03d}", number % MEAD_SENTENCES + 1
         maker.put(f"MEAD/{person}/video/front/neutral/level_1/{sentence:03d}.mp4", encoded["mead"])

@@ -2,9 +2,10 @@
 
     python -m benchmarks.scale_steps STEP --folder DIR [--probe N] [--clips N]
 
-Works in DIR (raw files in ``raw/``, outs in ``data/mini/``, pack store in ``.packs/``) with the stages' own code. The one thing that
-stands in is what a pack stage does to a clip: parts of the right kinds, :data:`PART_BYTES` long, instead of minutes of face detection.
-Prints one line of JSON: wall and CPU seconds of the step, this process's peak memory, and what the step counted.
+Works in DIR (raw files in ``raw/``, outs in ``data/mini/``, pack store in ``.packs/``) with the stages' own code. The
+one thing that stands in is what a pack stage does to a clip: parts of the right kinds, :data:`PART_BYTES` long, instead
+of minutes of face detection. Prints one line of JSON: wall and CPU seconds of the step, this process's peak memory, and
+what the step counted.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.scale_raw import CORPORA, FOLDERS, add_utterance
-from s3dnerf.config import Settings, settings_from
+from s3dnerf.settings.loading import settings_from
+from s3dnerf.settings.schema import Settings
 from s3dnerf.training.clips import ClipFolder
 from s3dnerf.video.packs import CorpusPacks, write_atomic
 from stages import ingest
-from stages.closure import code_version
 from stages.context import Context
-from stages.packs import STORE, ClipResult, PackJob, plan
+from stages.preprocessing import STORE, ClipResult, PackJob, plan
 
 # the parts that each pack stage stores of a clip
 KINDS = {
@@ -51,7 +52,9 @@ READS = 2000
 
 def cpu_seconds() -> float:
     """CPU time of this process and of its children that have ended."""
-    return sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+    return sum(
+        u.ru_utime + u.ru_stime for u in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
 
 
 def settings(folder: Path) -> Settings:
@@ -71,24 +74,29 @@ def settings(folder: Path) -> Settings:
 
 def context(chosen: Settings, stage: str) -> Context:
     """A run of a stage that says nothing."""
-    return Context(settings=chosen, stage=stage, say=lambda line: None)
+    return Context(settings=chosen, stage=stage)
 
 
 def stand_in(job: PackJob) -> Iterator[ClipResult]:
-    """What a pack stage hands over, without its work: it opens its input's index as the stages do, and gives small parts."""
+    """What a pack stage hands over, without its work: it opens its input's index as the stages do, and gives small
+    parts.
+    """
     if job.stage in OPENED_BY:
-        CorpusPacks(job.upstream[OPENED_BY[job.stage]], job.pack).read(job.clips[0]["clip"], KINDS[OPENED_BY[job.stage]][0])
+        CorpusPacks(job.upstream[OPENED_BY[job.stage]], job.pack).read(
+            job.clips[0]["clip"], KINDS[OPENED_BY[job.stage]][0]
+        )
     for record in job.clips:
         filler = (record["clip"] * PART_BYTES)[:PART_BYTES].encode()
         yield ClipResult(
-            record["clip"], {kind: np.frombuffer(filler, np.uint8) if kind.endswith("npy") else filler for kind in KINDS[job.stage]}
+            record["clip"],
+            {kind: np.frombuffer(filler, np.uint8) if kind.endswith("npy") else filler for kind in KINDS[job.stage]},
         )
 
 
 def run_stage(chosen: Settings, stage: str) -> dict[str, Any]:
     """One pack stage over a fresh out folder, as DVC hands it over. Returns its counts, summed over the corpora."""
     module = importlib.import_module(f"stages.{stage}")
-    module.process = stand_in
+    vars(module)["process"] = stand_in
     shutil.rmtree(chosen.data_dir / stage, ignore_errors=True)
     counts = module.main(context(chosen, stage)).values()
     return {name: sum(row[name] for row in counts) for name in ("clips", "packs", "made", "quarantined")}
@@ -100,10 +108,11 @@ def run_inventory(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def probe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """What opening a video costs, here and in a pool of two; then the facts of all files, so that ingest finds them known.
+    """What opening a video costs, here and in a pool of two; then the facts of all files, so that ingest finds them
+    known.
 
-    Files of a corpus differ in their serial number alone, so what was found of those opened holds for the others; that it is
-    the same for every file opened is checked.
+    Files of a corpus differ in their serial number alone, so what was found of those opened holds for the others; that
+    it is the same for every file opened is checked.
     """
     chosen = settings(folder)
     table = pd.read_parquet(chosen.data_dir / "inventory" / "files.parquet")
@@ -121,7 +130,9 @@ def probe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     found.update(ingest.probe_files(ingest.ProbeJob(tuple((path, sha) for _, path, sha in opened[:half]))))
     alone_s = time.perf_counter() - begun
     alone_cpu_s = cpu_seconds() - cpu_before
-    jobs = [ingest.ProbeJob(tuple((path, sha) for _, path, sha in opened[i : i + 32])) for i in range(half, len(opened), 32)]
+    jobs = [
+        ingest.ProbeJob(tuple((path, sha) for _, path, sha in opened[i : i + 32])) for i in range(half, len(opened), 32)
+    ]
     with ProcessPoolExecutor(WORKERS, mp_context=multiprocessing.get_context("spawn")) as pool:
         list(pool.map(abs, range(WORKERS)))
         list(pool.map(ingest.facts_of, [opened[0][1]] * WORKERS))  # the workers' imports are no cost of a file
@@ -135,7 +146,7 @@ def probe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
             raise RuntimeError(f"{corpus}: files that hold the same picture gave {typical[corpus]} and {found[sha]}")
     known = {sha: found.get(sha) or typical[corpus] for corpus, _, sha in files}
     store = STORE / "ingest" / f"{chosen.preset}.json"
-    write_atomic(store, json.dumps({"code": code_version(ingest.PROBE_MODULE), "facts": known}).encode())
+    write_atomic(store, json.dumps({"code": ingest.probe_version(chosen), "facts": known}).encode())
     return {
         "videos": len(files),
         "opened": len(opened),
@@ -174,7 +185,9 @@ def planning(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def index(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """CPU time in which a pack job finds its clips in LRS2's index of the stage before: the rows of its pack, against the whole index."""
+    """CPU time in which a pack job finds its clips in LRS2's index of the stage before: the rows of its pack, against
+    the whole index.
+    """
     data = settings(folder).data_dir
     rows, whole_ms, pack_ms = {}, {}, {}
     for stage in sorted(set(OPENED_BY.values())):

@@ -3,10 +3,11 @@
     make train-sample && python -m benchmarks.trained train_sample
     s3dnerf preset mini && dvc repro && python -m benchmarks.trained mini
 
-Reads ``reports/<preset>/`` and ``data/<preset>/`` of the settings in force. Writes ``benchmarks/results/trained_<name>.json``: what
-differs from the preset, the networks, each row with its interval, the differences from the controls with p (sign flips of whole speakers)
-before and after Holm's correction, where speech moves the face, the training's curves, and how long the stages took. Pictures of people
-stay in the report and in ``data/``: the corpora do not pass them on.
+Reads ``reports/<preset>/`` and ``data/<preset>/`` of the settings in force. Writes
+``benchmarks/results/trained_<name>.json``: what differs from the preset, the networks, each row with its interval, the
+differences from the controls with p (sign flips of whole speakers) before and after Holm's correction, where speech
+moves the face, the training's curves, and how long the stages took. Pictures of people stay in the report and in
+``data/``: the corpora do not pass them on.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import origin, write
-from s3dnerf.config import as_dict, load_settings, preset_settings
-from s3dnerf.dotted import differing
+from s3dnerf.settings.dotted import differing
+from s3dnerf.settings.loading import as_dict, load_settings, preset_settings
 from s3dnerf.training.curves import read_curves
 
 KEPT = ("mean", "low", "high", "clips", "speakers", "frames", "frames_failed")
@@ -34,7 +35,9 @@ def _json(path: Path) -> Any:
 def _rows(found: dict[str, dict[str, dict[str, Any]]], keys: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """Method or difference → metric → the kept numbers, or the reason why there is none."""
     return {
-        name: {m: {k: v[k] for k in keys if k in v} if v["mean"] is not None else v["reason"] for m, v in metrics.items()}
+        name: {
+            m: {k: v[k] for k in keys if k in v} if v["mean"] is not None else v["reason"] for m, v in metrics.items()
+        }
         for name, metrics in found.items()
     }
 
@@ -67,14 +70,18 @@ def main() -> None:
         "changed": {key: now for key, (_, now) in changed.items()},
         "says": said["says"],
         "networks": {
-            role: {"accuracy": card["held_out"]["accuracy"], "low": card["held_out"]["low"], "high": card["held_out"]["high"]}
+            role: {
+                "accuracy": card["held_out"]["accuracy"],
+                "low": card["held_out"]["low"],
+                "high": card["held_out"]["high"],
+            }
             | {"gate": card["gate"], "passes": card["passes"], "offset_frames": card["offset_frames"]}
             for role, card in ((role, _json(data / "train_sync" / role / "card.json")) for role in ("expert", "judge"))
         },
         "rows": {corpus: _rows(part["methods"], KEPT) for corpus, part in summary["corpora"].items()},
         "differences": {corpus: _rows(part["differences"], TESTED) for corpus, part in summary["corpora"].items()},
         "curves": {v: _curves(data / "train_s3dnerf" / v / "curves.jsonl") for v in settings.train.variants},
-        "speech_acts": _json(data / "evaluate" / "speech_acts.json"),
+        "region_ratios": _json(data / "evaluate" / "region_ratios.json"),
         "seconds": {stage: part["seconds"] for stage, part in times.items() if "seconds" in part},
     }
     print(write(f"trained_{name}", result))

@@ -1,10 +1,11 @@
 """The usual way to preprocess talking-head video, as the baseline of :mod:`benchmarks.preprocess`.
 
-What the scripts of this field do, one clip at a time: ffmpeg re-encodes to 25 frames a second (its own default quality) and takes 16 kHz
-mono sound; ffmpeg writes every frame as a full-size PNG; each PNG is read, the face detected at full size, its 68 landmarks found, the
-face cut out to 256×256 and written as a PNG. Detector, predictor and cut are this project's (dlib's HOG detector without enlargement,
-the predictor's one answer), one thread each. What follows has no usual way of its own, so it is this project's code on the usual
-way's landmarks and sound: masks and coefficients, lip boxes, speech tokens and mel, with the same settings.
+What the scripts of this field do, one clip at a time: ffmpeg re-encodes to 25 frames a second (its own default quality)
+and takes 16 kHz mono sound; ffmpeg writes every frame as a full-size PNG; each PNG is read, the face detected at full
+size, its 68 landmarks found, the face cut out to 256×256 and written as a PNG. Detector, predictor and cut are this
+project's (dlib's HOG detector without enlargement, the predictor's one answer), one thread each. What follows has no
+usual way of its own, so it is this project's code on the usual way's landmarks and sound: masks and coefficients, lip
+boxes, speech tokens and mel, with the same settings.
 
 Reads a video; writes in a temporary folder that it removes.
 """
@@ -18,12 +19,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from s3dnerf.config import Settings
+from s3dnerf.core.rates import SAMPLES_PER_FRAME
 from s3dnerf.faces.dlib_backend import DlibBackend
 from s3dnerf.faces.lips import lip_boxes
 from s3dnerf.faces.recon.reconstruct import reconstructor
 from s3dnerf.faces.warping import apply, warp
-from s3dnerf.rates import SAMPLES_PER_FRAME
+from s3dnerf.settings.schema import Settings
 from s3dnerf.speech.audio import wav_bytes, wav_samples
 from s3dnerf.speech.features import speech_backend
 from s3dnerf.speech.mel import clip_mel
@@ -35,10 +36,13 @@ def _ffmpeg(*arguments: str) -> None:
     subprocess.run([ffmpeg_path(), "-v", "error", "-nostdin", "-threads", "1", *arguments], check=True)
 
 
-def align_usually(video: Path, folder: Path, settings: Settings, seconds: float | None = None) -> tuple[np.ndarray, Path]:
+def align_usually(
+    video: Path, folder: Path, settings: Settings, seconds: float | None = None
+) -> tuple[np.ndarray, Path]:
     """Landmarks float32 (N, 68, 2) in the 256×256 cuts of a video (of its first ``seconds``), and its sound as a wav.
 
-    A frame without a face repeats the landmarks before it, as the scripts do; frames before the first face are left out.
+    A frame without a face repeats the landmarks before it, as the scripts do; frames before the first face are left
+    out.
     """
     clip, sound, frames, cuts = folder / "25.mp4", folder / "16k.wav", folder / "frames", folder / "cuts"
     frames.mkdir()
@@ -47,9 +51,12 @@ def align_usually(video: Path, folder: Path, settings: Settings, seconds: float 
     _ffmpeg(*part, "-i", str(video), "-r", "25", "-threads", "1", "-ar", "16000", str(clip))
     _ffmpeg("-i", str(clip), "-vn", "-ac", "1", "-ar", "16000", str(sound))
     _ffmpeg("-i", str(clip), "-threads", "1", str(frames / "%06d.png"))
-    backend, found, last = DlibBackend(), [], None
+    backend, found = DlibBackend(), []
+    last: np.ndarray | None = None
     for path in sorted(frames.iterdir()):
-        frame = np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
+        image = cv2.imread(str(path))
+        assert image is not None, path
+        frame = np.ascontiguousarray(image[..., ::-1])
         faces = backend.detect(frame, None)  # every pixel; only where none is found is the search repeated enlarged
         if faces:
             last = backend.plain_landmarks(frame, faces[0].box_px)
@@ -77,7 +84,9 @@ def preprocess_usually(video: Path, settings: Settings, seconds: float | None = 
         masks_of(landmarks, None, recon)
         lip_boxes(landmarks, settings.lips.scale)
         samples = wav_samples(sound.read_bytes())
-        whole = wav_samples(wav_bytes(np.pad(samples, (0, SAMPLES_PER_FRAME * len(landmarks)))[: SAMPLES_PER_FRAME * len(landmarks)]))
+        whole = wav_samples(
+            wav_bytes(np.pad(samples, (0, SAMPLES_PER_FRAME * len(landmarks)))[: SAMPLES_PER_FRAME * len(landmarks)])
+        )
         speech_backend(settings.speech).tokens_of_many([whole])
         clip_mel(whole)
         return len(landmarks)

@@ -1,8 +1,8 @@
 """``s3dnerf audit``: is a versioned report to be believed, and what changed between two.
 
-``verify [REV]`` holds the report's own rules (:mod:`s3dnerf.reporting.audit`) and those that need git, ``dvc.lock`` and the data.
-``compare A B`` writes a comparison (:mod:`s3dnerf.reporting.comparison`). Reads the repository, writes only the comparison. Hashes are
-computed from bytes: DVC's own memory of times and sizes is not asked.
+``verify [REV]`` holds the report's own rules (:mod:`s3dnerf.reporting.audit`) and those that need git, ``dvc.lock`` and
+the data. ``compare A B`` writes a comparison (:mod:`s3dnerf.reporting.comparison`). Reads the repository, writes only
+the comparison. Hashes are computed from bytes: DVC's own memory of times and sizes is not asked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from s3dnerf.config import SettingsError
+from s3dnerf.core.errors import SettingsError
 from s3dnerf.reporting.audit import Finding, Report, ReportError, verify
 from s3dnerf.reporting.comparison import NotComparable, compare, markdown, page
 from s3dnerf.reporting.sources import network_file
@@ -52,7 +52,10 @@ def folder_report(folder: Path) -> Report:
     """A report from its folder. Raises ReportError where there is none."""
     if not folder.is_dir():
         raise ReportError(f"{folder}: no such folder — expected a report, such as reports/sample")
-    return Report(str(folder), {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()})
+    return Report(
+        str(folder),
+        {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()},
+    )
 
 
 def report_at(name: str, preset: str, repository: Path = HERE) -> Report:
@@ -63,7 +66,10 @@ def report_at(name: str, preset: str, repository: Path = HERE) -> Report:
     if (repository / name).is_dir():
         return folder_report(repository / name)
     if not is_revision(name, repository):
-        raise ReportError(f"{name}: neither a folder nor a git revision — expected a report's folder, such as reports/sample, or a commit")
+        raise ReportError(
+            f"{name}: neither a folder nor a git revision — expected a report's folder, such as reports/sample, or a "
+            "commit"
+        )
     folder = REPORTS / preset
     found = {file: git_bytes(name, folder / file, repository) for file in git_names(name, folder, repository)}
     files = {file: data for file, data in found.items() if data is not None}
@@ -129,7 +135,9 @@ def against_lock(report: Report, lock: dict[str, Any]) -> Finding:
         for path, md5 in outs.items():
             if stated.get(stage, {}).get(path) != md5:
                 wrong.append(f"{path}: {stated.get(stage, {}).get(path)} in report.json, {md5} in dvc.lock")
-    wrong += [f"{stage} is in report.json and not in dvc.lock" for stage in sorted(set(stated) - set(lock.get("stages", {})))]
+    wrong += [
+        f"{stage} is in report.json and not in dvc.lock" for stage in sorted(set(stated) - set(lock.get("stages", {})))
+    ]
     return _finding("lock", wrong, f"{len(stated)} stages as in dvc.lock")
 
 
@@ -170,7 +178,10 @@ def differences(path: Path, md5: str, cache: Path = Path(".dvc/cache/files/md5")
             yield f"{path} differs from dvc.lock"
     else:
         here = {p.relative_to(path).as_posix(): _md5(p) for p in sorted(path.rglob("*")) if p.is_file()}
-        entries = [{"md5": digest, "relpath": name} for name, digest in sorted(here.items(), key=lambda item: Path(item[0]).parts)]
+        entries = [
+            {"md5": digest, "relpath": name}
+            for name, digest in sorted(here.items(), key=lambda item: Path(item[0]).parts)
+        ]
         if hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir" == md5:
             return
         listed = _listed(cache, md5)
@@ -220,14 +231,19 @@ def networks(report: Report) -> Finding:
 
 
 def run_verify(revision: str, folder: Path, without_data: bool) -> list[Finding]:
-    """Every rule over the report in ``folder`` and the repository around it. Raises ReportError where there is no report or revision."""
+    """Every rule over the report in ``folder`` and the repository around it. Raises ReportError where there is no
+    report or revision.
+    """
     if not is_revision(revision):
         raise ReportError(f"{revision}: no such revision in this repository")
     report = folder_report(folder)
     params, lock = (_yaml(path.read_bytes() if path.is_file() else None) for path in (PARAMS, LOCK))
     found = verify(report, params) + [against_git(folder, revision)]
     rules = [("revision", lambda: from_revision(report, revision))]
-    rules += [("lock", lambda: against_lock(report, lock or {})), ("code", lambda: against_code(lock or {}, folder.name))]
+    rules += [
+        ("lock", lambda: against_lock(report, lock or {})),
+        ("code", lambda: against_code(lock or {}, folder.name)),
+    ]
     if not without_data:
         rules += [("data", lambda: against_data(lock or {})), ("networks", lambda: networks(report))]
     for name, rule in rules:
@@ -238,9 +254,18 @@ def run_verify(revision: str, folder: Path, without_data: bool) -> list[Finding]
             found.append(rule())
         except ReportError as error:
             found.append(Finding(name, False, str(error)))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:  # a damaged file is data, not a fault of ours
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ) as error:  # a damaged file is data, not a fault of ours
             found.append(
-                Finding(name, False, f"dvc.lock or report.json is not as it should be: {type(error).__name__}: {str(error)[:120]}")
+                Finding(
+                    name,
+                    False,
+                    f"dvc.lock or report.json is not as it should be: {type(error).__name__}: {str(error)[:120]}",
+                )
             )
     return found
 
@@ -258,7 +283,9 @@ def verify_command(revision: str, folder: Path, without_data: bool) -> int:
 
 
 def compare_command(a: str, b: str, preset: str, force: bool, out: Path | None) -> int:
-    """Print the comparison's verdict and, with ``out``, write comparison.md and comparison.html there. Exit status 2 when it is refused."""
+    """Print the comparison's verdict and, with ``out``, write comparison.md and comparison.html there. Exit status 2
+    when it is refused.
+    """
     try:
         found = compare(report_at(a, preset), report_at(b, preset), force)
     except NotComparable as error:
@@ -276,12 +303,16 @@ def compare_command(a: str, b: str, preset: str, force: bool, out: Path | None) 
     return 0
 
 
-def audit_command(action: str, names: tuple[str, ...], folder: Path, preset: str, force: bool, without_data: bool, out: Path | None) -> int:
+def audit_command(
+    action: str, names: tuple[str, ...], folder: Path, preset: str, force: bool, without_data: bool, out: Path | None
+) -> int:
     """``verify [REV]`` or ``compare A B``. Raises SettingsError for another number of names."""
     if action == "verify":
         if len(names) > 1:
             raise SettingsError(f"audit verify: got {' '.join(names)} — accepted: one revision, or none for HEAD")
         return verify_command(names[0] if names else "HEAD", folder, without_data)
     if len(names) != 2:
-        raise SettingsError("audit compare: expected two reports, each a folder or a git revision: s3dnerf audit compare A B")
+        raise SettingsError(
+            "audit compare: expected two reports, each a folder or a git revision: s3dnerf audit compare A B"
+        )
     return compare_command(names[0], names[1], preset, force, out)

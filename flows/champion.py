@@ -1,7 +1,8 @@
 """The champion: which trained generator is in use, in MLflow's model registry, alias ``champion``.
 
-A registered version carries tags that lead back to git, which is the record: ``report_commit`` (the commit whose ``reports/<preset>``
-measured it) and ``generator_sha256``. Setting the alias is the one act that promotes; everything before it changes nothing for anybody.
+A registered version carries tags that lead back to git, which is the record: ``report_commit`` (the commit whose
+``reports/<preset>`` measured it) and ``generator_sha256``. Setting the alias is the one act that promotes; everything
+before it changes nothing for anybody.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.mlflow_store import Store, StoreError
+from flows.mlflow_client import Store, StoreError
 from s3dnerf.video.packs import file_sha256
 
 ALIAS = "champion"
@@ -29,13 +30,17 @@ class Champion:
 
 
 class Registry:
-    """The registered models of one preset. ``uri``: an MLflow server, or ``sqlite:///…/mlflow.db``. Every method may raise StoreError."""
+    """The registered models of one preset. ``uri``: an MLflow server, or ``sqlite:///…/mlflow.db``. Every method may
+    raise StoreError.
+    """
 
     def __init__(self, preset: str, uri: str) -> None:
         self.store, self.name, self.preset = Store(uri), f"s3dnerf-{preset}", preset
 
     def champion(self) -> Champion | None:
-        """The version that carries the alias, or None before the first. Raises StoreError also for a version without its tags."""
+        """The version that carries the alias, or None before the first. Raises StoreError also for a version without
+        its tags.
+        """
         try:
             with self.store.asked():
                 aliases = self.store.client.get_registered_model(self.name).aliases
@@ -51,23 +56,31 @@ class Registry:
             return Champion(str(version.version), version.tags["report_commit"], version.tags["generator_sha256"])
         except KeyError as tag:
             said = (
-                f"{self.name} version {version.version} carries the alias {ALIAS} and no tag {tag}: expected one that retraining registered"
+                f"{self.name} version {version.version} carries the alias {ALIAS} and no tag {tag}: expected one that "
+                "retraining registered"
             )
             raise StoreError(f"{said}; give the alias to such a version, or take it away") from None
 
     def kept_out(self, generator_sha256: str, how: str) -> str | None:
         """The version of this generator that was judged ``how`` and not promoted, or None."""
         with self.store.asked():
-            found = self.store.client.search_model_versions(f"name = '{self.name}' and tags.generator_sha256 = '{generator_sha256}'")
+            found = self.store.client.search_model_versions(
+                f"name = '{self.name}' and tags.generator_sha256 = '{generator_sha256}'"
+            )
         return next((str(version.version) for version in found if version.tags.get("kept_out") == how), None)
 
     def register(self, model: Path, report_commit: str, described: str, kept_out: str = "") -> Champion:
         """Register a generator's folder (generator.safetensors, card.json) as a new version that nobody uses yet.
 
-        ``kept_out``: how it was judged when it is not to be promoted; empty for one that is (a run killed before that is made up for).
+        ``kept_out``: how it was judged when it is not to be promoted; empty for one that is (a run killed before that
+        is made up for).
         """
         client, experiment = self.store.client, self.store.experiment(f"{self.preset} retrain")
-        tags = {"report_commit": report_commit, "generator_sha256": file_sha256(model / "generator.safetensors"), "kept_out": kept_out}
+        tags = {
+            "report_commit": report_commit,
+            "generator_sha256": file_sha256(model / "generator.safetensors"),
+            "kept_out": kept_out,
+        }
         with self.store.asked():
             run = client.create_run(experiment, run_name=f"retrain {report_commit[:12]}", tags=tags)
             for name in ("generator.safetensors", "card.json"):
@@ -75,7 +88,9 @@ class Registry:
             client.set_terminated(run.info.run_id)
         try:
             with self.store.asked():
-                client.create_registered_model(self.name, description="S³D-NeRF generators; every video they make is synthetic")
+                client.create_registered_model(
+                    self.name, description="S³D-NeRF generators; every video they make is synthetic"
+                )
         except StoreError as error:
             if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -87,7 +102,8 @@ class Registry:
     def promote(self, version: Champion) -> None:
         """Give a version the alias. One write: either it is the champion afterwards or nothing changed.
 
-        Raises StoreError when it is not the champion, PromotionUnclear when nobody can say (the answer was lost, and nothing answers).
+        Raises StoreError when it is not the champion, PromotionUnclear when nobody can say (the answer was lost, and
+        nothing answers).
         """
         try:
             with self.store.asked():

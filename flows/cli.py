@@ -1,10 +1,10 @@
 """The command ``s3dnerf``: what a person types.
 
-``doctor`` which backends are real, which stand in, what to fetch · ``preset NAME`` switch the settings · ``run`` the graph ·
-``report`` what the last report says · ``sheets`` pictures of what preprocessing made of a few clips ·
-``synthesize`` portrait + speech → video · ``evaluate`` score anyone's videos ·
-``audit`` whether a report is to be believed, and what changed between two · ``retrain`` and promote what is no worse ·
-``store`` what lies in the pack store, and its clean-up · ``deps`` the code deps of ``dvc.yaml``.
+``doctor`` which backends are real, which stand in, what to fetch · ``preset NAME`` switch the settings · ``run`` the
+graph · ``report`` what the last report says · ``sheets`` pictures of what preprocessing made of a few clips ·
+``synthesize`` portrait + speech → video · ``evaluate`` score anyone's videos · ``audit`` whether a report is to be
+believed, and what changed between two · ``retrain`` and promote what is no worse · ``store`` what lies in the pack
+store, and its clean-up · ``deps`` the code deps of ``dvc.yaml``.
 
 prefect, dvc and mlflow are imported only inside the commands that need them.
 """
@@ -21,13 +21,17 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from flows.log_setup import configure_logging
 from flows.progress import Progress
-from s3dnerf.config import Settings, SettingsError, as_dict, load_settings, preset_settings, settings_from
-from s3dnerf.processes import one_message
+from s3dnerf.core.errors import SettingsError
+from s3dnerf.core.processes import one_message
+from s3dnerf.settings.loading import as_dict, experiment, load_settings, preset_settings, settings_from
+from s3dnerf.settings.schema import Settings
 
 
 def doctor(write: bool = False) -> int:
-    """Say for each component which backend the settings name, whether its files are here, what stands in, where to get it.
+    """Say for each component which backend the settings name, whether its files are here, what stands in, where to get
+    it.
 
     Args:
         write: Write into params.yaml the real backends whose files are found, and the stand-ins for the others.
@@ -41,16 +45,19 @@ def preset(name: Annotated[str, tyro.conf.Positional], change: tuple[str, ...] =
     """Write params.yaml from a preset: tiny, sample, mini or paper. Every value is written out.
 
     Args:
-        name: The preset.
-        change: FIELD=VALUE, a setting that differs from the preset's, for example train.steps=4000 (values as YAML writes them).
+        name: The preset. change: FIELD=VALUE, a setting that differs from the preset's, for example train.steps=4000
+        (values as YAML writes them).
     """
     import yaml
 
     from s3dnerf.video.packs import write_atomic
 
-    settings = as_dict(changed(preset_settings(name), change))
+    settings = experiment(changed(preset_settings(name), change))
     differs = f", with {', '.join(change)}" if change else ""
-    head = f"# Settings in force: the preset `{name}`{differs}, every value. Each one is explained in s3dnerf/config.py.\n"
+    head = (
+        f"# Settings in force: the preset `{name}`{differs}, every value. Each one is explained in "
+        "s3dnerf/settings/schema.py.\n"
+    )
     text = head + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
     path = Path("params.yaml")
     if path.is_file() and path.read_text(encoding="utf-8") == text:
@@ -62,7 +69,9 @@ def preset(name: Annotated[str, tyro.conf.Positional], change: tuple[str, ...] =
 
 
 def changed(settings: Settings, changes: tuple[str, ...]) -> Settings:
-    """Settings with some fields set: ``("train.steps=4000",)``. Raises SettingsError naming the field and what it accepts."""
+    """Settings with some fields set: ``("train.steps=4000",)``. Raises SettingsError naming the field and what it
+    accepts.
+    """
     import yaml
 
     values = as_dict(settings)
@@ -71,7 +80,9 @@ def changed(settings: Settings, changes: tuple[str, ...]) -> Settings:
         section, _, name = where.rpartition(".")
         holder = values.get(section) if section else values
         if not equals or not isinstance(holder, dict) or name not in holder:
-            raise SettingsError(f"--change {change}: accepted: FIELD=VALUE with a field of params.yaml, for example train.steps=4000")
+            raise SettingsError(
+                f"--change {change}: accepted: FIELD=VALUE with a field of params.yaml, for example train.steps=4000"
+            )
         try:
             holder[name] = yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -103,7 +114,8 @@ def report() -> int:
 
 
 def sheets(out: Path = Path("sheets.html")) -> int:
-    """Write the contact sheets of preprocessing as one page, before anything is trained: what each stage made of a few clips.
+    """Write the contact sheets of preprocessing as one page, before anything is trained: what each stage made of a few
+    clips.
 
     Args:
         out: The HTML file to write.
@@ -131,23 +143,27 @@ def synthesize(
     """A portrait and a speech recording to a talking-head video (H.264 + AAC), labelled synthetic in its metadata.
 
     Args:
-        portrait: A photo of one person.
-        speech: Any sound file that ffmpeg reads.
-        out: The mp4 to write.
-        model: A trained generator's folder; without it the one of the settings in force, data/<preset>/train_s3dnerf/<variant>.
-        motion: Head motion: gentle, still, or a video of somebody, whose head movement is borrowed.
-        views: one; orbit: the camera circles the face; grid: nine views beside each other.
-        yaw: Degrees by which the head is turned to the picture's right (±60).
-        pitch: Degrees by which it is lowered (±40).
-        mark: Write SYNTHETIC into each frame.
+        portrait: A photo of one person. speech: Any sound file that ffmpeg reads. out: The mp4 to write. model: A
+        trained generator's folder; without it the one of the settings in force, data/<preset>/train_s3dnerf/<variant>.
+        motion: Head motion: gentle, still, or a video of somebody, whose head movement is borrowed. views: one; orbit:
+        the camera circles the face; grid: nine views beside each other. yaw: Degrees by which the head is turned to the
+        picture's right (±60). pitch: Degrees by which it is lowered (±40). mark: Write SYNTHETIC into each frame.
     """
     import torch
 
-    from s3dnerf.faces.reference import poses_of_video
-    from s3dnerf.head_motion import MOST_PITCH_DEG, MOST_YAW_DEG, MOTIONS, VIEWS
-    from s3dnerf.rates import RATE_HZ, SAMPLES_PER_FRAME
+    from s3dnerf.core.rates import RATE_HZ, SAMPLES_PER_FRAME
     from s3dnerf.speech.audio import read_audio
-    from s3dnerf.synthesis import Synthesizer, load_card, load_generator, synthesize, synthetic_comment, whole_frames, write_video
+    from s3dnerf.synthesis.driving_video import poses_of_video
+    from s3dnerf.synthesis.head_motion import MOST_PITCH_DEG, MOST_YAW_DEG, MOTIONS, VIEWS
+    from s3dnerf.synthesis.synthesizer import (
+        Synthesizer,
+        load_card,
+        load_generator,
+        synthesize,
+        synthetic_comment,
+        whole_frames,
+        write_video,
+    )
     from s3dnerf.video.packs import file_sha256
     from s3dnerf.video.pictures import read_picture
 
@@ -169,7 +185,9 @@ def synthesize(
     samples, made_with = read_audio(speech), settings_from(card["settings"])
     moved = motion if motion in MOTIONS else poses_of_video(motion, made_with, len(samples) / RATE_HZ)
     picture = read_picture(portrait)
-    frames = synthesize(maker, picture, samples, made_with, motion=moved, mark=mark, views=views, yaw_deg=yaw, pitch_deg=pitch)
+    frames = synthesize(
+        maker, picture, samples, made_with, motion=moved, mark=mark, views=views, yaw_deg=yaw, pitch_deg=pitch
+    )
     comment = synthetic_comment(card, file_sha256(model / "generator.safetensors"))
     total = len(whole_frames(samples)) // SAMPLES_PER_FRAME
     with Progress(f"{out.name}", total) as progress:
@@ -189,15 +207,18 @@ def evaluate(generated: Path, truth: Path, table: Path | None = None, align: boo
     """
     import pandas as pd
 
-    from s3dnerf.folders import problem_lines, score_folders, score_table, scored_count
-    from s3dnerf.scoring import load_tools
+    from s3dnerf.evaluation.folders import problem_lines, score_folders, score_table, scored_count
+    from s3dnerf.evaluation.tools import load_tools
 
     settings = load_settings()
     tools = load_tools(settings, settings.data_dir / "train_sync" / "judge")
     rows, problems = score_folders(generated, truth, tools, align=align)
     if rows:
         print(score_table(rows))
-    print("sync judged by: " + (f"{tools.judge.name}; {tools.judge.protocol}" if tools.judge else f"nobody: {tools.why['judge']}"))
+    print(
+        "sync judged by: "
+        + (f"{tools.judge.name}; {tools.judge.protocol}" if tools.judge else f"nobody: {tools.why['judge']}")
+    )
     for line in problem_lines(problems):
         print(line)
     scored, total = scored_count(rows)
@@ -219,13 +240,12 @@ def audit(
     """Whether a versioned report is to be believed (verify [REV]), or what changed between two (compare A B).
 
     Args:
-        action: verify: one PASS or FAIL line a rule, exit status 1 on any FAIL. compare: differences with intervals, p and a verdict.
-        names: verify: the git revision the report must be in, HEAD without one. compare: two folders or revisions.
-        report: verify: the report's folder; without it reports/<preset>.
-        preset: Whose report; without it the preset in force.
-        without_data: verify: leave out the rules that need the data on this machine.
-        force: compare: even where metric versions or splits differ, and say so.
-        out: compare: write comparison.md and comparison.html into this folder.
+        action: verify: one PASS or FAIL line a rule, exit status 1 on any FAIL. compare: differences with intervals, p
+        and a verdict. names: verify: the git revision the report must be in, HEAD without one. compare: two folders or
+        revisions. report: verify: the report's folder; without it reports/<preset>. preset: Whose report; without it
+        the preset in force. without_data: verify: leave out the rules that need the data on this machine. force:
+        compare: even where metric versions or splits differ, and say so. out: compare: write comparison.md and
+        comparison.html into this folder.
     """
     from flows.audit import audit_command
 
@@ -234,7 +254,8 @@ def audit(
 
 
 def store(collect: bool = False, older_than: float = 0.0) -> int:
-    """Say what .packs and .checkpoints hold and what of it has no use any more: neither planned by params.yaml nor the source of an out.
+    """Say what .packs and .checkpoints hold and what of it has no use any more: neither planned by params.yaml nor the
+    source of an out.
 
     Args:
         collect: Remove what has no use, and what killed runs left half-made. Refused while a stage runs.
@@ -249,8 +270,8 @@ def retrain(cron: str | None = None, margin: tuple[str, ...] = (), webhook: str 
     """Retrain in a worktree of its own and promote what is no worse than the champion; the working copy is not touched.
 
     Args:
-        cron: Serve it on this schedule, until stopped, for example "0 2 * * *". Without it: once, now.
-        margin: METRIC=SHARE by which a metric may at most be worse, for example m_lmd=0.05; without any, flows/retrain.py's.
+        cron: Serve it on this schedule, until stopped, for example "0 2 * * *". Without it: once, now. margin:
+        METRIC=SHARE by which a metric may at most be worse, for example m_lmd=0.05; without any, flows/retrain.py's.
         webhook: Address that is told how it went (JSON by POST).
     """
     from flows.retrain import exit_status, margins_of, retrain_once
@@ -265,7 +286,7 @@ def retrain(cron: str | None = None, margin: tuple[str, ...] = (), webhook: str 
 
 
 def deps(write: bool = False) -> int:
-    """Compare the code deps of dvc.yaml with the stages' import closures; exit status 1 when they differ.
+    """Compare the params of dvc.yaml with the settings and code that the stages use; exit status 1 when they differ.
 
     Args:
         write: Put dvc.yaml right.
@@ -274,19 +295,41 @@ def deps(write: bool = False) -> int:
 
     found = differences(write=write)
     for stage, (missing, extra) in found.items():
-        for said, names in (("missing", missing), ("for nothing", extra)):
+        for what, names in (("missing", missing), ("for nothing", extra)):
             if names:
-                print(f"{stage}: {said} {', '.join(names)}")
+                print(f"{stage}: {what} {', '.join(names)}")
     if not found:
-        print("dvc.yaml lists the code of every stage")
+        print("dvc.yaml lists what every stage uses")
     else:
         print("dvc.yaml is now right" if write else f"{len(found)} stages differ")
     return 0 if write or not found else 1
 
 
+def code(
+    action: Annotated[Literal["status", "bump", "keep"], tyro.conf.Positional],
+    parts: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
+    proven: bool = False,
+) -> int:
+    """Say of changed code whether what it makes changes (bump: yes, keep: no), so that just what must be is made again.
+
+    Args:
+        action: status: what changed. bump: raise versions, what uses them becomes stale. keep: nothing becomes stale.
+        parts: Parts of the code or stages; without any, all that changed.
+        proven: keep: only after running preset tiny with the committed and the changed code and comparing every out.
+    """
+    from flows import code as commands
+
+    if proven and action != "keep":
+        raise SettingsError(f"--proven: belongs to keep, not to {action}")
+    if action == "status":
+        return commands.status()
+    return commands.bump(parts) if action == "bump" else commands.keep(parts, proven)
+
+
 def main() -> None:
     """Entry point of the command."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    configure_logging()
     commands: dict[str, Callable[..., Any]] = {
         "doctor": doctor,
         "preset": preset,
@@ -299,10 +342,15 @@ def main() -> None:
         "retrain": retrain,
         "store": store,
         "deps": deps,
+        "code": code,
     }
     with one_message(sys.argv[1] if len(sys.argv) > 1 else "command"):
         try:
-            sys.exit(tyro.extras.subcommand_cli_from_dict(commands, prog="s3dnerf", description=__doc__, use_underscores=False))
+            sys.exit(
+                tyro.extras.subcommand_cli_from_dict(
+                    commands, prog="s3dnerf", description=__doc__, use_underscores=False
+                )
+            )
         except SettingsError as error:
             print(f"s3dnerf: {error}", file=sys.stderr)
             sys.exit(2)

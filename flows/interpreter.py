@@ -1,4 +1,5 @@
-"""Whether this Python is the project's: `dvc repro` without the environment in PATH starts whatever `python` the machine has.
+"""Whether this Python is the project's: `dvc repro` without the environment in PATH starts whatever `python` the
+machine has.
 
 Imports nothing outside the standard library, so that it can speak where nothing else can.
 """
@@ -15,7 +16,8 @@ VENV = Path(__file__).resolve().parent.parent / ".venv"
 
 
 def check() -> None:
-    """End the process with one message when this Python lacks what every stage needs and is not the project's environment.
+    """End the process with one message when this Python lacks what every stage needs and is not the project's
+    environment.
 
     Where it is that environment, the import itself says what is missing: nothing is hidden.
     """

@@ -1,14 +1,16 @@
-"""Retraining while nobody looks: fetch, reproduce in a worktree, report, compare with the champion, promote only what is no worse.
+"""Retraining while nobody looks: fetch, reproduce in a worktree, report, compare with the champion, promote only what
+is no worse.
 
     s3dnerf retrain                          # once, now
     s3dnerf retrain --cron "0 2 * * *"       # serve it as a Prefect deployment, every night at two
     prefect deploy --all                     # or as prefect.yaml has it, on a work pool
 
-Reads the repository's HEAD, the raw folders that its ``params.yaml`` names and, where one is configured, the DVC remote; writes a
-branch ``retrain/<preset>/<time>`` with ``dvc.lock``, the report and the comparison, and MLflow's registry. The working copy is never
-touched: work goes on in ``.worktrees/retrain``, which stays for the next run, so that only what is new is made. Never two at once: a
-file lock, which the system lets go of when its holder dies. A failure at any point leaves the champion as it was: setting the alias is
-the last act. The Prefect flow stands in ``flows/deployment.py``.
+Reads the repository's HEAD, the raw folders that its ``params.yaml`` names and, where one is configured, the DVC
+remote; writes a branch ``retrain/<preset>/<time>`` with ``dvc.lock``, the report and the comparison, and MLflow's
+registry. The working copy is never touched: work goes on in ``.worktrees/retrain``, which stays for the next run, so
+that only what is new is made. Never two at once: a file lock, which the system lets go of when its holder dies. A
+failure at any point leaves the champion as it was: setting the alias is the last act. The Prefect flow stands in
+``flows/deployment.py``.
 """
 
 from __future__ import annotations
@@ -31,31 +33,46 @@ from filelock import FileLock, Timeout
 
 from flows.audit import folder_report, report_at
 from flows.champion import Champion, PromotionUnclear, Registry
-from flows.mlflow_store import StoreError, store_uri
-from s3dnerf.config import CORPORA, Settings, SettingsError, load_settings
-from s3dnerf.processes import die_with_parent
+from flows.mlflow_client import StoreError, store_uri
+from s3dnerf.core.errors import S3DNeRFError, SettingsError
+from s3dnerf.core.processes import die_with_parent
 from s3dnerf.reporting.audit import ReportError
 from s3dnerf.reporting.comparison import Comparison, NotComparable, compare, markdown, page
 from s3dnerf.reporting.sources import network_file
+from s3dnerf.settings.loading import load_settings
+from s3dnerf.settings.schema import CORPORA, Settings
 from s3dnerf.video.packs import file_sha256, write_atomic
 
 PLACE, LOCK = Path(".worktrees/retrain"), Path(".locks/retrain.lock")
 # what must not get worse, and by which share of the champion's value it may at most be worse (the interval's bad end)
 MARGINS = {"m_lmd": 0.05, "f_lmd": 0.05, "ssim": 0.02}
-MOST_LOST = 0.1  # share of a corpus's test clips that may be missing beside the champion's: lost clips may be the hard ones
+MOST_LOST = (
+    0.1  # share of a corpus's test clips that may be missing beside the champion's: lost clips may be the hard ones
+)
 PROMOTED, KEPT, NOTHING_NEW, FAILED, BUSY = "promoted", "kept", "nothing new", "failed", "busy"
-PULL = ("pull", "--allow-missing", "--run-cache", "--force")  # force: what a failed run left in the worktree is nobody's
+PULL = (
+    "pull",
+    "--allow-missing",
+    "--run-cache",
+    "--force",
+)  # force: what a failed run left in the worktree is nobody's
 WEBHOOK_TIMEOUT_S = 10
-LOGGED = {"PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_TO_API_ENABLED": "true"}  # the flow's own process, not its stages'
+# the flow's own process, not its stages'
+LOGGED = {
+    "PREFECT_LOGGING_LEVEL": "INFO",
+    "PREFECT_LOGGING_TO_API_ENABLED": "true",
+}
 
 
-class RetrainError(RuntimeError):
+class RetrainError(S3DNeRFError, RuntimeError):
     """Retraining cannot go on; the message says at what and what to do. The champion is as it was."""
 
 
 @dataclass
 class Outcome:
-    """How a run ended: ``status``, what it says to people, the report's commit and branch (empty where there is none)."""
+    """How a run ended: ``status``, what it says to people, the report's commit and branch (empty where there is
+    none).
+    """
 
     status: str
     preset: str
@@ -115,14 +132,18 @@ def link_raw(repository: Path, place: Path, settings: Settings) -> None:
 
 
 def environment(repository: Path) -> dict[str, str]:
-    """The environment of the worktree's commands: this Python first, MLflow's store the repository's own, stages silent to Prefect."""
+    """The environment of the worktree's commands: this Python first, MLflow's store the repository's own, stages silent
+    to Prefect.
+    """
     ours = {name: value for name, value in os.environ.items() if name not in LOGGED}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return ours | {"PATH": path, "MLFLOW_TRACKING_URI": store_uri(repository)}
 
 
 def dvc(place: Path, repository: Path, *words: str) -> None:
-    """A dvc command in the worktree; dies with this process. Raises RetrainError when it fails; what it said stands in the log."""
+    """A dvc command in the worktree; dies with this process. Raises RetrainError when it fails; what it said stands in
+    the log.
+    """
     command = [sys.executable, "-m", "dvc", *words]
     last: deque[str] = deque(maxlen=12)
     with subprocess.Popen(
@@ -146,7 +167,9 @@ def dvc(place: Path, repository: Path, *words: str) -> None:
 
 
 def mend_rwlock(place: Path) -> None:
-    """Remove DVC's list of readers and writers where a full disk left it torn: every later dvc would refuse, nobody else runs one here."""
+    """Remove DVC's list of readers and writers where a full disk left it torn: every later dvc would refuse, nobody
+    else runs one here.
+    """
     path = place / ".dvc" / "tmp" / "rwlock"
     try:
         json.loads(path.read_text(encoding="utf-8"))
@@ -159,28 +182,38 @@ def mend_rwlock(place: Path) -> None:
 def has_remote(place: Path, repository: Path) -> bool:
     """Whether a DVC remote is configured."""
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", "remote", "list"], cwd=place, env=environment(repository), capture_output=True, text=True
+        [sys.executable, "-m", "dvc", "remote", "list"],
+        cwd=place,
+        env=environment(repository),
+        capture_output=True,
+        text=True,
     )
     return done.returncode == 0 and bool(done.stdout.strip())
 
 
 def lost_clips(found: Comparison) -> tuple[bool, list[str]]:
-    """Whether the challenger was measured on the champion's test clips, but for MOST_LOST of a corpus; a line where not on all of them."""
+    """Whether the challenger was measured on the champion's test clips, but for MOST_LOST of a corpus; a line where not
+    on all of them.
+    """
     lines, good = [], True
     for corpus, (common, lost, _) in found.clips.items():
         passed = lost <= MOST_LOST * (common + lost)
         good = good and passed
         if lost:
             word = "tolerated" if passed else "NOT shown to be no worse"
-            lines.append(f"{lost} of the champion's {common + lost} test clips on {corpus} were not measured again: {word}")
+            lines.append(
+                f"{lost} of the champion's {common + lost} test clips on {corpus} were not measured again: {word}"
+            )
     return good, lines
 
 
-def no_worse(found: Comparison, ours: str, margins: Mapping[str, float], directions: Mapping[str, str]) -> tuple[bool, list[str]]:
+def no_worse(
+    found: Comparison, ours: str, margins: Mapping[str, float], directions: Mapping[str, str]
+) -> tuple[bool, list[str]]:
     """Whether no metric that matters is worse than its margin allows, and a line for each.
 
-    A metric passes on a corpus when the bad end of the 95 % interval of its change lies within ``margin`` times the champion's mean. With
-    one speaker there is no interval, and nothing is shown: it does not pass.
+    A metric passes on a corpus when the bad end of the 95 % interval of its change lies within ``margin`` times the
+    champion's mean. With one speaker there is no interval, and nothing is shown: it does not pass.
     """
     lines, good, seen = [], True, set()
     for row in found.rows:
@@ -222,7 +255,9 @@ def model_folder(place: Path, settings: Settings) -> Path:
 def judge(
     place: Path, repository: Path, settings: Settings, champion: Champion, margins: Mapping[str, float]
 ) -> tuple[bool, list[str], dict[str, str]]:
-    """Compare the worktree's report with the champion's over the test clips that both have. Returns promote or not, lines, files."""
+    """Compare the worktree's report with the champion's over the test clips that both have. Returns promote or not,
+    lines, files.
+    """
     old = report_at(champion.report_commit, settings.preset, repository)
     new = folder_report(place / "reports" / settings.preset)
     old.name, new.name = f"the champion, version {champion.version} ({champion.report_commit[:12]})", "the challenger"
@@ -233,11 +268,17 @@ def judge(
     directions = {m["name"]: m["direction"] for m in new.document["metrics"]}
     whole, said = lost_clips(found)
     good, lines = no_worse(found, new.document["methods"]["ours"], margins, directions)
-    return whole and good, [found.verdict(), *said, *lines], {"comparison.md": markdown(found), "comparison.html": page(found)}
+    return (
+        whole and good,
+        [found.verdict(), *said, *lines],
+        {"comparison.md": markdown(found), "comparison.html": page(found)},
+    )
 
 
 def attempt(repository: Path, margins: Mapping[str, float], say: Callable[[str], None]) -> Outcome:
-    """One retraining, the lock held. Raises RetrainError, ReportError, SettingsError or StoreError; the champion is as it was."""
+    """One retraining, the lock held. Raises RetrainError, ReportError, SettingsError or StoreError; the champion is as
+    it was.
+    """
     revision = git(repository, "rev-parse", "HEAD")
     place = worktree(repository, revision)
     settings = load_settings(place / "params.yaml")
@@ -281,7 +322,9 @@ def attempt(repository: Path, margins: Mapping[str, float], say: Callable[[str],
         outcome.lines.append(f"version {version.version} is the champion now")
     else:
         assert champion is not None
-        outcome.lines.append(f"version {champion.version} stays the champion; this one is registered as version {version.version}")
+        outcome.lines.append(
+            f"version {champion.version} stays the champion; this one is registered as version {version.version}"
+        )
     return outcome
 
 
@@ -305,9 +348,13 @@ def retrain_once(
     webhook: str | None = None,
     say: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> Outcome:
-    """One retraining from the lock to the word to people. Never raises for what can be expected: the outcome says it."""
+    """One retraining from the lock to the word to people. Never raises for what can be expected: the outcome says
+    it.
+    """
     repository = repository.resolve()
-    unknown = sorted(set(margins or {}) - {"ssim", "psnr", "lpips", "f_lmd", "m_lmd", "cpbd", "lse_c", "lse_d", "identity"})
+    unknown = sorted(
+        set(margins or {}) - {"ssim", "psnr", "lpips", "f_lmd", "m_lmd", "cpbd", "lse_c", "lse_d", "identity"}
+    )
     if unknown:
         raise SettingsError(f"margins: {', '.join(unknown)} — accepted: metrics of the report, such as m_lmd")
     try:
@@ -324,7 +371,9 @@ def retrain_once(
 
 
 def margins_of(words: tuple[str, ...]) -> dict[str, float] | None:
-    """``("m_lmd=0.05",)`` as a mapping; None for none. Raises SettingsError for what is neither a metric nor a share."""
+    """``("m_lmd=0.05",)`` as a mapping; None for none. Raises SettingsError for what is neither a metric nor a
+    share.
+    """
     found = {}
     for word in words:
         name, _, share = word.partition("=")

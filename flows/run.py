@@ -1,8 +1,8 @@
 """Run one stage: what ``dvc.yaml`` calls, ``python -m flows.run <stage> [--part P]``.
 
 Loads the settings, takes the lock of the stage's out, watches the process it works for, hands the stage a runner and a
-tracker, and writes how long it took to ``.timings/<preset>/`` (never into an out). Exit status: 0 done; 2 the settings or the
-command are wrong, nothing was done; 1 the stage failed, with one message that says why.
+tracker, and writes how long it took to ``.timings/<preset>/`` (never into an out). Exit status: 0 done; 2 the settings
+or the command are wrong, nothing was done; 1 the stage failed, with one message that says why.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from flows.owner import ENDED_WITH_OWNER, OwnerGone, die_with, dvc_identity, stage_lock
-from flows.runners import RunnerError, one_thread, run_stage
-from s3dnerf.config import Settings, SettingsError, load_settings
-from s3dnerf.processes import die_with_parent, one_message
+from flows.executor import RunnerError, run_stage
+from flows.log_setup import configure_logging
+from flows.process_lifetime import ENDED_WITH_OWNER, OwnerGone, die_with, dvc_identity, stage_lock
+from s3dnerf.core.errors import SettingsError
+from s3dnerf.core.processes import die_with_parent, one_message, one_thread
+from s3dnerf.settings.loading import load_settings
+from s3dnerf.settings.schema import Settings
 
 STAGES = (
+    "check",
     "sample",
     "inventory",
     "ingest",
@@ -40,14 +44,17 @@ STAGES = (
 )
 TRACKED = ("train_sync", "train_s3dnerf", "evaluate", "report")
 LOCK_WAIT_S = 20.0
+PLAIN = ("check",)  # a second of work, for which Prefect would take three
 
 
 def launch(module: str, arguments: list[str], processes: int) -> None:
-    """Start a training module: plain Python for one process, ``torchrun`` for several (``accelerate launch`` has no CPU group without MPI).
+    """Start a training module: plain Python for one process, ``torchrun`` for several.
 
     Raises RuntimeError when it fails; what it printed stands above.
     """
-    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
+    several = (
+        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
+    )
     command = [sys.executable, *several, "-m", module, *arguments]
     code = subprocess.run(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent).returncode
     if code:
@@ -55,30 +62,38 @@ def launch(module: str, arguments: list[str], processes: int) -> None:
 
 
 def sweep(out: Path) -> None:
-    """Remove what a killed run left half-written in an out; only under its lock, since another's temporary files look the same."""
+    """Remove what a killed run left half-written in an out; only under its lock, since another's temporary files look
+    the same.
+    """
     for left in out.rglob(".*.part*"):
         left.unlink()
 
 
-def _tracker(settings: Settings, stage: str, part: str, world: dict[str, Any]) -> Any:
+def _tracker(settings: Settings, stage: str, part: str, origin: dict[str, Any]) -> Any:
     from flows.graph import data_read
     from flows.tracking import MlflowTracker, wanted
     from stages.context import NoTracker
 
     if stage not in TRACKED or not wanted():
         return nullcontext(NoTracker())
-    return MlflowTracker(settings, stage, part, world["git"]["revision"], data_read(stage, part, settings.preset, world["dvc_lock"]))
+    return MlflowTracker(
+        settings, stage, part, origin["git"]["revision"], data_read(stage, part, settings.preset, origin["dvc_lock"])
+    )
 
 
 def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
     """Run a stage in this process, under its lock. Returns what the stage's ``main`` returns."""
-    from flows.world import world
-    from s3dnerf.video.packs import write_atomic  # here: it imports numpy, which takes its threads from the environment as it is then
-    from stages.closure import code_version
+    from flows.provenance import provenance
+    from s3dnerf.video.packs import (
+        write_atomic,  # here: it imports numpy, which takes its threads from the environment as it is then
+    )
+    from stages.code_lock import require
+    from stages.code_parts import ALWAYS_RUN
     from stages.context import Context
 
     settings = load_settings(params)
-    code_version(f"stages.{stage}")  # read (and kept) while there is one thread: Python 3.11's parser is not safe beside another
+    if stage not in ALWAYS_RUN:  # those decide no output, and check looks at every stage
+        require((stage,))
     name = f"{stage}-{part}" if part else stage
     lock = stage_lock(settings.preset, stage, part)
     lock.parent.mkdir(exist_ok=True)
@@ -89,18 +104,18 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
         raise RuntimeError(f"{lock}: another run of {name} holds its out; end that one first") from None
     with held:
         sweep(settings.data_dir / stage / part)
-        around = world() if stage in TRACKED else {}
-        with _tracker(settings, stage, part, around) as tracker:
+        origin = provenance() if stage in TRACKED else {}
+        with _tracker(settings, stage, part, origin) as tracker:
             context = Context(
                 settings=settings,
                 stage=stage,
                 part=part,
                 tracker=tracker,
                 launch=launch,
-                world=around,
-                say=lambda line: print(line, flush=True),
+                provenance=origin,
             )
-            result = run_stage(importlib.import_module(f"stages.{stage}").main, context)
+            main = importlib.import_module(f"stages.{stage}").main
+            result = main(context) if stage in PLAIN else run_stage(main, context)
         timing = Path(".timings") / settings.preset / "stages" / f"{name}.json"
         write_atomic(timing, json.dumps({"stage": name, "seconds": round(time.monotonic() - begun, 2)}).encode())
     return result
@@ -113,6 +128,7 @@ def main() -> None:
     parser.add_argument("--part", default="", help="train_sync: expert or judge; train_s3dnerf: a variant")
     args = parser.parse_args()
     one_thread()
+    configure_logging()
     try:
         owner = dvc_identity()
     except OwnerGone as gone:

@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 
-from flows.owner import alive, dvc_above, identity
+from flows.process_lifetime import alive, dvc_above, identity
 
 HOME = Path(".prefect")
 START_TIMEOUT_S = 90.0
@@ -90,7 +90,10 @@ def find_or_start(home: Path = HOME) -> str | None:
         while not healthy(url):
             if server.poll() is not None or time.monotonic() > end:
                 server.kill()
-                raise RuntimeError(f"the Prefect server did not start; its log: {home / 'server.log'}. Without one: S3DNERF_RUNNER=inline")
+                raise RuntimeError(
+                    f"the Prefect server did not start; its log: {home / 'server.log'}. Without one: "
+                    "S3DNERF_RUNNER=inline"
+                )
             time.sleep(0.1)
         note.write_text(json.dumps({"url": url, "pid": server.pid}))
     return url
@@ -107,7 +110,9 @@ def main() -> None:
     from prefect.server.api.server import create_app
 
     # ephemeral: no UI and no schedulers, but the recorder of task runs, which arrive as events
-    server = uvicorn.Server(uvicorn.Config(create_app(ephemeral=True), host="127.0.0.1", port=args.port, log_level="error"))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(ephemeral=True), host="127.0.0.1", port=args.port, log_level="error")
+    )
 
     def end_with_owner() -> None:
         while alive(args.owner):

@@ -1,7 +1,8 @@
 """``s3dnerf store``: what the pack store and the checkpoints hold, and removing what has no use any more.
 
-Reads ``params.yaml``, ``dvc.lock`` (whether ingest has run with these settings), ``.packs/``, ``.checkpoints/``, ``data/``. With
-``--collect`` it holds the locks of all stages of all presets while it looks and removes, and refuses when a stage is running.
+Reads ``params.yaml``, ``dvc.lock`` (whether ingest has run with these settings), ``.packs/``, ``.checkpoints/``,
+``data/``. With ``--collect`` it holds the locks of all stages of all presets while it looks and removes, and refuses
+when a stage is running.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from s3dnerf.config import Settings, as_dict, load_settings
+from s3dnerf.settings.loading import as_dict, load_settings
+from s3dnerf.settings.schema import Settings
 from stages.store import STATES, UNDECIDED, Entry, lock_names, needless, remove, survey
 
 DECIDES = ("preset", "raw", "ingest")  # the settings that ingest depends on in dvc.yaml
@@ -39,7 +41,11 @@ def why_not_planned(settings: Settings, lock: Path = Path("dvc.lock")) -> str:
     ran: dict[str, Any] = given.get("stages", {}).get("ingest", {}).get("params", {}).get("params.yaml", {})
     now = as_dict(settings)
     other = [name for name in DECIDES if ran.get(name) != now[name]]
-    return f"ingest has not run with the settings in force ({', '.join(other)}): what they would take is not known" if other else ""
+    return (
+        f"ingest has not run with the settings in force ({', '.join(other)}): what they would take is not known"
+        if other
+        else ""
+    )
 
 
 def table(entries: list[Entry]) -> str:
@@ -52,12 +58,16 @@ def table(entries: list[Entry]) -> str:
             found = [entry for entry in mine if entry.state == state]
             if found:
                 states.append(f"{len(found)} {state} ({size_text(sum(entry.size for entry in found))})")
-        lines.append(f"{str(folder):28} {len(mine):6d} {size_text(sum(entry.size for entry in mine)):>10}   {', '.join(states)}")
+        lines.append(
+            f"{str(folder):28} {len(mine):6d} {size_text(sum(entry.size for entry in mine)):>10}   {', '.join(states)}"
+        )
     return "\n".join(lines)
 
 
 def run_store(collect: bool, older_than_days: float) -> int:
-    """Say what is there; with ``collect`` remove what has no use. Raises RuntimeError when a stage runs or the plan is not known."""
+    """Say what is there; with ``collect`` remove what has no use. Raises RuntimeError when a stage runs or the plan is
+    not known.
+    """
     settings = load_settings()
     with ExitStack() as held:
         if collect:

@@ -1,12 +1,14 @@
 """The MLflow tracker: mirrors what a stage records. The system of record is git, ``dvc.lock`` and ``reports/``.
 
-:mod:`flows.mlflow_store` says where it is kept. ``S3DNERF_TRACKING=off`` switches it off, and everything else works as before. One
-experiment a preset, one run a stage (and part): its settings as parameters, its curves, the data it reads with DVC's hashes, its files.
+:mod:`flows.mlflow_client` says where it is kept. ``S3DNERF_TRACKING=off`` switches it off, and everything else works as
+before. One experiment a preset, one run a stage (and part): its settings as parameters, its curves, the data it reads
+with DVC's hashes, its files.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
@@ -14,9 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flows.mlflow_store import Store, StoreError, store_uri
-from s3dnerf.config import Settings, as_dict
-from s3dnerf.dotted import flat
+from flows.mlflow_client import Store, StoreError, store_uri
+from s3dnerf.settings.dotted import flat
+from s3dnerf.settings.loading import as_dict
+from s3dnerf.settings.schema import Settings
+
+logger = logging.getLogger(__name__)
 
 POLL_S = 2.0
 BATCH = 500
@@ -34,7 +39,9 @@ def wanted() -> bool:
 class MlflowTracker:
     """One MLflow run of one stage; use as a context manager. Failing to mirror never fails a stage: it says so once."""
 
-    def __init__(self, settings: Settings, stage: str, part: str, revision: str | None, datasets: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: Settings, stage: str, part: str, revision: str | None, datasets: Mapping[str, str]
+    ) -> None:
         """``datasets``: path → hash, as ``dvc.lock`` has it, of the data that the stage reads."""
         self._stop, self._followers = threading.Event(), list[threading.Thread]()
         self._complained, self.run_id = False, ""
@@ -43,7 +50,9 @@ class MlflowTracker:
         except StoreError as error:
             self._complain(error)
 
-    def _begin(self, settings: Settings, stage: str, part: str, revision: str | None, datasets: Mapping[str, str]) -> None:
+    def _begin(
+        self, settings: Settings, stage: str, part: str, revision: str | None, datasets: Mapping[str, str]
+    ) -> None:
         self.store = Store(store_uri())
         experiment, client = self.store.experiment(settings.preset), self.store.client
         with self.store.asked():
@@ -57,7 +66,12 @@ class MlflowTracker:
             used = [InputTag("mlflow.data.context", "training" if stage.startswith("train") else "evaluation")]
             root = f"{settings.data_dir.as_posix()}/"
             given = [
-                DatasetInput(Dataset(path.removeprefix(root), md5[:LONGEST_DIGEST], "dvc", json.dumps({"path": path, "md5": md5})), used)
+                DatasetInput(
+                    Dataset(
+                        path.removeprefix(root), md5[:LONGEST_DIGEST], "dvc", json.dumps({"path": path, "md5": md5})
+                    ),
+                    used,
+                )
                 for path, md5 in sorted(datasets.items())
             ]
             if given:
@@ -67,7 +81,9 @@ class MlflowTracker:
     def _complain(self, error: Exception) -> None:
         if not self._complained:
             self._complained = True
-            print(f"MLflow did not take a record ({str(error)[:200]}); the run goes on, its curves are in data/", flush=True)
+            logger.warning(
+                f"MLflow did not take a record ({str(error)[:200]}); the run goes on, its curves are in data/"
+            )
 
     def _record(self, method: str, **values: Any) -> None:
         """Call a method of MLflow's client for this run."""

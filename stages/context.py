@@ -1,4 +1,4 @@
-"""What a stage is handed: settings, a tracker, a runner, and what the library must know of the world around it."""
+"""What a stage is handed: settings, a tracker, a runner, and the provenance of the run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from s3dnerf.config import Settings
+from s3dnerf.settings.schema import Settings
 
 
 class Tracker(Protocol):
@@ -56,10 +56,8 @@ class Context:
     launch : callable
         ``launch(module, arguments, processes)`` starts ``python -m module arguments…`` on so many processes
         and raises when it fails.
-    world : dict
+    provenance : dict
         git revision, ``dvc.lock``, hardware, packages: handed in, never looked up by the library.
-    say : callable
-        One plain line to the person watching.
     """
 
     settings: Settings
@@ -68,8 +66,7 @@ class Context:
     tracker: Tracker = field(default_factory=NoTracker)
     run: Callable[[Callable[[Any], Any], list[Any], list[str]], list[Any]] = run_inline
     launch: Callable[[str, list[str], int], None] | None = None
-    world: dict[str, Any] = field(default_factory=dict)
-    say: Callable[[str], None] = print
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     def out(self, *parts: str) -> Path:
         """``data/<preset>/<stage>/…``"""

@@ -1,9 +1,9 @@
 """evaluate: the test clips, made from one portrait and speech, measured against the truth with the controls beside.
 
-Reads ``data/<preset>/{ingest,resample,align,masks,lips,speech,train_sync,train_s3dnerf}`` and, where there are any, other methods'
-videos (``evaluate.methods``). Writes ``data/<preset>/evaluate/``: ``clips.parquet`` (clip × method × metric), ``methods.json`` (what
-each row is), ``mouth.json`` (mouth opening over time), ``heatmap.json`` (F_cm),
-``speech_acts.json`` (lower face against upper), ``pictures/<clip>.png``; and, outside the hashed outs,
+Reads ``data/<preset>/{ingest,resample,align,masks,lips,speech,train_sync,train_s3dnerf}`` and, where there are any,
+other methods' videos (``evaluate.methods``). Writes ``data/<preset>/evaluate/``: ``clips.parquet`` (clip × method ×
+metric), ``methods.json`` (what each row is), ``mouth.json`` (mouth opening over time), ``heatmap.json`` (F_cm),
+``region_ratios.json`` (lower face against upper), ``pictures/<clip>.png``; and, outside the hashed outs,
 ``.timings/<preset>/evaluate.json`` (FPS, fit time).
 
 Run: ``python -m flows.run evaluate``. One job a clip; a clip's truth is measured once for all methods.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,24 +22,26 @@ from typing import Any
 
 import numpy as np
 
-from s3dnerf.config import Settings
-from s3dnerf.evaluation import COLUMNS, Tools, as_rows, prepare_truth, score_pair, score_truth
+from s3dnerf.core.rates import FPS_HZ
+from s3dnerf.evaluation.other_methods import MethodVideo, find_methods, framed_like_truth, shows, videos_of
+from s3dnerf.evaluation.protocol import COLUMNS, Tools, as_rows, prepare_truth, score_pair, score_truth
+from s3dnerf.evaluation.tools import load_tools
 from s3dnerf.metrics.fps import measure_speed
 from s3dnerf.metrics.lmd import mouth_opening
 from s3dnerf.metrics.result import not_measured
-from s3dnerf.othermethods import MethodVideo, find_methods, framed_like_truth, shows, videos_of
-from s3dnerf.rates import FPS_HZ
 from s3dnerf.reporting.clip_pictures import heat_map, strip
 from s3dnerf.reporting.png import png_bytes
-from s3dnerf.reporting.speech_acts import ratios
-from s3dnerf.scoring import load_tools
-from s3dnerf.speech.clip_sound import clip_samples
-from s3dnerf.synthesis import Synthesizer, frame_pixels, load_generator
+from s3dnerf.reporting.region_ratios import ratios
+from s3dnerf.settings.schema import Settings
+from s3dnerf.sync.filtering import clip_samples
+from s3dnerf.synthesis.synthesizer import Synthesizer, frame_pixels, load_generator
 from s3dnerf.training.clips import Clip, ClipFolder
 from s3dnerf.video.encoding import VideoError, encode_clip
 from s3dnerf.video.packs import write_atomic, write_table
 from stages.context import Context
-from stages.packs import StageError
+from stages.preprocessing import StageError
+
+logger = logging.getLogger(__name__)
 
 OURS, WRONG, STILL, TRUTH = "s3dnerf", "wrong_speech", "still", "truth"
 _LOCAL = threading.local()
@@ -87,16 +90,20 @@ def _tools(settings: Settings) -> Tools:
 
 
 def forget() -> None:
-    """Drop what this process keeps between jobs (folders, networks, tools): another run may stand on other data in the same place."""
+    """Drop what this process keeps between jobs (folders, networks, tools): another run may stand on other data in the
+    same place.
+    """
     _folder.cache_clear()
     _synthesizer.cache_clear()
     _LOCAL.__dict__.clear()
 
 
 def measured_records(settings: Settings, methods: list[MethodVideo]) -> list[dict[str, Any]]:
-    """The clips that are measured, sorted: split ``test`` of ``evaluate.corpora``, at most ``max_clips_per_speaker`` of a person.
+    """The clips that are measured, sorted: split ``test`` of ``evaluate.corpora``, at most ``max_clips_per_speaker`` of
+    a person.
 
-    Where a person has more, clips of which another method's video exists come first, so that rows stand beside each other.
+    Where a person has more, clips of which another method's video exists come first, so that rows stand beside each
+    other.
     """
     records = []
     for corpus in settings.evaluate.corpora:
@@ -110,7 +117,9 @@ def measured_records(settings: Settings, methods: list[MethodVideo]) -> list[dic
 
 
 def refuse_known_people(settings: Settings, records: list[dict[str, Any]]) -> None:
-    """Raise StageError, before any work, when a generator's card names a person of a test clip among those it was trained on."""
+    """Raise StageError, before any work, when a generator's card names a person of a test clip among those it was
+    trained on.
+    """
     people = {record["speaker"]: record["clip"] for record in reversed(records)}
     for variant in settings.train.variants:
         path = settings.data_dir / "train_s3dnerf" / variant / "card.json"
@@ -118,16 +127,21 @@ def refuse_known_people(settings: Settings, records: list[dict[str, Any]]) -> No
         known = sorted(set(trained_on) & set(people))
         if known:
             raise StageError(
-                f"evaluate: {', '.join(known)} (test clip {people[known[0]]}): {variant} was trained on this person, and a model is never "
-                "evaluated on a person it was trained on — hold the person out (ingest.hdtf_test_speakers) and train again"
+                f"evaluate: {', '.join(known)} (test clip {people[known[0]]}): {variant} was trained on this person, "
+                "and a model is never "
+                "evaluated on a person it was trained on — hold the person out (ingest.hdtf_test_speakers) and train "
+                "again"
             )
 
 
-def wrong_speech_of(record: dict[str, Any], records: list[dict[str, Any]], others: list[dict[str, Any]]) -> tuple[str, str] | None:
+def wrong_speech_of(
+    record: dict[str, Any], records: list[dict[str, Any]], others: list[dict[str, Any]]
+) -> tuple[str, str] | None:
     """(corpus, clip) whose speech drives the control: another speaker's, of the same corpus where there is one.
 
     The choice is by a hash of the clip's name, so that it does not move when a clip is added elsewhere in the list's
-    order; ``others`` are clips beyond the test set, used when the test set has no second speaker. None when nobody else speaks.
+    order; ``others`` are clips beyond the test set, used when the test set has no second speaker. None when nobody else
+    speaks.
     """
     stages: list[list[dict[str, Any]]] = [
         [r for r in records if r["corpus"] == record["corpus"]],
@@ -149,7 +163,9 @@ def fit_length(tokens: np.ndarray, length: int) -> np.ndarray:
 
 
 def generate(made: Synthesizer, identity: Any, tokens: np.ndarray, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
-    """A clip's cameras with the given speech: frames uint8 (n, 256, 256, 3), and Δx of each raw pixel (n, 3, r, r), canonical units."""
+    """A clip's cameras with the given speech: frames uint8 (n, 256, 256, 3), and Δx of each raw pixel (n, 3, r, r),
+    canonical units.
+    """
     frames, deltas = [], []
     for rendered in made.render(identity, tokens, clip.world_to_camera, clip.intrinsics, BATCH):
         frames.append(frame_pixels(rendered.fine))
@@ -165,7 +181,9 @@ def score_clip(job: Job) -> dict[str, Any]:
     record = next(r for r in folder.records if r["clip"] == job.clip)
     clip = folder.load(record, max_frames=int(settings.evaluate.clip_s * FPS_HZ))
     n = len(clip.frames)
-    truth = prepare_truth(clip.frames, clip.lip_boxes, clip_samples(settings.data_dir, record)[: 640 * n], clip.mel, tools)
+    truth = prepare_truth(
+        clip.frames, clip.lip_boxes, clip_samples(settings.data_dir, record)[: 640 * n], clip.mel, tools
+    )
     rows = as_rows(score_truth(truth, tools), job.clip, job.corpus, record["speaker"], TRUTH)
     mouth = {TRUTH: mouth_opening(truth.landmarks)}
     shown = {TRUTH: clip.frames}
@@ -177,12 +195,18 @@ def score_clip(job: Job) -> dict[str, Any]:
         mouth[name], shown[name] = mouth_opening(landmarks), frames
 
     def failed(name: str, reason: str) -> None:
-        rows.extend(as_rows([not_measured(r, reason, n) for r in tools.recipes()], job.clip, job.corpus, record["speaker"], name))
+        rows.extend(
+            as_rows(
+                [not_measured(r, reason, n) for r in tools.recipes()], job.clip, job.corpus, record["speaker"], name
+            )
+        )
 
     heat, acts = None, None
     for variant in settings.train.variants:
         made = _synthesizer(settings.data_dir / "train_s3dnerf" / variant)
-        identity = made.portrait(clip.frames[0], clip.masks[0], clip.world_to_camera[0], clip.intrinsics[0], clip.box, clip.landmarks[0])
+        identity = made.portrait(
+            clip.frames[0], clip.masks[0], clip.world_to_camera[0], clip.intrinsics[0], clip.box, clip.landmarks[0]
+        )
         frames, delta = generate(made, identity, clip.tokens, clip)
         score(method_of(settings, variant), frames)
         if variant != main_variant(settings):
@@ -214,7 +238,9 @@ def score_clip(job: Job) -> dict[str, Any]:
         "heat": heat if job.picture else None,
         "acts": acts,
         "notes": notes,
-        "mouth": {name: [None if np.isnan(v) else round(float(v), 3) for v in values] for name, values in mouth.items()},
+        "mouth": {
+            name: [None if np.isnan(v) else round(float(v), 3) for v in values] for name, values in mouth.items()
+        },
     }
 
 
@@ -226,7 +252,9 @@ def measure_fps(settings: Settings, record: dict[str, Any]) -> dict[str, Any]:
 
     speed = measure_speed(
         read=lambda: folder.load(record, max_frames=FPS_HZ),
-        portrait=lambda c: made.portrait(c.frames[0], c.masks[0], c.world_to_camera[0], c.intrinsics[0], c.box, c.landmarks[0]),
+        portrait=lambda c: made.portrait(
+            c.frames[0], c.masks[0], c.world_to_camera[0], c.intrinsics[0], c.box, c.landmarks[0]
+        ),
         frames=lambda identity: made.frames(identity, clip.tokens, clip.world_to_camera, clip.intrinsics, BATCH),
         write=lambda frames: encode_clip(frames, crf=14),
         device=str(made.device),
@@ -248,8 +276,17 @@ def main(context: Context) -> dict[str, Any]:
     jobs = []
     for record in records:
         wrong = wrong_speech_of(record, records, others)
-        jobs.append(Job(settings, record["corpus"], record["clip"], wrong, videos_of(record, methods), record["clip"] in pictured))
-    context.say(
+        jobs.append(
+            Job(
+                settings,
+                record["corpus"],
+                record["clip"],
+                wrong,
+                videos_of(record, methods),
+                record["clip"] in pictured,
+            )
+        )
+    logger.info(
         f"evaluate: {len(jobs)} test clips of {', '.join(settings.evaluate.corpora)}"
         + (f", other methods: {', '.join(sorted({m.name for m in methods}))}" if methods else "")
     )
@@ -258,7 +295,9 @@ def main(context: Context) -> dict[str, Any]:
     if records:
         speed = measure_fps(settings, records[0])
         timing = {"fps": speed, "variant": main_variant(settings)}
-        write_atomic(Path(".timings") / settings.preset / "evaluate.json", (json.dumps(timing, indent=1) + "\n").encode())
+        write_atomic(
+            Path(".timings") / settings.preset / "evaluate.json", (json.dumps(timing, indent=1) + "\n").encode()
+        )
         context.tracker.metrics({f"speed/{k}": v for k, v in speed.items() if isinstance(v, float)})
     rows = [row for result in results for row in result["rows"]]
     for metric in ("ssim", "f_lmd", "m_lmd", "cpbd", "lse_c"):
@@ -271,7 +310,10 @@ def main(context: Context) -> dict[str, Any]:
 def write_outputs(context: Context, jobs: list[Job], results: list[dict[str, Any]], methods: list[MethodVideo]) -> None:
     """The stage's out: sorted, rounded by nothing but parquet's own bytes, without times."""
     out = context.out()
-    rows = sorted((row for result in results for row in result["rows"]), key=lambda r: (r["corpus"], r["clip"], r["method"], r["metric"]))
+    rows = sorted(
+        (row for result in results for row in result["rows"]),
+        key=lambda r: (r["corpus"], r["clip"], r["method"], r["metric"]),
+    )
     write_table(out / "clips.parquet", rows, COLUMNS)
 
     def write_json(name: str, value: Any) -> None:
@@ -290,7 +332,7 @@ def write_outputs(context: Context, jobs: list[Job], results: list[dict[str, Any
             heats[clip] = result["heat"]
     write_json("strips.json", strips)
     write_json("heatmap.json", heats)
-    write_json("speech_acts.json", {clip: result["acts"] for clip, result in done.items()})
+    write_json("region_ratios.json", {clip: result["acts"] for clip, result in done.items()})
     tools = _tools(context.settings)
     write_json(
         "methods.json",
@@ -300,7 +342,10 @@ def write_outputs(context: Context, jobs: list[Job], results: list[dict[str, Any
             "notes": {clip: {k: v for k, v in result["notes"].items() if k != WRONG} for clip, result in done.items()},
             "other_methods": sorted({m.name for m in methods}),
             "unused_videos": sorted(str(m.label) for m in methods if not any(m in job.methods for job in jobs)),
-            "recipes": [vars(r) | {"low": _finite(r.low), "high": _finite(r.high), "perfect": _finite(r.perfect)} for r in tools.recipes()],
+            "recipes": [
+                vars(r) | {"low": _finite(r.low), "high": _finite(r.high), "perfect": _finite(r.perfect)}
+                for r in tools.recipes()
+            ],
             "backends": {
                 "faces": {"name": tools.faces.name, "real": tools.faces.real},
                 "judge": {

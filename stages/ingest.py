@@ -13,11 +13,11 @@ Run: ``python -m flows.run ingest``
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s3dnerf.config import CORPORA, IngestSettings
 from s3dnerf.corpora import hdtf, lrs2, mead, portraits
 from s3dnerf.corpora.cutting import SpanError, cut_span
 from s3dnerf.corpora.packing import assign_packs
@@ -34,13 +34,17 @@ from s3dnerf.corpora.records import (
     table_bytes,
 )
 from s3dnerf.corpora.splits import check_files, check_people
+from s3dnerf.settings.schema import CORPORA, IngestSettings, Settings
 from s3dnerf.video.clock import clock_of
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.packs import write_atomic
 from s3dnerf.video.probing import probe
-from stages.closure import code_version
+from stages.code_lock import stage_versions
 from stages.context import Context
-from stages.packs import STORE, StageError, check_failed_fraction
+from stages.environment import stage_environment
+from stages.preprocessing import STORE, StageError, check_failed_fraction
+
+logger = logging.getLogger(__name__)
 
 FINDERS = {"hdtf": hdtf.find, "lrs2": lrs2.find, "mead": mead.find, "portraits": portraits.find}
 # files a probing job: enough jobs to share out, few enough to plan 150,000 files
@@ -51,7 +55,7 @@ KEEP_EVERY_JOBS = 64
 MAX_PICTURE_PX = 7680 * 4320
 # the picture may end this much before the container says, and no more, or the file is truncated
 TRUNCATED_S = 0.5
-PROBE_MODULE = "s3dnerf.video.clock"
+PROBE_PARTS = ("framework", "decode", "encode")  # of the code, that say what is read of a video file
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,10 @@ def facts_of(path: str) -> dict[str, Any]:
         return {"reason": "broken_timestamps", "detail": "presentation times stand still or go back"}
     missing_s = info.declared_s - info.duration_s
     if info.damage and missing_s > TRUNCATED_S:
-        return {"reason": "truncated", "detail": f"{info.duration_s:.2f} s of {info.declared_s:.2f} s can be read. {info.damage}"}
+        return {
+            "reason": "truncated",
+            "detail": f"{info.duration_s:.2f} s of {info.declared_s:.2f} s can be read. {info.damage}",
+        }
     clock = clock_of(info)
     return {
         "fps_hz": info.fps_hz,
@@ -90,9 +97,15 @@ def probe_files(job: ProbeJob) -> list[tuple[str, dict[str, Any]]]:
     return [(sha, facts_of(path)) for path, sha in job.files]
 
 
+def probe_version(settings: Settings) -> str:
+    """The code and packages that the facts of a video file were read with."""
+    versions = {part: version for part, version in stage_versions("ingest", settings).items() if part in PROBE_PARTS}
+    return json.dumps([versions, stage_environment("ingest", settings, tables=False)], sort_keys=True)
+
+
 def probe_all(context: Context, wanted: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Facts by sha256 for ``wanted`` (sha256 → path): those known by content and code are not opened again."""
-    store, version = STORE / "ingest" / f"{context.settings.preset}.json", code_version(PROBE_MODULE)
+    store, version = STORE / "ingest" / f"{context.settings.preset}.json", probe_version(context.settings)
     known: dict[str, dict[str, Any]] = {}
     try:
         kept = json.loads(store.read_text())
@@ -103,7 +116,7 @@ def probe_all(context: Context, wanted: dict[str, str]) -> dict[str, dict[str, A
     size = min(max(len(todo) // PROBE_JOBS, PROBE_FILES_MIN), PROBE_FILES_MAX)
     jobs = [ProbeJob(tuple(todo[i : i + size])) for i in range(0, len(todo), size)]
     if jobs:
-        context.say(f"ingest: opening {len(todo)} videos")
+        logger.info(f"ingest: opening {len(todo)} videos")
     for at in range(0, len(jobs), KEEP_EVERY_JOBS):
         portion = jobs[at : at + KEEP_EVERY_JOBS]
         for found in context.run(probe_files, portion, [f"probe-{at + i:05d}" for i in range(len(portion))]):
@@ -135,7 +148,9 @@ def readable_files(layout_files: list[RawFile]) -> tuple[list[RawFile], list[tup
         if "\\x" in file.path:
             bad.append((file, "name_not_utf8", "rename the file: its name is not UTF-8"))
         elif not file.sha256:
-            bad.append((file, "unreadable", "cannot be opened: a link that points nowhere, not a file, or no permission"))
+            bad.append(
+                (file, "unreadable", "cannot be opened: a link that points nowhere, not a file, or no permission")
+            )
         else:
             good.append(file)
     return good, bad
@@ -162,11 +177,17 @@ def span_fault(span: Span, corpus: str, facts: dict[str, Any], files: dict[str, 
         return None if files[span.audio].size else ("audio_empty", f"{span.audio}: an empty file")
     if facts["has_audio"]:
         return None
-    return ("audio_missing", "no sound file of this sentence, no sound track") if corpus == "mead" else ("no_audio", "no sound track")
+    return (
+        ("audio_missing", "no sound file of this sentence, no sound track")
+        if corpus == "mead"
+        else ("no_audio", "no sound track")
+    )
 
 
 def limit_clips(records: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
-    """Training clips of a video beyond ``most``: those to leave out, so that the kept ones are spread evenly over it."""
+    """Training clips of a video beyond ``most``: those to leave out, so that the kept ones are spread evenly over
+    it.
+    """
     by_video: dict[str, list[dict[str, Any]]] = {}
     for record in records:
         if record["split"] == "train":
@@ -186,7 +207,9 @@ def cut_corpus(
     """Clip records of a corpus, sorted by clip; adds to the layout's exclusions and the fates of its files."""
     by_path = {file.path: file for file in files}
     records: list[dict[str, Any]] = []
-    first: dict[tuple[str, str], tuple[str, str]] = {}  # the same bytes under two names would be two people, perhaps in two splits
+    first: dict[
+        tuple[str, str], tuple[str, str]
+    ] = {}  # the same bytes under two names would be two people, perhaps in two splits
     for span in layout.spans:
         found = facts[by_path[span.video].sha256]
         fault = span_fault(span, corpus, found, by_path)
@@ -205,11 +228,17 @@ def cut_corpus(
                 fate = layout.files[path]
                 fate.reason, fate.detail = fate.reason or fault[0], fate.detail or fault[1]
             continue
-        records += [{**piece, "corpus": corpus, "video_sha256": content[0], "audio_sha256": content[1]} for piece in pieces]
+        records += [
+            {**piece, "corpus": corpus, "video_sha256": content[0], "audio_sha256": content[1]} for piece in pieces
+        ]
     if corpus == "hdtf" and settings.max_train_clips_per_video:
         extra = limit_clips(records, settings.max_train_clips_per_video)
         for record in extra:
-            layout.exclude(record["clip"], "over_limit", f"ingest.max_train_clips_per_video is {settings.max_train_clips_per_video}")
+            layout.exclude(
+                record["clip"],
+                "over_limit",
+                f"ingest.max_train_clips_per_video is {settings.max_train_clips_per_video}",
+            )
         gone = {record["clip"] for record in extra}
         records = [record for record in records if record["clip"] not in gone]
     packs = assign_packs(corpus, records, settings.pack_clips)
@@ -230,7 +259,9 @@ def file_rows(files: list[RawFile], layout: Layout, records: list[dict[str, Any]
         reason = "" if used else fate.reason or "no_clip"
         detail = "" if used else fate.detail or "none of its clips could be used"
         status = "used" if used else "excluded"
-        rows.append({"path": file.path, "role": fate.role, "status": status, "reason": reason, "detail": detail, "clips": count})
+        rows.append(
+            {"path": file.path, "role": fate.role, "status": status, "reason": reason, "detail": detail, "clips": count}
+        )
     return rows
 
 
@@ -241,7 +272,9 @@ def reason_table(files: list[dict[str, Any]]) -> str:
         if row["status"] == "excluded":
             groups.setdefault(row["reason"], []).append(row)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
-    return "\n".join(f"  {len(rows):6d}  {reason}, for example {rows[0]['path']}: {rows[0]['detail']}" for reason, rows in ordered)
+    return "\n".join(
+        f"  {len(rows):6d}  {reason}, for example {rows[0]['path']}: {rows[0]['detail']}" for reason, rows in ordered
+    )
 
 
 def main(context: Context) -> dict[str, Any]:
@@ -252,7 +285,9 @@ def main(context: Context) -> dict[str, Any]:
     settings = context.settings
     raw = inventory(settings.data_dir / "inventory" / "files.parquet")
     try:
-        layouts = {c: find_layout(c, Path(getattr(settings.raw, c) or ""), files, settings.ingest) for c, files in raw.items()}
+        layouts = {
+            c: find_layout(c, Path(getattr(settings.raw, c) or ""), files, settings.ingest) for c, files in raw.items()
+        }
         check_people((span.speaker, span.split, corpus) for corpus, layout in layouts.items() for span in layout.spans)
         content = {(corpus, file.path): file.sha256 for corpus, files in raw.items() for file in files if file.size}
         videos = {(corpus, span.split, span.video) for corpus, layout in layouts.items() for span in layout.spans}
@@ -281,7 +316,7 @@ def main(context: Context) -> dict[str, Any]:
         summary[corpus] = {"files": len(files), "clips": len(records), "excluded": len(excluded), "packs": packs}
         if files:
             people = len({record["speaker"] for record in records})
-            context.say(
+            logger.info(
                 f"  {corpus}: {len(records)} clips of {people} people in {packs} packs; {len(excluded)} excluded"
                 + (f", {len(bad)} of them faulty" if bad else "")
             )

@@ -1,11 +1,11 @@
 """Stage ``inventory`` (always run, cheap): one table of the raw files, path, size and sha256.
 
 The graph depends on this table, not on the raw folders, which are hundreds of thousands of files. A file's hash is kept
-while its size and modification time stand, in ``.packs/inventory/<preset>.parquet`` outside the outs; the out holds no times, so
-it stands byte for byte while the raw files do.
+while its size and modification time stand, in ``.packs/inventory/<preset>.parquet`` outside the outs; the out holds no
+times, so it stands byte for byte while the raw files do.
 
 Reads the folders that ``raw.*`` names; writes ``data/<preset>/inventory/files.parquet`` (corpus, path relative to the
-corpus's folder, size, sha256) and ``weights/<section>.json`` (see :mod:`stages.weights`).
+corpus's folder, size, sha256) and ``weights/<section>.json`` (see :mod:`stages.weight_hashes`).
 
 Run: ``python -m flows.run inventory``
 """
@@ -13,6 +13,7 @@ Run: ``python -m flows.run inventory``
 from __future__ import annotations
 
 import io
+import logging
 import os
 import stat
 import time
@@ -20,12 +21,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from s3dnerf.config import CORPORA
 from s3dnerf.corpora.records import INVENTORY_COLUMNS, table_bytes
+from s3dnerf.settings.schema import CORPORA
 from s3dnerf.video.packs import file_sha256, write_atomic
 from stages.context import Context
-from stages.packs import STORE, StageError
-from stages.weights import write_weights
+from stages.preprocessing import STORE, StageError
+from stages.weight_hashes import write_weights
+
+logger = logging.getLogger(__name__)
 
 # a file changed so shortly ago may change again within the clock's resolution: its hash is not kept
 RACY_S = 2.0
@@ -38,7 +41,9 @@ def path_text(path: str) -> str:
 
 
 def walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Everything below ``root`` but folders, links followed, no folder twice: path relative to it (sorted by folder) and its state."""
+    """Everything below ``root`` but folders, links followed, no folder twice: path relative to it (sorted by folder)
+    and its state.
+    """
     seen: set[tuple[int, int]] = set()
     todo = [""]
     while todo:
@@ -61,7 +66,9 @@ def walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def check_roots(context: Context) -> dict[str, str]:
-    """Corpus → raw folder for the corpora in use. Raises StageError naming the setting of a folder that is not there."""
+    """Corpus → raw folder for the corpora in use. Raises StageError naming the setting of a folder that is not
+    there.
+    """
     roots = {corpus: getattr(context.settings.raw, corpus) for corpus in CORPORA}
     for corpus, root in roots.items():
         if root is not None and not os.path.isdir(root):
@@ -78,7 +85,9 @@ def _cached(path: Path) -> dict[tuple[str, str], tuple[int, int, str]]:
     if not path.is_file():
         return {}
     table = pd.read_parquet(path)
-    return dict(zip(zip(table["root"], table["path"]), zip(table["size"].tolist(), table["mtime_ns"].tolist(), table["sha256"])))
+    return dict(
+        zip(zip(table["root"], table["path"]), zip(table["size"].tolist(), table["mtime_ns"].tolist(), table["sha256"]))
+    )
 
 
 def _write_cache(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -90,7 +99,9 @@ def _write_cache(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def main(context: Context) -> dict[str, Any]:
-    """List the raw files. Returns counts: files, bytes, hashed. Raises StageError for a folder that is not there or empty."""
+    """List the raw files. Returns counts: files, bytes, hashed. Raises StageError for a folder that is not there or
+    empty.
+    """
     roots = check_roots(context)
     cache_path = STORE / "inventory" / f"{context.settings.preset}.parquet"
     known, cache = _cached(cache_path), []
@@ -101,7 +112,9 @@ def main(context: Context) -> dict[str, Any]:
         for path, state in walk(root):
             text, size, mtime = path_text(path), state.st_size, state.st_mtime_ns
             kept = known.get((absolute, text))
-            if not stat.S_ISREG(state.st_mode):  # a link that points nowhere, a pipe or a socket: opening it may wait for ever
+            if not stat.S_ISREG(
+                state.st_mode
+            ):  # a link that points nowhere, a pipe or a socket: opening it may wait for ever
                 sha = ""
             elif kept and kept[:2] == (size, mtime):
                 sha = kept[2]
@@ -116,13 +129,15 @@ def main(context: Context) -> dict[str, Any]:
                 cache.append({"root": absolute, "path": text, "size": size, "mtime_ns": mtime, "sha256": sha})
             total += size
             if time.monotonic() - said > SAY_EVERY_S:
-                context.say(f"inventory: {len(rows)} files, {total / 1e9:.1f} GB so far")
+                logger.info(f"inventory: {len(rows)} files, {total / 1e9:.1f} GB so far")
                 said = time.monotonic()
         if len(rows) == before:
-            raise StageError(f"raw.{corpus}: {root}: the folder is empty — put the corpus there, or set it to null to leave it out")
+            raise StageError(
+                f"raw.{corpus}: {root}: the folder is empty — put the corpus there, or set it to null to leave it out"
+            )
     rows.sort(key=lambda row: (row["corpus"], row["path"]))
     write_atomic(context.out("files.parquet"), table_bytes(rows, INVENTORY_COLUMNS))
     write_weights(context.settings, context.out("weights"))
     _write_cache(cache_path, cache)
-    context.say(f"inventory: {len(rows)} files, {total / 1e6:.1f} MB, {hashed} hashed")
+    logger.info(f"inventory: {len(rows)} files, {total / 1e6:.1f} MB, {hashed} hashed")
     return {"files": len(rows), "bytes": total, "hashed": hashed}

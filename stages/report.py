@@ -1,8 +1,9 @@
 """report: what was measured, on what, with what, as files that can be believed.
 
-Reads everything the stages left under ``data/<preset>`` and ``.timings/<preset>``, and the world it is handed (git, ``dvc.lock``,
-hardware, packages). Writes ``reports/<preset>/``: ``summary.json`` and ``clips.parquet`` (byte-identical between clean runs),
-``membership.parquet``, ``report.json``, ``timings.json``, ``index.html``, ``report.md``, ``MANIFEST.sha256``.
+Reads everything the stages left under ``data/<preset>`` and ``.timings/<preset>``, and its provenance (git,
+``dvc.lock``, hardware, packages). Writes ``reports/<preset>/``: ``summary.json`` and ``clips.parquet`` (byte-identical
+between clean runs), ``membership.parquet``, ``report.json``, ``timings.json``, ``index.html``, ``report.md``,
+``MANIFEST.sha256``.
 
 Run: ``python -m flows.run report``.
 """
@@ -11,19 +12,22 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
-from s3dnerf.evaluation import COLUMNS
+from s3dnerf.evaluation.protocol import COLUMNS
 from s3dnerf.reporting.backends import backends
 from s3dnerf.reporting.document import manifest, report_document, report_markdown
 from s3dnerf.reporting.membership import COLUMNS as MEMBERSHIP_COLUMNS
+from s3dnerf.reporting.narrative import three_lines
 from s3dnerf.reporting.page import render_page
 from s3dnerf.reporting.sources import load_sources
 from s3dnerf.reporting.summary import summarise
-from s3dnerf.reporting.words import three_lines
 from s3dnerf.video.packs import write_atomic
 from stages.context import Context
+
+logger = logging.getLogger(__name__)
 
 REPORTS = Path("reports")
 
@@ -42,20 +46,20 @@ def _parquet(rows: list[dict[str, Any]], columns: list[str]) -> bytes:
 
 def report_files(context: Context) -> tuple[dict[str, bytes], list[str]]:
     """Every file of the report by name, and the three lines it comes down to."""
-    settings, world = context.settings, context.world
+    settings, provenance = context.settings, context.provenance
     sources = load_sources(settings)
     summary = summarise(sources.rows, settings.preset, sources.ours, settings.evaluate.bootstrap)
     listed = backends(sources)
     lines = three_lines(sources, summary, listed)
-    document = report_document(sources, summary, listed, world) | {"lines": lines}
+    document = report_document(sources, summary, listed, provenance) | {"lines": lines}
     files = {
         "summary.json": _json(summary),
         "clips.parquet": _parquet(sources.rows, COLUMNS),
         "membership.parquet": _parquet(sources.membership, MEMBERSHIP_COLUMNS),
         "report.json": _json(document),
         "timings.json": _json(sources.timings),
-        "index.html": render_page(sources, summary, listed, world).encode(),
-        "report.md": report_markdown(sources, summary, listed, world).encode(),
+        "index.html": render_page(sources, summary, listed, provenance).encode(),
+        "report.md": report_markdown(sources, summary, listed, provenance).encode(),
     }
     return files | {"MANIFEST.sha256": manifest(files).encode()}, lines
 
@@ -71,5 +75,5 @@ def main(context: Context) -> dict[str, Any]:
         write_atomic(folder / name, data)
         context.tracker.artifact(folder / name)
     for line in lines:
-        context.say(line)
+        logger.info(line)
     return {"lines": lines, "report": str(folder / "index.html"), "bytes": sum(map(len, files.values()))}

@@ -1,10 +1,11 @@
-"""Stage ``speech``: tokens at 50 Hz (two a frame) and the lip-sync networks' mel, from the 16 kHz sound; the optional sync filter.
+"""Stage ``speech``: tokens at 50 Hz (two a frame) and the lip-sync networks' mel, from the 16 kHz sound; the optional
+sync filter.
 
 Reads the packs of ``resample`` (``wav``) of the clips that ``align`` kept; writes ``tokens.npy`` float16 (2 N, D) and
-``mel.npy`` float32 (int(80 N / 25) + 16, 80). With ``speech.sync_filter`` on, the sound of a clip that is out of step with its lips is
-shifted first, or the clip quarantined as ``out_of_sync``; ``sync.json`` then says of each clip what was found and done
-(:class:`s3dnerf.sync.filtering.ClipSync`), and :func:`s3dnerf.speech.clip_sound.clip_samples` gives everyone else the same sound.
-Run: ``python -m flows.run speech``.
+``mel.npy`` float32 (int(80 N / 25) + 16, 80). With ``speech.sync_filter`` on, the sound of a clip that is out of step
+with its lips is shifted first, or the clip quarantined as ``out_of_sync``; ``sync.json`` then says of each clip what
+was found and done (:class:`s3dnerf.sync.filtering.ClipSync`), and :func:`s3dnerf.sync.filtering.clip_samples` gives
+everyone else the same sound. Run: ``python -m flows.run speech``.
 """
 
 from __future__ import annotations
@@ -16,27 +17,28 @@ from typing import Any
 
 import numpy as np
 
-from s3dnerf.config import Settings, SpeechSettings
-from s3dnerf.rates import SAMPLES_PER_FRAME
+from s3dnerf.core.rates import SAMPLES_PER_FRAME
+from s3dnerf.settings.schema import Settings, SpeechSettings
 from s3dnerf.speech.audio import wav_samples
-from s3dnerf.speech.clip_sound import SYNC_PART
 from s3dnerf.speech.features import SpeechBackend, speech_backend
 from s3dnerf.speech.mel import clip_mel
 from s3dnerf.speech.wav2vec2 import SpeechModelError, model_files
-from s3dnerf.sync.filtering import EXCLUDED, ClipSync, judge_clip, shift_samples, threshold
+from s3dnerf.sync.filtering import EXCLUDED, SYNC_PART, ClipSync, judge_clip, shift_samples, threshold
 from s3dnerf.sync.mouth_offset import MouthOffset, mouth_offset, pooled_offset
 from s3dnerf.sync.offsets import shifted_distances, sync_result
 from s3dnerf.sync.syncnet import SyncNet, SyncNetWeightsError, load_syncnet, syncnet_embeddings
 from s3dnerf.video.encoding import VideoError, decode_clip
 from s3dnerf.video.packs import CorpusPacks
 from stages.context import Context
-from stages.packs import ClipResult, PackJob, PackStage, Quarantine, StageError, each_clip, run_packs
+from stages.preprocessing import ClipResult, PackJob, PackStage, Quarantine, StageError, each_clip, run_packs
 
 SYNCNET_SETTING = "speech.sync_weights"
 
 
 def weights(settings: Settings) -> list[Path]:
-    """wav2vec2's files and SyncNet's. Raises StageError, before any work, when they are not here or not what they should be."""
+    """wav2vec2's files and SyncNet's. Raises StageError, before any work, when they are not here or not what they
+    should be.
+    """
     speech, files = settings.speech, []
     try:
         if speech.backend == "wav2vec2":
@@ -49,7 +51,7 @@ def weights(settings: Settings) -> list[Path]:
     return files
 
 
-SPEC = PackStage("speech", ("resample", "align"), ("speech",), "stages.speech", weights)
+SPEC = PackStage("speech", ("resample", "align"), weights)
 
 
 @functools.lru_cache(maxsize=1)
@@ -62,10 +64,14 @@ def _syncnet(path: str) -> SyncNet:
     return load_syncnet(path, SYNCNET_SETTING)
 
 
-def mouth_verdicts(found: dict[str, MouthOffset], videos: dict[str, str], speech: SpeechSettings) -> dict[str, ClipSync]:
-    """Verdict on each clip by its own offset, or where that is not to be told, by the offset of all clips cut from its video.
+def mouth_verdicts(
+    found: dict[str, MouthOffset], videos: dict[str, str], speech: SpeechSettings
+) -> dict[str, ClipSync]:
+    """Verdict on each clip by its own offset, or where that is not to be told, by the offset of all clips cut from its
+    video.
 
-    Cut from one recording, clips are out of step together, and together they are told more often (:mod:`benchmarks.sync`).
+    Cut from one recording, clips are out of step together, and together they are told more often
+    (:mod:`benchmarks.sync`).
     """
     verdicts = {}
     for clip, own in found.items():
@@ -78,7 +84,9 @@ def mouth_verdicts(found: dict[str, MouthOffset], videos: dict[str, str], speech
 
 
 def in_step(job: PackJob, sounds: dict[str, np.ndarray]) -> tuple[dict[str, ClipSync], dict[str, np.ndarray]]:
-    """What the sync filter says of each clip of ``sounds``, nothing at all where it is off; and the mels that it made to say so."""
+    """What the sync filter says of each clip of ``sounds``, nothing at all where it is off; and the mels that it made
+    to say so.
+    """
     speech = job.settings.speech
     if speech.sync_filter == "off":
         return {}, {}

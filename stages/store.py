@@ -1,14 +1,15 @@
 """The pack store and the checkpoints: what lies there, how large, what still has a use; and removing what has none.
 
-``.packs/<stage>/<key>/`` holds one pack (:mod:`stages.packs`), ``.packs/{inventory,ingest}/<preset>.*`` what is known of a preset's raw
-files, ``.checkpoints/<stage>/<key>/`` one training run. An entry is kept
+``.packs/<stage>/<key>/`` holds one pack (:mod:`stages.preprocessing`), ``.packs/{inventory,ingest}/<preset>.*`` what is
+known of a preset's raw files, ``.checkpoints/<stage>/<key>/`` one training run. An entry is kept
 
-- ``planned``: a run with the settings in force would take it. The plan is followed from ingest's records through the store, stage by
-  stage, whatever the outs on disk hold;
+- ``planned``: a run with the settings in force would take it. The plan is followed from ingest's records through the
+  store, stage by stage, whatever the outs on disk hold;
 - ``undecided``: where the plan cannot be followed, because a pack is still to be made, all that is held of those clips;
 - ``on disk``: the outs of a preset under ``data/`` came from it: of several that hold the same, the newest.
 
-``half-made``: left by a killed run. ``unused``: the rest. Reads ``params.yaml``'s settings, ``data/``, the two folders; ``s3dnerf store``.
+``half-made``: left by a killed run. ``unused``: the rest. Reads ``params.yaml``'s settings, ``data/``, the two folders;
+``s3dnerf store``.
 """
 
 from __future__ import annotations
@@ -23,16 +24,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s3dnerf.config import CORPORA, PRESETS, VARIANTS, Settings, SettingsError, as_dict
+from s3dnerf.core.errors import SettingsError
+from s3dnerf.settings.loading import as_dict
+from s3dnerf.settings.schema import CORPORA, PRESETS, VARIANTS, Settings
 from s3dnerf.sync.expert import SyncGateError
 from s3dnerf.video.packs import PACK_STAGES, PackError
 from stages import train_s3dnerf, train_sync
 from stages.context import Context
-from stages.packs import STORE, PackStage, StageError, clip_records, key_basis, pack_key
+from stages.preprocessing import STORE, PackStage, StageError, clip_records, key_basis, pack_key
 
 CHECKPOINTS = Path(".checkpoints")
 PLANNED, UNDECIDED, ON_DISK, UNUSED, HALF_MADE = STATES = ("planned", "undecided", "on disk", "unused", "half-made")
-NOT_NOW = (StageError, PackError, SettingsError, SyncGateError, OSError, KeyError, ValueError)  # why a plan cannot be told today
+NOT_NOW = (
+    StageError,
+    PackError,
+    SettingsError,
+    SyncGateError,
+    OSError,
+    KeyError,
+    ValueError,
+)  # why a plan cannot be told today
 
 ROW = ("clip", "kind", "offset", "size", "crc32")
 Rows = str  # hex hash of what an index says of a pack
@@ -55,14 +66,19 @@ class Plan:
 
     keys: dict[str, set[str]] = field(default_factory=dict)
     unsure: dict[str, set[str]] = field(default_factory=dict)
-    rows: dict[tuple[str, str, str], Rows] = field(default_factory=dict)  # (stage, corpus, pack) → what its out should hold
+    # (stage, corpus, pack) → what its out should hold
+    rows: dict[tuple[str, str, str], Rows] = field(default_factory=dict)
 
 
 def lock_names() -> list[str]:
-    """The locks of every stage that writes into the store, for all presets (``.locks/<name>.lock``): held, nobody does."""
+    """The locks of every stage that writes into the store, for all presets (``.locks/<name>.lock``): held, nobody
+    does.
+    """
     parts = {"train_sync": ("", *train_sync.CORPORA), "train_s3dnerf": ("", *VARIANTS)}
     stages = [
-        f"{stage}-{part}" if part else stage for stage in ("inventory", "ingest", *PACK_STAGES, *parts) for part in parts.get(stage, ("",))
+        f"{stage}-{part}" if part else stage
+        for stage in ("inventory", "ingest", *PACK_STAGES, *parts)
+        for part in parts.get(stage, ("",))
     ]
     return [f"{preset}-{stage}" for preset in PRESETS for stage in stages]
 
@@ -87,7 +103,9 @@ def _rows_of(result: dict[str, Any]) -> Rows:
 
 
 def follow_plan(settings: Settings) -> Plan:
-    """The keys that a run with these settings would look for, from ingest's records on. Raises StageError without records."""
+    """The keys that a run with these settings would look for, from ingest's records on. Raises StageError without
+    records.
+    """
     plan = Plan()
     specs: list[PackStage] = [importlib.import_module(f"stages.{stage}").SPEC for stage in PACK_STAGES]
     bases: dict[str, dict[str, Any] | None] = {}
@@ -101,7 +119,9 @@ def follow_plan(settings: Settings) -> Plan:
             records = clip_records(settings, corpus)
         except FileNotFoundError as error:
             missing = settings.data_dir / "ingest" / corpus / "clips.parquet"
-            raise StageError(f"{missing}: no such file — run what the settings in force plan first: dvc repro ingest") from error
+            raise StageError(
+                f"{missing}: no such file — run what the settings in force plan first: dvc repro ingest"
+            ) from error
         packs: dict[str, list[dict[str, Any]]] = {}
         for record in records:
             packs.setdefault(record["pack"], []).append(record)
@@ -111,7 +131,12 @@ def follow_plan(settings: Settings) -> Plan:
 
 
 def _follow_pack(
-    plan: Plan, specs: list[PackStage], bases: dict[str, dict[str, Any] | None], corpus: str, pack: str, members: list[dict[str, Any]]
+    plan: Plan,
+    specs: list[PackStage],
+    bases: dict[str, dict[str, Any] | None],
+    corpus: str,
+    pack: str,
+    members: list[dict[str, Any]],
 ) -> None:
     """One pack through the stages; adds to ``plan``."""
     known: dict[str, tuple[str, set[str]]] = {}  # stage → sha256 of its pack, clips in it
@@ -158,7 +183,9 @@ def _entry(path: Path, stage: str, state: str = UNUSED) -> Entry:
 
 
 def survey(settings: Settings) -> list[Entry]:
-    """Everything in the store and the checkpoints with its use, sorted by path. Raises StageError when nothing is planned yet."""
+    """Everything in the store and the checkpoints with its use, sorted by path. Raises StageError when nothing is
+    planned yet.
+    """
     plan = follow_plan(settings)
     entries: list[Entry] = []
     settled = not plan.unsure
@@ -168,7 +195,9 @@ def survey(settings: Settings) -> list[Entry]:
             continue
         outs = outs_on_disk(folder.name)
         mine = {key[1:]: rows for key, rows in outs.items() if key[0] == settings.preset}
-        settled = settled and mine == {(corpus, pack): rows for (stage, corpus, pack), rows in plan.rows.items() if stage == folder.name}
+        settled = settled and mine == {
+            (corpus, pack): rows for (stage, corpus, pack), rows in plan.rows.items() if stage == folder.name
+        }
         covered = {rows for (stage, *_), rows in plan.rows.items() if stage == folder.name}
         held = {rows for (preset, *_), rows in outs.items() if preset != settings.preset or rows not in covered}
         entries += _packs(folder, plan, held)
@@ -205,7 +234,9 @@ def _packs(folder: Path, plan: Plan, held: set[Rows]) -> list[Entry]:
 
 
 def _what_decides(stage: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that decide a training's result, of all settings (or of ``train_sync``'s own section) as plain mappings."""
+    """The settings that decide a training's result, of all settings (or of ``train_sync``'s own section) as plain
+    mappings.
+    """
     if stage == "train_sync":
         return settings.get("sync", settings)
     train = {name: value for name, value in settings["train"].items() if name != "variants"}
@@ -213,7 +244,9 @@ def _what_decides(stage: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _planned_runs(settings: Settings, settled: bool) -> dict[str, set[str] | None]:
-    """Checkpoint folders that a run with these settings would go on with, by stage; None: cannot be told before its data are made."""
+    """Checkpoint folders that a run with these settings would go on with, by stage; None: cannot be told before its
+    data are made.
+    """
     plans: dict[str, Callable[[], list[Any]]] = {
         "train_sync": lambda: [train_sync.plan(Context(settings, "train_sync"), role) for role in train_sync.CORPORA],
         "train_s3dnerf": lambda: train_s3dnerf.plan(Context(settings, "train_s3dnerf")),
@@ -254,7 +287,10 @@ def _checkpoints(settings: Settings, settled: bool) -> list[Entry]:
     planned = _planned_runs(settings, settled)
     entries = []
     for folder in sorted(path for path in CHECKPOINTS.glob("*") if path.is_dir()):
-        wanted, ours = planned.get(folder.name), _what_decides(folder.name, as_dict(settings)) if folder.name in planned else None
+        wanted, ours = (
+            planned.get(folder.name),
+            _what_decides(folder.name, as_dict(settings)) if folder.name in planned else None,
+        )
         newest: dict[str, Entry] = {}  # of the runs that wrote an out on disk, the last one made what is there
         for path in sorted(folder.iterdir(), key=lambda p: p.lstat().st_mtime):
             entry, job = _entry(path, folder.name), _job(path)
@@ -278,7 +314,9 @@ def _checkpoints(settings: Settings, settled: bool) -> list[Entry]:
 def needless(entries: Iterable[Entry], older_than_days: float = 0.0) -> list[Entry]:
     """The entries to remove: unused ones made at least so long ago, and half-made ones."""
     before = time.time() - older_than_days * 86400
-    return [entry for entry in entries if entry.state == HALF_MADE or (entry.state == UNUSED and entry.made_s <= before)]
+    return [
+        entry for entry in entries if entry.state == HALF_MADE or (entry.state == UNUSED and entry.made_s <= before)
+    ]
 
 
 def remove(entries: Iterable[Entry]) -> int:

@@ -1,8 +1,9 @@
 """Stage ``train_sync``: the lip-sync expert, which trains the generator, and the judge, which scores it.
 
-Reads the preprocessed clips of HDTF and LRS2 (expert) or of LRS2 alone (judge); writes ``data/<preset>/train_sync/{expert,judge}/``
-(see :mod:`s3dnerf.training.train_sync`). ``context.part`` names one of the two; empty, both. Checkpoints lie in
-``.checkpoints/train_sync/<key>/``, keyed by settings, data and code. Run: ``python -m flows.run train_sync --part expert``.
+Reads the preprocessed clips of HDTF and LRS2 (expert) or of LRS2 alone (judge); writes
+``data/<preset>/train_sync/{expert,judge}/`` (see :mod:`s3dnerf.training.train_sync`). ``context.part`` names one of the
+two; empty, both. Checkpoints lie in ``.checkpoints/train_sync/<key>/``, keyed by settings, data and code. Run: ``python
+-m flows.run train_sync --part expert``.
 """
 
 from __future__ import annotations
@@ -11,15 +12,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from s3dnerf.config import as_dict
-from s3dnerf.training.checkpoints import data_fingerprint, run_key
+from s3dnerf.training.checkpoints import data_fingerprint
 from s3dnerf.training.clips import STAGES
 from s3dnerf.training.sync_data import SyncDataError, split_for
 from s3dnerf.training.train_sync import Job, train
 from s3dnerf.video.packs import PackError
-from stages.closure import code_version
 from stages.context import Context
-from stages.packs import StageError
+from stages.keys import key_of, stage_basis
+from stages.preprocessing import StageError
 from stages.training import run_training
 
 CHECKPOINTS = Path(".checkpoints/train_sync")
@@ -33,8 +33,9 @@ def plan(context: Context, role: str) -> Job:
         split_for(role, settings.data_dir, settings)
     except (SyncDataError, PackError, FileNotFoundError) as error:
         raise StageError(str(error)) from error
-    folders = [settings.data_dir / stage / corpus for stage in ("ingest", *STAGES) for corpus in CORPORA[role]]
-    key = run_key({"role": role, "sync": as_dict(settings.sync)}, data_fingerprint(folders), code_version("stages.train_sync"))
+    data = [settings.data_dir / stage / corpus for stage in STAGES for corpus in CORPORA[role]]
+    data += [settings.data_dir / "ingest" / corpus / "clips.parquet" for corpus in CORPORA[role]]
+    key = key_of(role, stage_basis("train_sync", settings, f"train_sync_{role}"), data_fingerprint(data))
     return Job(settings, role, str(settings.data_dir), str(CHECKPOINTS / key), str(context.out(role)))
 
 
@@ -48,7 +49,16 @@ def main(context: Context) -> dict[str, Any]:
         run_training(context, job, job.work, train, job.settings.sync.processes)
         card = json.loads((Path(job.out) / "card.json").read_text(encoding="utf-8"))
         held = card["held_out"]
-        numbers = {"held_out_accuracy": held["accuracy"], "offset_frames": card["offset_frames"], "passes": float(card["passes"])}
+        numbers = {
+            "held_out_accuracy": held["accuracy"],
+            "offset_frames": card["offset_frames"],
+            "passes": float(card["passes"]),
+        }
         context.tracker.metrics({f"{job.role}_{name}": value for name, value in numbers.items()}, job.steps)
-        summary[job.role] = {"accuracy": held["accuracy"], "low": held["low"], "high": held["high"], "passes": card["passes"]}
+        summary[job.role] = {
+            "accuracy": held["accuracy"],
+            "low": held["low"],
+            "high": held["high"],
+            "passes": card["passes"],
+        }
     return summary

@@ -1,7 +1,9 @@
-"""A whole preset as the stages would have left it, in a second: drawn talkers, random networks, and a landmark finder that reads them.
+"""A whole preset as the stages would have left it, in a second: drawn talkers, random networks, and a landmark finder
+that reads them.
 
-For the tests of ``evaluate`` and ``report``. The faces are those of ``tests/small_world.py``; :class:`DrawnFaces` finds their mouth by colour, so
-that landmarks follow what is drawn; :class:`FakeJudge` hears nothing and always says the same.
+For the tests of ``evaluate`` and ``report``. The faces are those of ``tests/small_corpus.py``; :class:`DrawnFaces`
+finds their mouth by colour, so that landmarks follow what is drawn; :class:`FakeJudge` hears nothing and always says
+the same.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from s3dnerf.config import Settings, settings_from
-from s3dnerf.faces.detectors import Face
+from s3dnerf.faces.types import Face
 from s3dnerf.model.s3dnerf import S3DNeRF
+from s3dnerf.settings.loading import settings_from
+from s3dnerf.settings.schema import Settings
 from s3dnerf.speech.audio import wav_bytes
 from s3dnerf.video.packs import INDEX_COLUMNS, QUARANTINE_COLUMNS, write_pack, write_table
-from tests.small_world import LIP_BOX, make_corpus
+from tests.small_corpus import LIP_BOX, make_corpus
 
 SPEECH_DIM = 20
 FRAMES = 12
@@ -76,7 +79,9 @@ def settings_of(**changes: object) -> Settings:
 
 
 class DrawnFaces:
-    """Landmarks of the drawn faces: 68 points whose mouth follows the dark red of the picture; no face where there is none."""
+    """Landmarks of the drawn faces: 68 points whose mouth follows the dark red of the picture; no face where there is
+    none.
+    """
 
     name, real, contour = "drawn", False, "fixed"
 
@@ -91,7 +96,9 @@ class DrawnFaces:
         x0, y0, x1, y1 = box_px
         turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
         points = np.zeros((68, 2), np.float32)
-        points[:48] = np.stack([(x0 + x1) / 2 + (x1 - x0) / 2 * np.cos(turn), (y0 + y1) / 2 + (y1 - y0) / 2 * np.sin(turn)], 1)
+        points[:48] = np.stack(
+            [(x0 + x1) / 2 + (x1 - x0) / 2 * np.cos(turn), (y0 + y1) / 2 + (y1 - y0) / 2 * np.sin(turn)], 1
+        )
         mouth = np.abs(image.astype(int) - (90, 20, 30)).max(axis=-1) < 32
         mouth[:130] = False  # eyes are dark as well
         ys, xs = np.nonzero(mouth) if mouth.any() else (np.array([y1]), np.array([x0]))
@@ -122,7 +129,9 @@ class FakeJudge:
 
     def measure(self, frames: np.ndarray, lip_box: np.ndarray, samples: np.ndarray, mel: np.ndarray) -> SimpleNamespace:
         level = float(frames.mean()) / 255
-        return SimpleNamespace(lse_c=1 + level, lse_d=8 - level, offset_frames=0, curve=[8.0] * 31, windows=len(frames) - 5)
+        return SimpleNamespace(
+            lse_c=1 + level, lse_d=8 - level, offset_frames=0, curve=[8.0] * 31, windows=len(frames) - 5
+        )
 
 
 def _more_of_ingest(data: Path, corpus: str) -> None:
@@ -145,7 +154,9 @@ def _more_of_ingest(data: Path, corpus: str) -> None:
     }.items():
         table[name] = value
     table.to_parquet(data / "ingest" / corpus / "clips.parquet", index=False)
-    files = [{"path": v, "role": "video", "status": "used", "reason": "", "detail": "", "clips": 1} for v in table["video"]]
+    files = [
+        {"path": v, "role": "video", "status": "used", "reason": "", "detail": "", "clips": 1} for v in table["video"]
+    ]
     files.append(
         {
             "path": "clips/broken.mp4",
@@ -165,7 +176,9 @@ def _more_of_ingest(data: Path, corpus: str) -> None:
     tone = (0.3 * np.sin(np.arange(640 * FRAMES) * 0.2)).astype(np.float32)
     parts = {clip: {"wav": wav_bytes(tone), "frames.npy": np.arange(FRAMES, dtype=np.int32)} for clip in table["clip"]}
     rows = write_pack(data / "resample" / corpus / f"{corpus}-0000.tar", parts)
-    write_table(data / "resample" / corpus / "index.parquet", [{"pack": f"{corpus}-0000", **r} for r in rows], INDEX_COLUMNS)
+    write_table(
+        data / "resample" / corpus / "index.parquet", [{"pack": f"{corpus}-0000", **r} for r in rows], INDEX_COLUMNS
+    )
     write_table(data / "resample" / corpus / "quarantine.parquet", [], QUARANTINE_COLUMNS)
 
 
@@ -191,16 +204,19 @@ def _more_parts(data: Path, corpus: str) -> None:
         add_parts(data, stage, corpus, {clip: more for clip in clips})
 
 
-def make_generator(folder: Path, settings: Settings, variant: str = "full", lambda_sync: float = 0.5, speech_dim: int = SPEECH_DIM) -> None:
+def make_generator(
+    folder: Path, settings: Settings, variant: str = "full", lambda_sync: float = 0.5, speech_dim: int = SPEECH_DIM
+) -> None:
     """A random generator with its card, curves and nothing else."""
     from safetensors.torch import save_file
 
-    from s3dnerf.config import as_dict
+    from s3dnerf.settings.loading import as_dict
 
     torch.manual_seed(3)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(
-        {k: v.contiguous() for k, v in S3DNeRF(settings.model, speech_dim, variant).state_dict().items()}, folder / "generator.safetensors"
+        {k: v.contiguous() for k, v in S3DNeRF(settings.model, speech_dim, variant).state_dict().items()},
+        folder / "generator.safetensors",
     )
     card = {
         "variant": variant,
@@ -221,9 +237,13 @@ def make_generator(folder: Path, settings: Settings, variant: str = "full", lamb
 
 
 def make_preset(root: Path, settings: Settings, passes: bool = True) -> None:
-    """Everything that ``evaluate`` and ``report`` read, under ``root``: three HDTF and two MEAD test people, two to train on."""
+    """Everything that ``evaluate`` and ``report`` read, under ``root``: three HDTF and two MEAD test people, two to
+    train on.
+    """
     data = root / settings.data_dir
-    clips = {f"hdtf_{n}_000": (n, "test") for n in ("C", "D", "E")} | {f"hdtf_{n}_000": (n, "train") for n in ("A", "B")}
+    clips = {f"hdtf_{n}_000": (n, "test") for n in ("C", "D", "E")} | {
+        f"hdtf_{n}_000": (n, "train") for n in ("A", "B")
+    }
     make_corpus(data, clips, FRAMES, SPEECH_DIM)
     make_corpus(data, {"mead_M1_000": ("M1", "test"), "mead_M2_000": ("M2", "test")}, FRAMES, SPEECH_DIM, "mead")
     inventory = []
@@ -237,7 +257,14 @@ def make_preset(root: Path, settings: Settings, passes: bool = True) -> None:
     for role in ("expert", "judge"):
         folder = data / "train_sync" / role
         folder.mkdir(parents=True)
-        held = {"accuracy": 0.91 if passes else 0.55, "low": 0.85, "high": 0.95, "trials": 400, "speakers": 4, "clips": 9}
+        held = {
+            "accuracy": 0.91 if passes else 0.55,
+            "low": 0.85,
+            "high": 0.95,
+            "trials": 400,
+            "speakers": 4,
+            "clips": 9,
+        }
         card = {
             "role": role,
             "passes": passes,
@@ -252,7 +279,13 @@ def make_preset(root: Path, settings: Settings, passes: bool = True) -> None:
         (folder / "weights.safetensors").write_bytes(b"no weights: the judge is a fake one")
         offsets = list(range(15, -16, -1))
         distance = [1.2 - 0.5 * np.exp(-((o / 2) ** 2)) for o in offsets]
-        shape = {"offset_frames": offsets, "distance": distance, "by_corpus": {"lrs2": distance}, "extreme_offset_frames": 0, "windows": 90}
+        shape = {
+            "offset_frames": offsets,
+            "distance": distance,
+            "by_corpus": {"lrs2": distance},
+            "extreme_offset_frames": 0,
+            "windows": 90,
+        }
         (folder / "offsets.json").write_text(json.dumps(shape), encoding="utf-8")
         (folder / "curves.jsonl").write_text(
             "".join(json.dumps({"step": i, "loss": 1 - i / 30}) + "\n" for i in range(20)), encoding="utf-8"
@@ -261,7 +294,7 @@ def make_preset(root: Path, settings: Settings, passes: bool = True) -> None:
         make_generator(data / "train_s3dnerf" / variant, settings, variant)
 
 
-WORLD = {
+PROVENANCE = {
     "git": {"revision": "0123456789abcdef", "dirty": False},
     "dvc_lock": {"evaluate": {"data/tiny/evaluate": "d41d8cd9.dir"}},
     "lock_sha256": "ab" * 32,

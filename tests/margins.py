@@ -1,8 +1,9 @@
 """What a test measures of something that learned, and the bounds that it asserts: shared by the test and its benchmark.
 
-A trained network's numbers are others on every kind of processor, as they are with every seed. So a test of learning is a
-:class:`Margin`: a function from a seed to named numbers, and a bound for each. The test checks one seed; ``python -m
-benchmarks.margins`` measures the same function over seeds and processor settings and says how near any of it came to a bound.
+A trained network's numbers are others on every kind of processor, as they are with every seed. So a test of learning
+is a :class:`Margin`: a function from a seed to named numbers, and a bound for each. The test checks one seed;
+``python -m benchmarks.margins`` measures the same function over seeds and processor settings and says how near any of
+it came to a bound.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Margin:
     Attributes
     ----------
     test : name of the test function, in the module that holds this
-    measure : (seed, an empty folder) → name of a number → number; the same seed gives the same numbers on one kind of processor
+    measure : (seed, an empty folder) → name of a number → number; on one kind of processor a seed always gives the same
     bounds : name of a number → where it must lie
     seed : the seed that the test checks
     needs_real_data : ``measure`` reads ``../shared`` and knows no seeds
@@ -54,5 +55,9 @@ class Margin:
     def check(self, measured: Mapping[str, float]) -> None:
         """Assert that every number lies within its bounds, and that every bound has its number."""
         assert set(measured) == set(self.bounds), f"measured {sorted(measured)}, bounds for {sorted(self.bounds)}"
-        out = [f"{name} is {v:g}, must be {self.bounds[name]}" for name, v in measured.items() if self.bounds[name].room(v) < 0]
+        out = [
+            f"{name} is {v:g}, must be {self.bounds[name]}"
+            for name, v in measured.items()
+            if self.bounds[name].room(v) < 0
+        ]
         assert not out, "; ".join(out)

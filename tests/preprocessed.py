@@ -1,4 +1,6 @@
-"""A small project whose preprocessing nobody disturbed: three people, a pack each. What is done to a copy of it must end with the same bytes."""
+"""A small project whose preprocessing nobody disturbed: three people, a pack each. What is done to a copy of it must
+end with the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from s3dnerf.config import RawSettings, as_dict, preset_settings
+from s3dnerf.settings.loading import as_dict, preset_settings
+from s3dnerf.settings.schema import RawSettings
 from s3dnerf.video.packs import file_sha256
 from tests.stages.bad_files import make_good
 from tests.stages.running import run
@@ -46,7 +49,9 @@ def undone(done: Path, folder: Path, stage: str) -> Path:
 
 
 def start_stage(folder: Path, stage: str, *paths: Path, **environment: str) -> subprocess.Popen[str]:
-    """``python -m flows.run <stage>`` in a project; inline where ``environment`` says nothing else. ``paths`` come first in its import path."""
+    """``python -m flows.run <stage>`` in a project; inline where ``environment`` says nothing else. ``paths`` come
+    first in its import path.
+    """
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("S3DNERF", "PREFECT"))}
     clean |= {"PYTHONPATH": os.pathsep.join(map(str, (*paths, ROOT))), "PYTHONDONTWRITEBYTECODE": "1"}
     clean |= {"S3DNERF_RUNNER": "inline", "S3DNERF_TRACKING": "off"} | environment

@@ -1,7 +1,7 @@
 """A straightforward script for F-LMD, M-LMD and SSIM of two video files: nothing of this project in it.
 
-OpenCV reads, dlib finds one face and 68 points a frame, scikit-image measures. Written to be read and to be disagreed with: the tests hold the
-project's scorer against it to 1 %.
+OpenCV reads, dlib finds one face and 68 points a frame, scikit-image measures. Written to be read and to be disagreed
+with: the tests hold the project's scorer against it to 1 %.
 
 Run: python tests/straightforward.py generated.mp4 truth.mp4 shape_predictor_68_face_landmarks.dat
 """
@@ -47,7 +47,12 @@ def measure(generated: str, truth: str, predictor_file: str, every: int = 1) -> 
             p, q = a[list(chosen)], b[list(chosen)]
             p, q = p - p.mean(axis=0), q - q.mean(axis=0)
             values.append(float(np.mean(np.hypot(p[:, 0] - q[:, 0], p[:, 1] - q[:, 1]))))
-    return {"f_lmd": float(np.mean(face)), "m_lmd": float(np.mean(mouth)), "ssim": float(np.mean(similarity)), "lost": lost}
+    return {
+        "f_lmd": float(np.mean(face)),
+        "m_lmd": float(np.mean(mouth)),
+        "ssim": float(np.mean(similarity)),
+        "lost": lost,
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The scale benchmark at a size of seconds: the same code, with every video opened and every number of it held to what it must be."""
+"""The scale benchmark at a size of seconds: the same code, with every video opened and every number of it held to what
+it must be.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,10 @@ def test_every_step_counts_what_there_is(run, tmp_path: Path) -> None:
     added = run("packs")
     assert set(added["made_a_stage"].values()) <= {1, 2}  # the pack of the new clip; two where it was full
     after = run("index")
-    assert {stage: after["rows"][stage] - before["rows"][stage] for stage in after["rows"]} == {"resample": 2, "align": 4}
+    assert {stage: after["rows"][stage] - before["rows"][stage] for stage in after["rows"]} == {
+        "resample": 2,
+        "align": 4,
+    }
     assert (
         scale.projected({"first: probe": probed, "first: ingest": ingested, "again: index": after})[
             "minutes_to_open_all_videos_on_two_cores"

@@ -1,8 +1,9 @@
-"""Faults in the middle of preprocessing: a kill -9, a full disk. Nothing half-written is taken for done, and the next run ends with the same bytes.
+"""Faults in the middle of preprocessing: a kill -9, a full disk. Nothing half-written is taken for done, and the next
+run ends with the same bytes.
 
-Each stage runs as a process of its own, ``python -m flows.run <stage>``, in a project folder of a few short clips. A small
-``sitecustomize`` in that process strikes at its n-th rename or flush: just after a temporary file was written, before it has its name.
-And a disk that is really full: the project on a tmpfs of a few pages too little.
+Each stage runs as a process of its own, ``python -m flows.run <stage>``, in a project folder of a few short clips. A
+small ``sitecustomize`` in that process strikes at its n-th rename or flush: just after a temporary file was written,
+before it has its name. And a disk that is really full: the project on a tmpfs of a few pages too little.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def struck(folder: Path, stage: str, strike: str):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_killed_in_its_middle_and_run_again_a_stage_ends_with_the_same_bytes(project: Path, done: Path, stage: str) -> None:
+def test_killed_in_its_middle_and_run_again_a_stage_ends_with_the_same_bytes(
+    project: Path, done: Path, stage: str
+) -> None:
     entries = project / ".packs" / stage
     strikes = [("kill:1", 0)]
     if stage not in ("inventory", "ingest"):  # while the second pack is written, and then while the out is filled
@@ -76,7 +79,8 @@ def test_killed_in_its_middle_and_run_again_a_stage_ends_with_the_same_bytes(pro
         killed = struck(project, stage, strike)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert half_written(project) and not taken_for_done(project, stage)
-        assert len(list(entries.glob("*/result.json"))) == whole  # what is done is kept; the pack in hand is not taken for whole
+        # what is done is kept; the pack in hand is not taken for whole
+        assert len(list(entries.glob("*/result.json"))) == whole
     again = run_stage(project, stage)
     assert again.returncode == 0, again.stderr
     assert hashes(project, stage) == hashes(done, stage)
@@ -85,11 +89,19 @@ def test_killed_in_its_middle_and_run_again_a_stage_ends_with_the_same_bytes(pro
 
 
 @pytest.mark.parametrize(("stage", "at"), [("inventory", 1), ("ingest", 3), ("resample", 2), ("resample", 7)])
-def test_a_full_disk_is_one_clear_message_and_leaves_nothing_behind(project: Path, done: Path, stage: str, at: int) -> None:
+def test_a_full_disk_is_one_clear_message_and_leaves_nothing_behind(
+    project: Path, done: Path, stage: str, at: int
+) -> None:
     failed = struck(project, stage, f"full:{at}")
     assert failed.returncode == 1 and "Traceback" not in failed.stderr
-    assert f"s3dnerf: {stage}: " in failed.stderr and "No space left on device" in failed.stderr and "s3dnerf store" in failed.stderr
-    assert not half_written(project) and not [name for name in taken_for_done(project, stage) if "hdtf" in name or stage == "inventory"]
+    assert (
+        f"s3dnerf: {stage}: " in failed.stderr
+        and "No space left on device" in failed.stderr
+        and "s3dnerf store" in failed.stderr
+    )
+    assert not half_written(project) and not [
+        name for name in taken_for_done(project, stage) if "hdtf" in name or stage == "inventory"
+    ]
     assert run_stage(project, stage).returncode == 0
     assert hashes(project, stage) == hashes(done, stage)
 
@@ -100,7 +112,9 @@ class SmallDisk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir()
-        told = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", str(folder)], capture_output=True, text=True)
+        told = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", str(folder)], capture_output=True, text=True
+        )
         if told.returncode:
             pytest.skip(f"no tmpfs can be mounted here: {told.stderr.strip()}")
 
@@ -144,9 +158,16 @@ def test_on_a_disk_that_is_really_full_a_stage_says_so_and_goes_on_when_there_is
         small_disk.leave_free(int(needed * share) - (small_disk.used_pages() - before))
         full = run_stage(project, stage)
         assert full.returncode == 1 and "Traceback" not in full.stderr, (share, full.stderr)
-        assert f"s3dnerf: {stage}: [Errno 28] No space left on device: '" in full.stderr and "make room (`s3dnerf store`" in full.stderr
+        assert (
+            f"s3dnerf: {stage}: [Errno 28] No space left on device: '" in full.stderr
+            and "make room (`s3dnerf store`" in full.stderr
+        )
         assert not half_written(project)
-        corpora_done = [path for path in taken_for_done(project, stage) if Path(path).read_bytes() != _undisturbed(project, done, path)]
+        corpora_done = [
+            path
+            for path in taken_for_done(project, stage)
+            if Path(path).read_bytes() != _undisturbed(project, done, path)
+        ]
         assert not corpora_done, f"{corpora_done} would be taken for done"
         small_disk.leave_free(None)
     assert run_stage(project, stage).returncode == 0

@@ -1,12 +1,15 @@
-"""Spans to clips: at most ``clip_s`` long, whole ticks of the 25 Hz clock, crops in pixels of the file that is really held."""
+"""Spans to clips: at most ``clip_s`` long, whole ticks of the 25 Hz clock, crops in pixels of the file that is really
+held.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+from s3dnerf.core.errors import S3DNeRFError
+from s3dnerf.core.rates import FPS_HZ
 from s3dnerf.corpora.records import Span
-from s3dnerf.rates import FPS_HZ
 
 # a remainder of at most this share of a clip is dropped rather than cutting one clip more (10.04 s is one clip of 10 s)
 SLACK = 0.02
@@ -14,7 +17,7 @@ SLACK = 0.02
 CROP_LOSS = 0.1
 
 
-class SpanError(ValueError):
+class SpanError(S3DNeRFError, ValueError):
     """A span gives no clip: ``reason`` and a detail for a person."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -25,9 +28,9 @@ class SpanError(ValueError):
 def cut_ticks(first_tick: int, end_tick: int, clip_s: float, min_clip_s: float) -> list[tuple[int, int]]:
     """Even pieces of a stretch of ticks: (first tick, tick after the last) each, in order.
 
-    No piece is longer than ``clip_s``; lengths differ by one tick at most; a remainder under 2 % of a clip is dropped. Where even
-    pieces would be shorter than ``min_clip_s``, one piece fewer is cut, of ``clip_s`` each, and the rest is dropped.
-    Returns [] for a stretch shorter than ``min_clip_s``.
+    No piece is longer than ``clip_s``; lengths differ by one tick at most; a remainder under 2 % of a clip is dropped.
+    Where even pieces would be shorter than ``min_clip_s``, one piece fewer is cut, of ``clip_s`` each, and the rest is
+    dropped. Returns [] for a stretch shorter than ``min_clip_s``.
     """
     longest, shortest, length = round(clip_s * FPS_HZ), round(min_clip_s * FPS_HZ), end_tick - first_tick
     if length < shortest or length < 1:
@@ -43,9 +46,9 @@ def cut_ticks(first_tick: int, end_tick: int, clip_s: float, min_clip_s: float) 
 def fit_crop(span: Span, width_px: int, height_px: int) -> tuple[int, int, int, int]:
     """The crop x, y, w, h in pixels of a picture of this size; (-1, -1, -1, -1) for the whole frame.
 
-    A crop measured on a download of another height is scaled, unless it does not even fit the height its list states but
-    fits this picture: then it was measured on a picture like this one. A crop that reaches over the border a little is
-    cut there. Raises SpanError (``crop_outside``) when more than a tenth of its area is outside.
+    A crop measured on a download of another height is scaled, unless it does not even fit the height its list states
+    but fits this picture: then it was measured on a picture like this one. A crop that reaches over the border a little
+    is cut there. Raises SpanError (``crop_outside``) when more than a tenth of its area is outside.
     """
     if span.crop is None:
         return (-1, -1, -1, -1)
@@ -70,13 +73,16 @@ def cut_span(span: Span, facts: dict[str, Any], clip_s: float, min_clip_s: float
     ----------
     facts : what probing the video gave: fps_hz, width_px, height_px, first_tick, end_tick
 
-    Raises SpanError: ``interval_outside`` when the video ends before the interval begins, ``too_short``, ``crop_outside``.
+    Raises SpanError: ``interval_outside`` when the video ends before the interval begins, ``too_short``,
+    ``crop_outside``.
     """
     first = max(round(span.start_s * FPS_HZ), facts["first_tick"])
     end = facts["end_tick"] if span.end_s is None else min(round(span.end_s * FPS_HZ), facts["end_tick"])
     if end <= first and span.end_s is not None:
         ends = facts["end_tick"] / FPS_HZ
-        raise SpanError("interval_outside", f"interval {span.start_s:g}–{span.end_s:g} s, the video ends at {ends:.2f} s")
+        raise SpanError(
+            "interval_outside", f"interval {span.start_s:g}–{span.end_s:g} s, the video ends at {ends:.2f} s"
+        )
     pieces = cut_ticks(first, end, clip_s, min_clip_s)
     if not pieces:
         raise SpanError("too_short", f"{(end - first) / FPS_HZ:.2f} s, ingest.min_clip_s is {min_clip_s:g}")
@@ -84,7 +90,11 @@ def cut_span(span: Span, facts: dict[str, Any], clip_s: float, min_clip_s: float
     records = []
     for number, (low, high) in enumerate(pieces):
         start_s, end_s = low / FPS_HZ, high / FPS_HZ
-        text = " ".join(w for w, a, _ in span.words if start_s <= a < end_s) if span.words and len(pieces) > 1 else span.text
+        text = (
+            " ".join(w for w, a, _ in span.words if start_s <= a < end_s)
+            if span.words and len(pieces) > 1
+            else span.text
+        )
         records.append(
             {
                 "clip": span.name if len(pieces) == 1 else f"{span.name}-{number:02d}",

@@ -1,8 +1,9 @@
 """HDTF in both ways people hold it: cut clips, and whole videos with the 15 annotation lists.
 
-    clips/{RD,WDA,WRA,EX}_<video>_<iii>.mp4                    cut clips (any folder below clips/)
-    videos/<video>.mp4  or  videos/<prefix>_<video>.mp4        whole videos
-    HDTF_dataset/{RD,WDA,WRA}_{video_url,resolution,annotion_time,crop_wh,crop_ratio}.txt    ("annotion" is the real spelling)
+    clips/{RD,WDA,WRA,EX}_<video>_<iii>.mp4                    cut clips (any folder below clips/) videos/<video>.mp4
+    or  videos/<prefix>_<video>.mp4        whole videos
+    HDTF_dataset/{RD,WDA,WRA}_{video_url,resolution,annotion_time,crop_wh,crop_ratio}.txt    ("annotion" is the real
+    spelling)
 
 Lists and layout: github.com/MRzzm/HDTF; clip names: universome/HDTF. Splits are by person; nobody published any.
 """
@@ -10,13 +11,13 @@ Lists and layout: github.com/MRzzm/HDTF; clip names: universome/HDTF. Splits are
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from s3dnerf.config import IngestSettings
 from s3dnerf.corpora.records import CorpusError, FileFate, Layout, RawFile, Span, read_text, role_of, slug
 from s3dnerf.corpora.splits import canonical_names, hdtf_speaker, held_out
+from s3dnerf.settings.schema import IngestSettings
 
 PREFIXES = ("RD", "WDA", "WRA")
 KINDS = ("video_url", "resolution", "annotion_time", "crop_wh", "crop_ratio")
@@ -27,7 +28,9 @@ SPLIT_SALT = "hdtf-test"
 
 @dataclass
 class Annotation:
-    """One video of the lists: address, stated height (0: unknown), intervals in seconds, and the crop of each interval by number."""
+    """One video of the lists: address, stated height (0: unknown), intervals in seconds, and the crop of each interval
+    by number.
+    """
 
     prefix: str
     video: str
@@ -38,6 +41,7 @@ class Annotation:
 
     @property
     def name(self) -> str:
+        """The full name: the list's prefix and the video's name."""
         return f"{self.prefix}_{self.video}"
 
 
@@ -121,7 +125,9 @@ def without_overlap(intervals: list[tuple[float, float] | None]) -> list[tuple[f
 
 
 def find(root: Path, files: Iterable[RawFile], settings: IngestSettings) -> Layout:
-    """Spans of an HDTF folder. Raises CorpusError for lists that cannot be read and for test people who are not there."""
+    """Spans of an HDTF folder. Raises CorpusError for lists that cannot be read and for test people who are not
+    there.
+    """
     layout, person = Layout(), canonical_names(settings.same_person)
     clips: list[tuple[RawFile, str, str]] = []
     videos: list[RawFile] = []
@@ -143,7 +149,9 @@ def find(root: Path, files: Iterable[RawFile], settings: IngestSettings) -> Layo
         elif file.is_video and "videos" in file.parts[:-1]:
             videos.append(file)
         else:
-            layout.drop_file(file.path, role_of(file), "not_in_layout", "not below clips/ or videos/, not one of the 15 lists")
+            layout.drop_file(
+                file.path, role_of(file), "not_in_layout", "not below clips/ or videos/, not one of the 15 lists"
+            )
     lists = parse_lists(texts)
     names: dict[str, str] = {}
     for file, _, video in clips:
@@ -162,7 +170,13 @@ def find(root: Path, files: Iterable[RawFile], settings: IngestSettings) -> Layo
     return layout
 
 
-def _whole_videos(layout: Layout, videos: list[RawFile], lists: dict[str, Annotation], as_clips: set[str], person) -> None:
+def _whole_videos(
+    layout: Layout,
+    videos: list[RawFile],
+    lists: dict[str, Annotation],
+    as_clips: set[str],
+    person: Callable[[str], str],
+) -> None:
     """Spans of the annotated intervals of whole videos; every address and interval without one is named."""
     plain: dict[str, list[str]] = {}
     for full, entry in lists.items():
@@ -175,7 +189,9 @@ def _whole_videos(layout: Layout, videos: list[RawFile], lists: dict[str, Annota
             layout.exclude(f"hdtf_{slug(file.stem)}", "no_interval", f"{file.path}: no list names this video")
         elif len(plain[lists[full].video]) > 1 and file.stem not in lists:
             several = ", ".join(sorted(plain[file.stem]))
-            layout.drop_file(file.path, "video", "ambiguous_name", f"listed as {several}: put the prefix before the name")
+            layout.drop_file(
+                file.path, "video", "ambiguous_name", f"listed as {several}: put the prefix before the name"
+            )
             layout.exclude(f"hdtf_{slug(file.stem)}", "ambiguous_name", file.path)
         elif full in held or full in as_clips:
             layout.drop_file(file.path, "video", "duplicate", f"held already: {held.get(full, 'as cut clips')}")
@@ -202,7 +218,9 @@ def _whole_videos(layout: Layout, videos: list[RawFile], lists: dict[str, Annota
             elif crop is None:
                 layout.exclude(name, "no_crop", f"no crop of interval {number} in {entry.prefix}_crop_wh.txt")
             elif free is None:
-                layout.exclude(name, "overlap", f"{interval[0]:g}–{interval[1]:g} s lies in an earlier interval of the list")
+                layout.exclude(
+                    name, "overlap", f"{interval[0]:g}–{interval[1]:g} s lies in an earlier interval of the list"
+                )
             else:
                 layout.spans.append(
                     Span(
@@ -219,10 +237,15 @@ def _whole_videos(layout: Layout, videos: list[RawFile], lists: dict[str, Annota
     used = {span.video for span in layout.spans}
     for full, path in held.items():
         if path not in used and not layout.files[path].reason:
-            layout.drop_file(path, "video", "no_crop" if lists[full].intervals else "no_interval", "none of its intervals can be used")
+            layout.drop_file(
+                path,
+                "video",
+                "no_crop" if lists[full].intervals else "no_interval",
+                "none of its intervals can be used",
+            )
 
 
-def _assign_splits(layout: Layout, settings: IngestSettings, person, known: set[str]) -> None:
+def _assign_splits(layout: Layout, settings: IngestSettings, person: Callable[[str], str], known: set[str]) -> None:
     """``test`` for the people named (or drawn by hash), ``train`` for the others; a name that nobody has is refused."""
     people = {span.speaker for span in layout.spans}
     if settings.hdtf_test_speakers:
@@ -230,7 +253,9 @@ def _assign_splits(layout: Layout, settings: IngestSettings, person, known: set[
         absent = sorted(name for name in settings.hdtf_test_speakers if person(hdtf_speaker(name)) not in known)
         if absent and people:
             here = ", ".join(sorted(people)[:40])
-            raise CorpusError(f"ingest.hdtf_test_speakers: nobody here is called {', '.join(absent)} — people here: {here}")
+            raise CorpusError(
+                f"ingest.hdtf_test_speakers: nobody here is called {', '.join(absent)} — people here: {here}"
+            )
     else:
         test = held_out(people, settings.hdtf_test_fraction, SPLIT_SALT)
     for span in layout.spans:

@@ -3,9 +3,9 @@
     mvlrs_v1/{main,pretrain}/<folder>/<5 digits>.mp4    with <5 digits>.txt beside it
     mvlrs_v1/{train,val,test,pretrain}.txt              the first token of a line is <folder>/<5 digits>
 
-Transcripts: ``Text:`` and ``Conf:`` lines; pretrain adds a table ``WORD START END ASDSCORE`` in seconds. The speaker is the
-folder. A folder has one split: test if the test list names any of its utterances, else val if the val list does or the
-folder is drawn for it (``ingest.lrs2_val_fraction``), else train.
+Transcripts: ``Text:`` and ``Conf:`` lines; pretrain adds a table ``WORD START END ASDSCORE`` in seconds. The speaker is
+the folder. A folder has one split: test if the test list names any of its utterances, else val if the val list does or
+the folder is drawn for it (``ingest.lrs2_val_fraction``), else train.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from s3dnerf.config import IngestSettings
 from s3dnerf.corpora.records import FileFate, Layout, RawFile, Span, read_text, role_of, slug
 from s3dnerf.corpora.splits import canonical_names, held_out
+from s3dnerf.settings.schema import IngestSettings
 
 PARTS = ("main", "pretrain")
 LISTS = ("train.txt", "val.txt", "test.txt", "pretrain.txt")
@@ -23,7 +23,9 @@ SPLIT_SALT = "lrs2-val"
 
 
 def parse_transcript(text: str) -> tuple[str, tuple[tuple[str, float, float], ...]]:
-    """The spoken words, and (word, start_s, end_s) where the file has the table. A line that is no row ends the table."""
+    """The spoken words, and (word, start_s, end_s) where the file has the table. A line that is no row ends the
+    table.
+    """
     spoken, words, in_table = "", [], False
     for line in text.splitlines():
         tokens = line.split()
@@ -60,7 +62,12 @@ def find(root: Path, files: Iterable[RawFile], settings: IngestSettings) -> Layo
             table = videos if file.suffix == ".mp4" else transcripts
             table[where[0], f"{where[1]}/{file.stem}"] = file
         else:
-            layout.drop_file(file.path, role_of(file), "not_in_layout", "not main/ or pretrain/<folder>/<utterance>.mp4 or .txt, no list")
+            layout.drop_file(
+                file.path,
+                role_of(file),
+                "not_in_layout",
+                "not main/ or pretrain/<folder>/<utterance>.mp4 or .txt, no list",
+            )
     for key, file in transcripts.items():
         alone = FileFate("transcript", "orphan", "no video of this utterance")
         layout.files[file.path] = FileFate("transcript") if key in videos else alone
@@ -77,10 +84,14 @@ def find(root: Path, files: Iterable[RawFile], settings: IngestSettings) -> Layo
 
 
 def _folder_splits(lists: dict[str, list[str]], folders: list[str], settings: IngestSettings) -> dict[str, str]:
-    named = {split: {utterance.split("/")[0] for utterance in lists.get(f"{split}.txt", [])} for split in ("val", "test")}
+    named = {
+        split: {utterance.split("/")[0] for utterance in lists.get(f"{split}.txt", [])} for split in ("val", "test")
+    }
     free = set(folders) - named["val"] - named["test"]
     drawn = held_out(free, settings.lrs2_val_fraction, SPLIT_SALT)
-    return {f: "test" if f in named["test"] else "val" if f in named["val"] or f in drawn else "train" for f in set(folders)}
+    return {
+        f: "test" if f in named["test"] else "val" if f in named["val"] or f in drawn else "train" for f in set(folders)
+    }
 
 
 def _missing(layout: Layout, lists: dict[str, list[str]], videos: dict[tuple[str, str], RawFile]) -> None:
@@ -90,7 +101,11 @@ def _missing(layout: Layout, lists: dict[str, list[str]], videos: dict[tuple[str
         part = "pretrain" if name == "pretrain.txt" else "main"
         absent = [u for u in dict.fromkeys(utterances) if u not in held[part]]
         if absent and not held[part]:
-            layout.exclude(f"lrs2_{part}_{name.removesuffix('.txt')}", "not_held", f"{len(absent)} utterances in {name}, no {part}/ folder")
+            layout.exclude(
+                f"lrs2_{part}_{name.removesuffix('.txt')}",
+                "not_held",
+                f"{len(absent)} utterances in {name}, no {part}/ folder",
+            )
             continue
         for utterance in absent:
             clip = f"lrs2_{part}_" + "_".join(slug(p) for p in utterance.split("/"))

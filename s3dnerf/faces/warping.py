@@ -1,9 +1,9 @@
 """Cutting a square picture out of a frame by a similarity, correctly when it shrinks.
 
-``cv2.warpAffine`` samples four neighbours whatever the scale, so a shrinking warp aliases: the frame is halved by area averaging as
-long as that leaves enough, then softened by as much as the rest of the way shrinks it, and sampled bilinearly once. (Reducing by area
-to the cut's size and sampling that blurs twice: against four-fold supersampling it is two to five times further off, and slower.) Pure
-functions; positions are continuous pixels.
+``cv2.warpAffine`` samples four neighbours whatever the scale, so a shrinking warp aliases: the frame is halved by area
+averaging as long as that leaves enough, then softened by as much as the rest of the way shrinks it, and sampled
+bilinearly once. (Reducing by area to the cut's size and sampling that blurs twice: against four-fold supersampling it
+is two to five times further off, and slower.) Pure functions; positions are continuous pixels.
 """
 
 from __future__ import annotations
@@ -46,7 +46,16 @@ def _part(image: np.ndarray, matrix: np.ndarray, size_px: int) -> tuple[np.ndarr
 
 
 def grey_warp(image: np.ndarray, matrix: np.ndarray, size_px: int) -> np.ndarray:
-    """:func:`warp` of a picture's luminance, uint8 (size_px, size_px): one channel, not three. ``image``: uint8 (h, w, 3), RGB."""
+    """:func:`warp` of a picture's luminance: one channel, not three.
+
+    Parameters
+    ----------
+    image : uint8 (h, w, 3), RGB
+
+    Returns
+    -------
+    uint8 (size_px, size_px)
+    """
     part, local = _part(image, matrix, size_px)
     return _cut(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), local, size_px)
 
@@ -73,7 +82,10 @@ def _cut(part: np.ndarray, local: np.ndarray, size_px: int) -> np.ndarray:
         local[:, :2] *= 2
     scale = similarity_scale(local)
     if scale < SOFTEN:
-        part = cv2.GaussianBlur(part, (3, 3), np.sqrt((1 / scale**2 - 1) / 12))  # the spread of a cut pixel's area, less a source pixel's
+        # the spread of a cut pixel's area, less a source pixel's
+        part = cv2.GaussianBlur(part, (3, 3), np.sqrt((1 / scale**2 - 1) / 12))
     centres = local.copy()
     centres[:, 2] += local[:, :2] @ [0.5, 0.5] - 0.5  # warpAffine counts pixel centres
-    return cv2.warpAffine(np.ascontiguousarray(part), centres, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        np.ascontiguousarray(part), centres, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )

@@ -1,16 +1,18 @@
 """CPBD: cumulative probability of blur detection, a sharpness of single frames that needs no reference.
 
-Edges are found, each edge's width is measured along its row (Marziliano), and the probability that a viewer notices its blur is
+Edges are found, each edge's width is measured along its row (Marziliano), and the probability that a viewer notices its
+blur is
 
     P = 1 − exp(−(width / w_JNB)^3.6),  w_JNB = 5 px where the 64² block's contrast is ≤ 50, else 3 px
 
 CPBD is the share of edges with P ≤ 0.63 (in whole per cent), over blocks with more than 0.2 % edge pixels.
 
-Source: Narvekar & Karam 2011, in the version of 0x64746b/python-cpbd (release 1.0.7): Canny (scikit-image, σ = 1, thresholds 0.1 and
-0.2) decides which blocks count, a thinned vertical Sobel (Octave's) which pixels are edges; the frame is grey by ITU-R 601 as
-Pillow rounds it. The authors' MATLAB differs from the port (0.1353 against 0.1120 on one image): values compare within this
-version alone. The port loops over pixels in Python; here widths come from run lengths of all pixels at once, with equal results
-(``tests/metrics/test_cpbd.py`` holds a literal version). Unit: none. Range: [0, 1]. More is sharper.
+Source: Narvekar & Karam 2011, in the version of 0x64746b/python-cpbd (release 1.0.7): Canny (scikit-image, σ = 1,
+thresholds 0.1 and 0.2) decides which blocks count, a thinned vertical Sobel (Octave's) which pixels are edges; the
+frame is grey by ITU-R 601 as Pillow rounds it. The authors' MATLAB differs from the port (0.1353 against 0.1120 on one
+image): values compare within this version alone. The port loops over pixels in Python; here widths come from run
+lengths of all pixels at once, with equal results (``tests/metrics/test_cpbd.py`` holds a literal version). Unit: none.
+Range: [0, 1]. More is sharper.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ import math
 
 import numpy as np
 
+from s3dnerf.core.shapes import Float, UInt8
 from s3dnerf.metrics.result import UP, Measured, Recipe, over_frames
-from s3dnerf.shapes import Float, UInt8
 
 BLOCK = 64
 EDGE_SHARE = 0.002
@@ -38,7 +40,9 @@ def grey(frames: UInt8[np.ndarray, "*b h w 3"]) -> np.ndarray:
 
 
 def sobel_edges(image: Float[np.ndarray, "h w"]) -> np.ndarray:
-    """Thinned horizontal-gradient edges, bool (h, w). The threshold is applied to the squared strength, as the port does."""
+    """Thinned horizontal-gradient edges, bool (h, w). The threshold is applied to the squared strength, as the port
+    does.
+    """
     from scipy.ndimage import convolve
 
     kernel = np.array([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]) / 8
@@ -62,10 +66,15 @@ def _steps_left(rises: np.ndarray) -> np.ndarray:
 
 
 def edge_widths(edges: np.ndarray, image: UInt8[np.ndarray, "h w"]) -> np.ndarray:
-    """Width of each edge along its row in pixels, 0 where there is none: int16 (h, w). ``edges``: bool (h, w).
+    """Width of each edge along its row in pixels, 0 where there is none: int16 (h, w).
 
-    From an edge pixel the intensity is followed to both sides while it keeps falling (or rising) away from it, at most 100
-    pixels. Only gradients within 22.5° of the row count; a pixel without horizontal gradient counts as 0°, as in the port.
+    From an edge pixel the intensity is followed to both sides while it keeps falling (or rising) away from it, at most
+    100 pixels. Only gradients within 22.5° of the row count; a pixel without horizontal gradient counts as 0°, as in
+    the port.
+
+    Parameters
+    ----------
+    edges : bool (h, w)
     """
     widths = np.zeros(image.shape, np.int16)
     gradient_y, gradient_x = np.gradient(image.astype(np.float32))  # halves of whole numbers: exact
@@ -123,7 +132,9 @@ def cpbd(frames: UInt8[np.ndarray, "n h w 3"]) -> np.ndarray:
     (0.914, 0.0)
     """
     if min(frames.shape[1:3]) < BLOCK:
-        raise ValueError(f"cpbd: frames of at least {BLOCK}×{BLOCK} pixels expected, got {frames.shape[2]}×{frames.shape[1]}")
+        raise ValueError(
+            f"cpbd: frames of at least {BLOCK}×{BLOCK} pixels expected, got {frames.shape[2]}×{frames.shape[1]}"
+        )
     return np.array([cpbd_of_grey(image) for image in grey(frames)], dtype=np.float64)
 
 

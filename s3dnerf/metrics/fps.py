@@ -8,9 +8,9 @@ Three figures, after a warm-up, the device synchronised:
 
     FPS = frames / seconds of the parts named
 
-Fit time: from the portrait to the first frame. Unit: frames a second, seconds. Range: [0, ∞). More (FPS) and less (fit time) is
-better. They vary by nature: they are written beside the other times, never into a hashed out. Source: this project's own definition;
-the paper's table 2 does not say what is inside its FPS: compare with care.
+Fit time: from the portrait to the first frame. Unit: frames a second, seconds. Range: [0, ∞). More (FPS) and less (fit
+time) is better. They vary by nature: they are written beside the other times, never into a hashed out. Source: this
+project's own definition; the paper's table 2 does not say what is inside its FPS: compare with care.
 """
 
 from __future__ import annotations
@@ -72,12 +72,13 @@ def measure_speed(
     Returns
     -------
     Speed
-        ``network`` counts ``frames`` alone; the others add portrait, then read and write. Raises ValueError when no frame is made.
+        ``network`` counts ``frames`` alone; the others add portrait, then read and write. Raises ValueError when no
+        frame is made.
 
     Examples
     --------
-    Reading, encoding, the ten frames and writing take a second each on this clock; the first frame comes with the last, so that the fit
-    time is two seconds:
+    Reading, encoding, the ten frames and writing take a second each on this clock; the first frame comes with the last,
+    so that the fit time is two seconds:
 
     >>> ticks = iter([0.0, 1.0, 2.0, 3.0, 3.0, 4.0])
     >>> speed = measure_speed(lambda: 0, lambda x: x, lambda x: range(10), lambda made: None, clock=lambda: next(ticks))
@@ -109,4 +110,6 @@ def measure_speed(
         raise ValueError("measure_speed: no frame was made")
     reading, encoding, making, writing = (max(b - a, 1e-9) for a, b in zip(marks, marks[1:]))
     n = len(made)
-    return Speed(n / making, n / (encoding + making), n / (reading + encoding + making + writing), encoding + first, n, device)
+    return Speed(
+        n / making, n / (encoding + making), n / (reading + encoding + making + writing), encoding + first, n, device
+    )

@@ -4,12 +4,14 @@
 
 Two recognisers, two recipes, never compared with each other:
 
-- ``insightface``: cosine of ArcFace embeddings (the model pack's recogniser, run by onnxruntime on a 112² crop aligned by five points);
-- ``dlib`` (stands in): 1 − ‖a − b‖ of dlib's 128-D descriptors (its own threshold for "same person" is a distance of 0.6, so 0.4 here).
+- ``insightface``: cosine of ArcFace embeddings (the model pack's recogniser, run by onnxruntime on a 112² crop aligned
+  by five points);
+- ``dlib`` (stands in): 1 − ‖a − b‖ of dlib's 128-D descriptors (its own threshold for "same person" is a distance of
+  0.6, so 0.4 here).
 
-Each generated frame against the same frame of the truth, on a few frames evenly spread over the clip. A frame whose landmarks
-fail in either video is left out of both, and counted. Unit: none. Range: insightface [−1, 1]; dlib (−∞, 1]. More is better.
-Source: Deng et al. 2019 (ArcFace); King 2009 (dlib).
+Each generated frame against the same frame of the truth, on a few frames evenly spread over the clip. A frame whose
+landmarks fail in either video is left out of both, and counted. Unit: none. Range: insightface [−1, 1]; dlib (−∞, 1].
+More is better. Source: Deng et al. 2019 (ArcFace); King 2009 (dlib).
 """
 
 from __future__ import annotations
@@ -20,17 +22,30 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from s3dnerf.faces.weights import MissingWeights, dlib_data
+from s3dnerf.core.errors import MissingWeights
+from s3dnerf.faces.dlib_files import dlib_data
 from s3dnerf.metrics.result import UP, Measured, Recipe, over_frames
 
-ARCFACE_RECIPE = Recipe("identity", "Identity", "", UP, "identity-arcface-1", -1.0, 1.0, "cosine of ArcFace embeddings", perfect=1.0)
+ARCFACE_RECIPE = Recipe(
+    "identity", "Identity", "", UP, "identity-arcface-1", -1.0, 1.0, "cosine of ArcFace embeddings", perfect=1.0
+)
 DLIB_RECIPE = Recipe(
-    "identity", "Identity", "", UP, "identity-dlib-1", -math.inf, 1.0, "1 − distance of dlib's 128-D descriptors", perfect=1.0
+    "identity",
+    "Identity",
+    "",
+    UP,
+    "identity-dlib-1",
+    -math.inf,
+    1.0,
+    "1 − distance of dlib's 128-D descriptors",
+    perfect=1.0,
 )
 NO_FRAME = "no frame has a face in both videos"
 
 # where ArcFace's training crops have the eyes, the nose and the mouth's corners, pixels of 112²
-ARCFACE_POINTS = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
+ARCFACE_POINTS = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
 
 
 @runtime_checkable
@@ -60,6 +75,7 @@ class DlibRecogniser:
         self.dlib, self.network = dlib, dlib.face_recognition_model_v1(str(self.path))
 
     def describe(self, frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """128 numbers of a face: frame uint8 (h, w, 3), landmarks (68, 2)."""
         dlib = self.dlib
         points = [dlib.point(int(x), int(y)) for x, y in landmarks]  # pixel i covers [i, i + 1)
         low, high = landmarks.min(axis=0), landmarks.max(axis=0)
@@ -68,6 +84,7 @@ class DlibRecogniser:
         return np.array(self.network.compute_face_descriptor(np.ascontiguousarray(frame), shape), dtype=np.float64)
 
     def similarity(self, a: np.ndarray, b: np.ndarray) -> float:
+        """1 − the distance of two descriptions: 1 for equal ones; dlib calls 0.4 and more the same person."""
         return 1.0 - float(np.linalg.norm(a - b))
 
 
@@ -90,16 +107,20 @@ class ArcFaceRecogniser:
         self.input = self.session.get_inputs()[0].name
 
     def describe(self, frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """512 numbers of a face: frame uint8 (h, w, 3), landmarks (68, 2)."""
         import cv2
         from skimage.transform import SimilarityTransform
 
-        five = np.stack([landmarks[36:42].mean(0), landmarks[42:48].mean(0), landmarks[30], landmarks[48], landmarks[54]])
+        five = np.stack(
+            [landmarks[36:42].mean(0), landmarks[42:48].mean(0), landmarks[30], landmarks[48], landmarks[54]]
+        )
         matrix = SimilarityTransform.from_estimate(five.astype(np.float64), ARCFACE_POINTS).params[:2]
         crop = cv2.warpAffine(np.ascontiguousarray(frame), matrix, (112, 112))
         blob = ((crop.astype(np.float32) - 127.5) / 127.5).transpose(2, 0, 1)[None]
         return self.session.run(None, {self.input: blob})[0][0].astype(np.float64)
 
     def similarity(self, a: np.ndarray, b: np.ndarray) -> float:
+        """Cosine of two descriptions, −1 … 1."""
         return float(a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-12))
 
 
@@ -131,5 +152,7 @@ def recipe_of(name: str) -> Recipe:
 
 def measure(recogniser: Recogniser, generated: list[np.ndarray | None], truth: list[np.ndarray | None]) -> Measured:
     """Mean similarity of descriptor pairs of the same frames; None stands for a frame whose face was not found."""
-    values = [recogniser.similarity(a, b) if a is not None and b is not None else math.nan for a, b in zip(generated, truth)]
+    values = [
+        recogniser.similarity(a, b) if a is not None and b is not None else math.nan for a, b in zip(generated, truth)
+    ]
     return over_frames(recogniser.recipe, values, NO_FRAME)

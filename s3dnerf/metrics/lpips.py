@@ -1,14 +1,18 @@
-"""LPIPS: learned perceptual distance of each frame pair: AlexNet features, unit-normalised, squared differences, linear heads.
+"""LPIPS: learned perceptual distance of each frame pair: AlexNet features, unit-normalised, squared differences, linear
+heads.
 
     d(x, y) = Σ_l mean_hw( w_l · (φ̂_l(x) − φ̂_l(y))² ),  l = the five ReLU outputs
 
-Source: Zhang et al. 2018, version 0.1, AlexNet, inputs in [−1, 1] (so the frames go in as ``pixel / 127.5 − 1``). The network is written
-here with torchvision's layer names, so that its files load as they are:
+Source: Zhang et al. 2018, version 0.1, AlexNet, inputs in [−1, 1] (so the frames go in as ``pixel / 127.5 − 1``). The
+network is written here with torchvision's layer names, so that its files load as they are:
 
-- ``alexnet.pth``, or torchvision's own name ``alexnet-owt-7be5be79.pth`` (``features.0.weight`` …; the classifier in it is ignored);
-- ``lpips_alex.pth``, or lpips' own name ``alex.pth``: the linear heads (``lin0.model.1.weight`` … ``lin4.model.1.weight``).
+- ``alexnet.pth``, or torchvision's own name ``alexnet-owt-7be5be79.pth`` (``features.0.weight`` …; the classifier in it
+  is ignored);
+- ``lpips_alex.pth``, or lpips' own name ``alex.pth``: the linear heads (``lin0.model.1.weight`` …
+  ``lin4.model.1.weight``).
 
-Both are loaded with ``weights_only=True``. Without them LPIPS is not measured. Unit: none. Range: [0, ∞). Less is better.
+Both are loaded with ``weights_only=True``. Without them LPIPS is not measured. Unit: none. Range: [0, ∞). Less is
+better.
 """
 
 from __future__ import annotations
@@ -20,11 +24,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from s3dnerf.core.errors import S3DNeRFError
+from s3dnerf.core.shapes import Float, Tensor
+from s3dnerf.core.weight_files import WeightFileError, read_tensors
 from s3dnerf.metrics.result import DOWN, Measured, Recipe, not_measured, over_frames
-from s3dnerf.shapes import Float, Tensor
-from s3dnerf.weight_files import WeightFileError, read_tensors
 
-RECIPE = Recipe("lpips", "LPIPS", "", DOWN, "lpips-1", 0.0, math.inf, "LPIPS 0.1, AlexNet, inputs in [−1, 1], 256²", perfect=0.0)
+RECIPE = Recipe(
+    "lpips", "LPIPS", "", DOWN, "lpips-1", 0.0, math.inf, "LPIPS 0.1, AlexNet, inputs in [−1, 1], 256²", perfect=0.0
+)
 BACKBONE, HEADS = "alexnet.pth", "lpips_alex.pth"
 OWN_NAMES = {BACKBONE: "alexnet-owt-7be5be79.pth", HEADS: "alex.pth"}
 CHANNELS = (64, 192, 384, 256, 256)
@@ -32,7 +39,7 @@ TAPS = (1, 4, 7, 9, 11)  # the ReLUs of torchvision's ``features``
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's mean and deviation for inputs in [−1, 1]
 
 
-class WeightsError(RuntimeError):
+class LpipsWeightsError(S3DNeRFError, RuntimeError):
     """A weight file is missing or not what it should be; the message says which and what was expected."""
 
 
@@ -83,13 +90,13 @@ class LPIPS(nn.Module):
 def _tensors(folder: Path, name: str) -> dict[str, Tensor]:
     path = folder / name if (folder / name).is_file() else folder / OWN_NAMES[name]
     if not path.is_file():
-        raise WeightsError(f"{folder / name}: no such file (nor {OWN_NAMES[name]})")
+        raise LpipsWeightsError(f"{folder / name}: no such file (nor {OWN_NAMES[name]})")
     try:
         found = read_tensors(path)
     except WeightFileError as error:
-        raise WeightsError(str(error)) from error
+        raise LpipsWeightsError(str(error)) from error
     if not isinstance(found, dict):
-        raise WeightsError(f"{path}: not a plain file of tensors: holds a {type(found).__name__}")
+        raise LpipsWeightsError(f"{path}: not a plain file of tensors: holds a {type(found).__name__}")
     return found
 
 
@@ -98,7 +105,7 @@ def load_lpips(folder: str | Path) -> LPIPS:
 
     Raises
     ------
-    WeightsError
+    LpipsWeightsError
         A file is missing, holds more than tensors, or a tensor has another name or shape than expected.
     """
     folder = Path(folder)
@@ -108,10 +115,14 @@ def load_lpips(folder: str | Path) -> LPIPS:
     wanted |= {f"heads.{i}": value for i, value in enumerate(network.heads)}
     found = {}
     for name, value in wanted.items():
-        given = heads.get(f"lin{name.removeprefix('heads.')}.model.1.weight") if name.startswith("heads.") else backbone.get(name)
+        given = (
+            heads.get(f"lin{name.removeprefix('heads.')}.model.1.weight")
+            if name.startswith("heads.")
+            else backbone.get(name)
+        )
         if given is None or tuple(given.shape) != tuple(value.shape):
             said = "nothing" if given is None else f"shape {tuple(given.shape)}"
-            raise WeightsError(f"{folder}: expected {name} of shape {tuple(value.shape)}, got {said}")
+            raise LpipsWeightsError(f"{folder}: expected {name} of shape {tuple(value.shape)}, got {said}")
         found[name] = given.float()
     network.load_state_dict(found, strict=True)
     return network.eval().requires_grad_(False)
@@ -122,7 +133,9 @@ def as_input(frames: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).float() / 127.5 - 1
 
 
-def measure(network: LPIPS | None, generated: np.ndarray, truth: np.ndarray, reason: str = "", batch: int = 8) -> Measured:
+def measure(
+    network: LPIPS | None, generated: np.ndarray, truth: np.ndarray, reason: str = "", batch: int = 8
+) -> Measured:
     """Mean LPIPS of a clip; ``reason`` says why there is no network.
 
     Examples

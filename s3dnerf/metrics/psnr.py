@@ -3,7 +3,8 @@
     PSNR = 10 log10(255² / mean((x − y)²))
 
 Source: ITU; equal to scikit-image's ``peak_signal_noise_ratio(x, y, data_range=255)``. Unit: dB. Range: [0, ∞); equal
-frames have no finite value and are left out and counted. More is better. Not in the paper's tables; a plain check of the picture.
+frames have no finite value and are left out and counted. More is better. Not in the paper's tables; a plain check of
+the picture.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import math
 
 import numpy as np
 
+from s3dnerf.core.shapes import UInt8
 from s3dnerf.metrics.result import UP, Measured, Recipe, over_frames
-from s3dnerf.shapes import UInt8
 
 RECIPE = Recipe("psnr", "PSNR", "dB", UP, "psnr-1", 0.0, math.inf, "10 log10(255² / MSE), all channels, 256²")
 

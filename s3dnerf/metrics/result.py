@@ -19,8 +19,14 @@ UP, DOWN, NEITHER = "up", "down", "none"
 class Recipe:
     """One way of computing one metric. Two reports with different versions of a recipe are not compared.
 
-    ``direction``: ``up`` (more is better), ``down`` or ``none``. ``low`` and ``high``: the range, infinite where open.
-    ``perfect``: the value of a video measured against itself (nan where that depends on the video).
+    Attributes
+    ----------
+    name, title, unit : as tables and records show it
+    direction : ``up`` (more is better), ``down`` or ``none``
+    version : changes with what is computed
+    low, high : the range, infinite where open
+    source : formula and source in one line
+    perfect : the value of a video measured against itself (nan where that depends on the video)
     """
 
     name: str
@@ -39,7 +45,9 @@ class Recipe:
         return {UP: "↑", DOWN: "↓"}.get(self.direction, "")
 
     def better(self, difference: float) -> bool | None:
-        """Whether a difference (ours − other) speaks for ours; None where the metric has no direction or nothing differs."""
+        """Whether a difference (ours − other) speaks for ours; None where the metric has no direction or nothing
+        differs.
+        """
         if self.direction == NEITHER or difference == 0:
             return None
         return (difference > 0) == (self.direction == UP)
@@ -47,7 +55,9 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Measured:
-    """One metric of one video: ``value`` or None with ``reason``; frames ``counted`` and frames left out (``failed``)."""
+    """One metric of one video: ``value`` or None with ``reason``; frames ``counted`` and frames left out
+    (``failed``).
+    """
 
     recipe: Recipe
     value: float | None

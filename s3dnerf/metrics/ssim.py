@@ -4,20 +4,22 @@
 
 with sample covariances (N − 1), averaged over the positions where the window fits and over channels. Source: Wang et
 al. 2004 as scikit-image's ``structural_similarity(x, y, channel_axis=-1)`` computes it (uniform window, not the paper's
-Gaussian one). The window sums of bytes are whole numbers, so they are taken as whole numbers: several times faster than the
-reference, and equal to it to 1e-10. Unit: none. Range: [−1, 1], 1 for equal frames. More is better.
+Gaussian one). The window sums of bytes are whole numbers, so they are taken as whole numbers: several times faster than
+the reference, and equal to it to 1e-10. Unit: none. Range: [−1, 1], 1 for equal frames. More is better.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from s3dnerf.core.shapes import UInt8
 from s3dnerf.metrics.result import UP, Measured, Recipe, over_frames
-from s3dnerf.shapes import UInt8
 
 WINDOW = 7
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-RECIPE = Recipe("ssim", "SSIM", "", UP, "ssim-1", -1.0, 1.0, "scikit-image: channels, 7×7 uniform window, 256²", perfect=1.0)
+RECIPE = Recipe(
+    "ssim", "SSIM", "", UP, "ssim-1", -1.0, 1.0, "scikit-image: channels, 7×7 uniform window, 256²", perfect=1.0
+)
 
 
 def _window_sums(image: np.ndarray) -> np.ndarray:

@@ -1,15 +1,16 @@
 """Sync: does a judge of lips and sound find them together? LSE-C, LSE-D and the offset.
 
-SyncNet's protocol (joonson/syncnet_python): windows of five frames, the distance of each to the sound windows at ±15; the mean over
-time gives 31 values d; LSE-D = min d, LSE-C = median d − min d, offset = 15 − argmin d. The generated lips are judged against the
-*truth's* sound.
+SyncNet's protocol (joonson/syncnet_python): windows of five frames, the distance of each to the sound windows at ±15;
+the mean over time gives 31 values d; LSE-D = min d, LSE-C = median d − min d, offset = 15 − argmin d. The generated
+lips are judged against the *truth's* sound.
 
-The judge is another part (:mod:`s3dnerf.sync.judge`): SyncNet v2, which sees the whole aligned frame, resized; or ``train_sync``'s judge,
-which never trained a generator and sees the lips, cut by the truth's box (the same box for real and generated frames). Their numbers do not
-compare, nor those of two trained judges: the version carries the judge's key.
+The judge is another part (:mod:`s3dnerf.sync.judge`): SyncNet v2, which sees the whole aligned frame, resized; or
+``train_sync``'s judge, which never trained a generator and sees the lips, cut by the truth's box (the same box for real
+and generated frames). Their numbers do not compare, nor those of two trained judges: the version carries the judge's
+key.
 
-Source: Chung & Zisserman 2016; Prajwal et al. 2020 named LSE-C and LSE-D. Unit: none; frames for the offset. Range: [0, ∞), the
-offset −15 … 15. LSE-C: more is better; LSE-D: less; an offset is neither, 0 is right.
+Source: Chung & Zisserman 2016; Prajwal et al. 2020 named LSE-C and LSE-D. Unit: none; frames for the offset. Range: [0,
+∞), the offset −15 … 15. LSE-C: more is better; LSE-D: less; an offset is neither, 0 is right.
 """
 
 from __future__ import annotations
@@ -34,14 +35,18 @@ RECIPES = (CONFIDENCE, DISTANCE, OFFSET)
 
 
 def recipes_of(judge: str) -> tuple[Recipe, Recipe, Recipe]:
-    """The three recipes as judged by ``judge`` (a short key): versions of different judges differ.
+    """The three recipes for a judge: versions of different judges differ.
+
+    Parameters
+    ----------
+    judge : its short key
 
     Examples
     --------
     >>> [recipe.version for recipe in recipes_of("syncnet")]
     ['sync-1-syncnet', 'sync-1-syncnet', 'sync-1-syncnet']
-    >>> recipes_of("trained-1a2b3c4d")[0].source
-    "SyncNet's protocol: windows of 5 frames, ±15 frames of offset; lips cut by the truth's box, pairs beyond the ends left out"
+    >>> recipes_of("trained-1a2b3c4d")[0].source.split("; ")[1]
+    "lips cut by the truth's box, pairs beyond the ends left out"
     """
     seen = _SEEN.get(judge.split("-")[0])
     source = f"{_PROTOCOL}; {seen}" if seen else _PROTOCOL
@@ -55,7 +60,12 @@ def unjudged(judge: str, reason: str) -> list[Measured]:
 
 
 def measure(
-    judge: Any, key: str, frames: np.ndarray, lip_box: np.ndarray | None, samples: np.ndarray | None, mel: np.ndarray | None
+    judge: Any,
+    key: str,
+    frames: np.ndarray,
+    lip_box: np.ndarray | None,
+    samples: np.ndarray | None,
+    mel: np.ndarray | None,
 ) -> list[Measured]:
     """LSE-C, LSE-D and offset of one clip.
 
@@ -65,7 +75,8 @@ def measure(
     key : what the recipes' versions call it
     frames : uint8 (n, 256, 256, 3); lip_box : (4,) or (n, 4) pixels; samples : (≤ 640 n,) at 16 kHz; mel : (m, 80)
 
-    A clip that the protocol cannot measure (too short, no box, no sound) has no value, with the judge's own words as the reason.
+    A clip that the protocol cannot measure (too short, no box, no sound) has no value, with the judge's own words as
+    the reason.
     """
     try:
         found = judge.measure(frames, lip_box, samples=samples, mel=mel)

@@ -1,20 +1,20 @@
 """Cameras as tensors: points to pixels and back to rays, the head's box, and the two windows that follow from it.
 
-Conventions (the project's, see METHOD): the canonical head frame has x right, y up, z out of the face; ``[R|t]`` takes it to an
-OpenCV camera (x right, y down, z forward); pixels are those of the 256-pixel aligned frame, pixel i covering [i, i + 1).
-``box`` is (centre x, y, z, half side h) of the head's cube in the canonical frame.
+Conventions (the project's, see METHOD): the canonical head frame has x right, y up, z out of the face; ``[R|t]`` takes
+it to an OpenCV camera (x right, y down, z forward); pixels are those of the 256-pixel aligned frame, pixel i covering
+[i, i + 1). ``box`` is (centre x, y, z, half side h) of the head's cube in the canonical frame.
 
-*Source window*: normalised coordinates (a, b) in [−1, 1]² of the source image in which the square that the box covers at its
-centre's depth is the whole square. The encoder sees the source through it, so that the planes, which divide camera
-coordinates by the box, lie on the picture they were made from. *Ray window*: the pixels of the raw image that the box
-can cover; outside it no ray meets the box.
+*Source window*: normalised coordinates (a, b) in [−1, 1]² of the source image in which the square that the box covers
+at its centre's depth is the whole square. The encoder sees the source through it, so that the planes, which divide
+camera coordinates by the box, lie on the picture they were made from. *Ray window*: the pixels of the raw image that
+the box can cover; outside it no ray meets the box.
 """
 
 from __future__ import annotations
 
 import torch
 
-from s3dnerf.shapes import Bool, Float, Int, Tensor
+from s3dnerf.core.shapes import Bool, Float, Int, Tensor
 
 FRAME_PX = 256
 
@@ -39,7 +39,9 @@ def box_centre(world_to_camera: Float[Tensor, "b 3 4"], box: Float[Tensor, "b 4"
 def local_coordinates(
     camera_points: Float[Tensor, "b 3 p"], centre: Float[Tensor, "b 3 1"], box: Float[Tensor, "b 4"]
 ) -> Float[Tensor, "b 3 p"]:
-    """Eq. 2's last steps: recentre on the box and divide by it. Inside the inscribed ball the result is within [−1, 1]³."""
+    """Eq. 2's last steps: recentre on the box and divide by it. Inside the inscribed ball the result is within [−1,
+    1]³.
+    """
     return (camera_points - centre) / box[:, 3, None, None]
 
 
@@ -66,7 +68,9 @@ def source_window(
     reach = focal * box[:, 3:] / centre[:, 2]  # [b, 2] pixels
     grid = (middle[:, None] + reach[:, None] * ab[:, None]) * (2.0 / FRAME_PX) - 1.0  # [b, s, 2], one axis each
     b = len(image)
-    grid = torch.stack([grid[:, None, :, 0].expand(b, size_px, size_px), grid[:, :, None, 1].expand(b, size_px, size_px)], -1)
+    grid = torch.stack(
+        [grid[:, None, :, 0].expand(b, size_px, size_px), grid[:, :, None, 1].expand(b, size_px, size_px)], -1
+    )
     return torch.nn.functional.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
@@ -76,7 +80,8 @@ def camera_rays(
     pixels: Int[Tensor, "b r 2"] | Float[Tensor, "b r 2"],
     raw_px: int,
 ) -> tuple[Float[Tensor, "b 3"], Float[Tensor, "b r 3"]]:
-    """Origins and unit directions, canonical frame, of the rays through raw pixels (column, row) of the ``raw_px`` image.
+    """Origins and unit directions, canonical frame, of the rays through raw pixels (column, row) of the ``raw_px``
+    image.
 
     The raw image shows what the 256-pixel frame shows: its pixel centres are (i + ½)·256/raw_px in the frame.
     """
@@ -111,13 +116,18 @@ def ray_window(
     that the batch stays dense. Rows vary slowest.
     """
     signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], device=box.device, dtype=box.dtype)] * 3).T  # [3, 8]
-    corners = project(to_camera(box[:, :3, None] + box[:, 3, None, None] * signs, world_to_camera), intrinsics) * (raw_px / FRAME_PX)
+    corners = project(to_camera(box[:, :3, None] + box[:, 3, None, None] * signs, world_to_camera), intrinsics) * (
+        raw_px / FRAME_PX
+    )
     low = corners.amin(-1).floor().clamp(0, raw_px - 1).long()  # [b, 2]
     high = corners.amax(-1).ceil().clamp(1, raw_px).long()
     extent = (high - low).clamp_min(1).amax(0)  # [2]
     low = torch.minimum(low, raw_px - extent)
     width, height = int(extent[0]), int(extent[1])
-    offset = torch.stack(torch.meshgrid(torch.arange(width, device=box.device), torch.arange(height, device=box.device), indexing="xy"), -1)
+    offset = torch.stack(
+        torch.meshgrid(torch.arange(width, device=box.device), torch.arange(height, device=box.device), indexing="xy"),
+        -1,
+    )
     return low[:, None] + offset.reshape(1, -1, 2)
 
 
@@ -135,7 +145,8 @@ def head_motion(
     box: Float[Tensor, "b 4"],
     size_px: int,
 ) -> Float[Tensor, "b s s 2"]:
-    """Where the plane through the box's centre, facing the target camera, lies in the source: a grid for ``grid_sample``.
+    """Where the plane through the box's centre, facing the target camera, lies in the source: a grid for
+    ``grid_sample``.
 
     What stands at each target pixel, were the whole picture that plane moving with the head: hair, ears and neck near
     the head move about so. Exact for that plane, whatever the two poses.

@@ -12,11 +12,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from s3dnerf.core.shapes import Float, Int, Tensor
 from s3dnerf.model.appearance import SLOPE, init_convolutions
-from s3dnerf.shapes import Float, Int, Tensor
 
 
-def speech_windows(tokens: Float[Tensor, "m d"], count: int, first_frame: int = 0, frames: int | None = None) -> Float[Tensor, "n count d"]:
+def speech_windows(
+    tokens: Float[Tensor, "m d"], count: int, first_frame: int = 0, frames: int | None = None
+) -> Float[Tensor, "n count d"]:
     """The ``count`` tokens around each frame, from a clip's 50 Hz tokens (two a frame).
 
     Frame i stands between tokens 2i and 2i + 1; its window is tokens 2i + 1 − count/2 … 2i + count/2. The clip's first
@@ -35,8 +37,8 @@ def windows_at(tokens: Float[Tensor, "m d"], count: int, at: Int[Tensor, " n"]) 
 class SpeechNet(nn.Module):
     """Tokens → a_dri (kept tokens) and a pooled code of the frame.
 
-    Tokens are standardised with the training speech's statistics (``set_statistics``). The pooled code weighs the tokens channel
-    by channel: what counts is which side of the frame a token lies, which a plain mean would lose.
+    Tokens are standardised with the training speech's statistics (``set_statistics``). The pooled code weighs the
+    tokens channel by channel: what counts is which side of the frame a token lies, which a plain mean would lose.
     """
 
     mean: Tensor
@@ -58,6 +60,7 @@ class SpeechNet(nn.Module):
         self.scale.copy_(1.0 / std.clamp_min(1e-4))
 
     def forward(self, speech: Float[Tensor, "b k s"]) -> tuple[Float[Tensor, "b k d"], Float[Tensor, "b d"]]:
+        """Speech tokens (b, k, S) → a_dri (b, k, D) and the pooled code (b, D)."""
         x = ((speech - self.mean) * self.scale).clamp(-6.0, 6.0).transpose(1, 2)
         x = functional.leaky_relu(self.layers[0](x), SLOPE, inplace=True) + self.place
         for layer in self.layers[1:]:
@@ -80,6 +83,7 @@ class CrossAttention(nn.Module):
         return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).float().softmax(-1)
 
     def forward(self, aggregated: Float[Tensor, "b n d"], speech: Float[Tensor, "b k d"]) -> Float[Tensor, "b n d"]:
-        weights = self.attention(aggregated, speech)
+        """F_agg (b, n, D) and a_dri (b, k, D) → F_cm (b, n, D)."""
+        attention = self.attention(aggregated, speech)
         values = self.value(speech).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        return self.out((weights.to(values.dtype) @ values).transpose(1, 2).flatten(2))
+        return self.out((attention.to(values.dtype) @ values).transpose(1, 2).flatten(2))

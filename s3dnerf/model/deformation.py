@@ -19,8 +19,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from s3dnerf.core.shapes import Float, Tensor
 from s3dnerf.model.appearance import SLOPE, init_convolutions
-from s3dnerf.shapes import Float, Tensor
 
 
 def position_code(x: Float[Tensor, "b 3 p"], octaves: int) -> Float[Tensor, "b c p"]:
@@ -58,7 +58,9 @@ class Deformation(nn.Module):
     ) -> None:
         super().__init__()
         if len(widths) % 2 == 0 or tuple(widths) != tuple(reversed(widths)):
-            raise ValueError(f"model.deform_widths: {list(widths)} — accepted: an odd number of widths that read the same backwards")
+            raise ValueError(
+                f"model.deform_widths: {list(widths)} — accepted: an odd number of widths that read the same backwards"
+            )
         self.octaves, self.bound = octaves, bound
         self.from_position = nn.Conv1d(3 * (1 + 2 * octaves), widths[0], 1)
         self.from_speech = nn.Linear(speech_dim, widths[0], bias=False)
@@ -89,14 +91,17 @@ class Deformation(nn.Module):
         cells, seen : F_cm (rows of cells, row by row) and where each point projects to, source window coordinates
         points : tri-plane features at x
         """
-        h = self.from_position(position_code(x, self.octaves))  # what follows is added in place: nothing needs the parts again
+        # what follows is added in place: nothing needs the parts again
+        h = self.from_position(position_code(x, self.octaves))
         h = h.add_(self.from_speech(speech)[..., None])
         if self.from_cells is not None:
             assert cells is not None and seen is not None
             side = math.isqrt(cells.shape[1])
             grid = self.from_cells(cells).transpose(1, 2).unflatten(2, (side, side))  # [b, w, side, side]
             at = seen.transpose(1, 2)[:, None]  # [b, 1, p, 2]
-            h = h.add_(functional.grid_sample(grid.float(), at.float(), padding_mode="border", align_corners=False)[:, :, 0])
+            h = h.add_(
+                functional.grid_sample(grid.float(), at.float(), padding_mode="border", align_corners=False)[:, :, 0]
+            )
         if self.from_points is not None:
             h = h.add_(self.from_points(points))
         h = functional.leaky_relu(h, SLOPE, inplace=True)

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from s3dnerf.core.shapes import Float, Tensor
 from s3dnerf.model.appearance import SLOPE, init_convolutions
-from s3dnerf.shapes import Float, Tensor
 
 
 class ResidualBlock(nn.Module):
@@ -27,6 +27,7 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Conv2d(inputs, outputs, 1, bias=False)
 
     def forward(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h2 w2"]:
+        """(b, i, h, w) → (b, o, h / 2, w / 2)."""
         h = functional.leaky_relu(self.first(x), SLOPE, inplace=True)
         h = functional.avg_pool2d(functional.leaky_relu(self.second(h), SLOPE, inplace=True), 2)
         return (h + self.skip(functional.avg_pool2d(x, 2))) * 0.7071
@@ -39,7 +40,8 @@ def group_deviation(x: Float[Tensor, "b c h w"], group: int) -> Float[Tensor, "b
     """
     if len(x) % group:
         raise ValueError(f"a batch of {len(x)} frames: expected a multiple of the group, {group}")
-    deviation = (x.float().unflatten(0, (-1, group)).var(1, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))  # [b / group]
+    # [b / group]
+    deviation = (x.float().unflatten(0, (-1, group)).var(1, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
     return deviation.repeat_interleave(group)[:, None, None, None].expand(-1, 1, *x.shape[2:]).to(x.dtype)
 
 
@@ -62,11 +64,15 @@ class Discriminator(nn.Module):
         self.blocks = nn.Sequential(*(ResidualBlock(i, o) for i, o in zip(widths[:-1], widths[1:])))
         self.last = nn.Conv2d(widths[-1] + 1, widths[-1], 3, padding=1)
         side = image_px // 2**blocks
-        self.score = nn.Sequential(nn.Linear(widths[-1] * side * side, widths[-1]), nn.LeakyReLU(SLOPE), nn.Linear(widths[-1], 1))
+        self.score = nn.Sequential(
+            nn.Linear(widths[-1] * side * side, widths[-1]), nn.LeakyReLU(SLOPE), nn.Linear(widths[-1], 1)
+        )
         init_convolutions(self)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads lack it; twice as fast on a CPU
+        # torch's overloads lack it; twice as fast on a CPU
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, pair: Float[Tensor, "b 6 s s"]) -> Float[Tensor, "b 1"]:
+        """Pairs of frames in 0 … 1 (b, 6, s, s) → scores (b, 1), higher for what looks real."""
         x = functional.leaky_relu(self.first(pair * 2.0 - 1.0), SLOPE, inplace=True)
         x = self.blocks(x)
         x = torch.cat([x, group_deviation(x, self.group)], 1)

@@ -1,8 +1,8 @@
 """The model's plain, slow path: what the fast one in :mod:`s3dnerf.model.s3dnerf` must equal, written to be read.
 
-Every ray of the raw image (no window), one frame at a time, points as rows; the deformation's inputs concatenated at each
-point; planes read by hand, plane by plane and level by level; compositing one sample after the other. Evaluation only
-(no noise). For tests: it needs a hundred times the time.
+Every ray of the raw image (no window), one frame at a time, points as rows; the deformation's inputs concatenated at
+each point; planes read by hand, plane by plane and level by level; compositing one sample after the other. Evaluation
+only (no noise). For tests: it needs a hundred times the time.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from s3dnerf.core.shapes import Float, Tensor
 from s3dnerf.model import cameras
 from s3dnerf.model.appearance import SLOPE
 from s3dnerf.model.deformation import position_code
 from s3dnerf.model.rendering import importance
 from s3dnerf.model.s3dnerf import Conditions, Identity, Rendered, S3DNeRF
 from s3dnerf.model.triplane import PLANES
-from s3dnerf.shapes import Float, Tensor
 
 
 def bilinear(picture: Float[Tensor, "c h w"], x: Float[Tensor, " p"], y: Float[Tensor, " p"]) -> Float[Tensor, "p c"]:
@@ -30,11 +30,18 @@ def bilinear(picture: Float[Tensor, "c h w"], x: Float[Tensor, " p"], y: Float[T
     right, bottom = (left + 1).clamp(max=w - 1), (top + 1).clamp(max=h - 1)
     fx, fy = (column - left)[:, None], (row - top)[:, None]
     at = lambda r, c: picture[:, r, c].T  # noqa: E731
-    return (at(top, left) * (1 - fx) + at(top, right) * fx) * (1 - fy) + (at(bottom, left) * (1 - fx) + at(bottom, right) * fx) * fy
+    return (at(top, left) * (1 - fx) + at(top, right) * fx) * (1 - fy) + (
+        at(bottom, left) * (1 - fx) + at(bottom, right) * fx
+    ) * fy
 
 
 def plane_features(planes: list[Tensor], local: Float[Tensor, "p 3"]) -> Float[Tensor, "p f"]:
-    """Eq. 2 by hand: three planes of each level read and averaged, levels concatenated. ``planes``: F^i of one identity."""
+    """Eq. 2 by hand: three planes of each level read and averaged, levels concatenated.
+
+    Parameters
+    ----------
+    planes : F^i of one identity
+    """
     levels = []
     for level in planes:
         read = [bilinear(level[k], local[:, a], local[:, b]) for k, (a, b) in enumerate(PLANES)]
@@ -49,7 +56,12 @@ def bias(layer: nn.Conv1d | nn.Linear) -> Tensor:
 
 
 def deform_points(
-    model: S3DNeRF, planes: list[Tensor], given: Conditions, frame: int, x: Float[Tensor, "p 3"], seen: Float[Tensor, "p 3"]
+    model: S3DNeRF,
+    planes: list[Tensor],
+    given: Conditions,
+    frame: int,
+    x: Float[Tensor, "p 3"],
+    seen: Float[Tensor, "p 3"],
 ) -> Tensor:
     """Eq. 4 by hand for one frame: all inputs concatenated at each point, one matrix a layer."""
     net = model.deformation
@@ -60,7 +72,9 @@ def deform_points(
     matrices = [net.from_position.weight[..., 0], net.from_speech.weight]
     if net.from_cells is not None:
         assert given.cells is not None
-        window = cameras.window_coordinates(seen.T[None], given.centre[frame : frame + 1], given.box[frame : frame + 1])[0]
+        window = cameras.window_coordinates(
+            seen.T[None], given.centre[frame : frame + 1], given.box[frame : frame + 1]
+        )[0]
         side = math.isqrt(given.cells.shape[1])
         inputs.append(bilinear(given.cells[frame].T.unflatten(1, (side, side)), window[0], window[1]))
         matrices.append(net.from_cells.weight)
@@ -81,7 +95,9 @@ def deform_points(
     return torch.tanh(h @ net.out.weight[..., 0].T + bias(net.out)) * net.bound * half
 
 
-def field_points(model: S3DNeRF, planes: list[Tensor], given: Conditions, frame: int, x: Float[Tensor, "p 3"]) -> tuple[Tensor, Tensor]:
+def field_points(
+    model: S3DNeRF, planes: list[Tensor], given: Conditions, frame: int, x: Float[Tensor, "p 3"]
+) -> tuple[Tensor, Tensor]:
     """Density (p,) and values (p, c) at canonical points of one frame."""
     rotation, shift = given.world_to_camera[frame, :, :3], given.world_to_camera[frame, :, 3]
     delta = deform_points(model, planes, given, frame, x, x @ rotation.T + shift)
@@ -99,17 +115,23 @@ def field_points(model: S3DNeRF, planes: list[Tensor], given: Conditions, frame:
 
 
 def composite_ray(
-    density: Float[Tensor, " s"], values: Float[Tensor, "s c"], distances: Float[Tensor, " s"], near: Tensor, far: Tensor
+    density: Float[Tensor, " s"],
+    values: Float[Tensor, "s c"],
+    distances: Float[Tensor, " s"],
+    near: Tensor,
+    far: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Eq. 5 one sample after the other: composited values (c,) and the samples' weights (s,). Lengths in units of ``distances``."""
+    """Eq. 5 one sample after the other: composited values (c,) and the samples' weights (s,). Lengths in units of
+    ``distances``.
+    """
     edges = torch.cat([near[None], (distances[1:] + distances[:-1]) / 2, far[None]])
-    through, total, weights = torch.ones(()), torch.zeros(values.shape[1]), []
+    through, total, sample_weights = torch.ones(()), torch.zeros(values.shape[1]), []
     for i in range(len(distances)):
         stopped = 1 - torch.exp(-density[i] * (edges[i + 1] - edges[i]))
-        weights.append(through * stopped)
-        total = total + weights[-1] * values[i]
+        sample_weights.append(through * stopped)
+        total = total + sample_weights[-1] * values[i]
         through = through * (1 - stopped)
-    return total, torch.stack(weights)
+    return total, torch.stack(sample_weights)
 
 
 @torch.no_grad()
@@ -142,14 +164,21 @@ def render_reference(
                 distances = coarse
                 if s.fine_samples:
                     unit = box[3]
-                    _, weights = composite_ray(density, values, coarse / unit, near / unit, far / unit)
-                    fine = importance(coarse[None, None], weights[None, None], near[None, None], far[None, None], s.fine_samples, None)[
-                        0, 0
-                    ]
+                    _, sample_weights = composite_ray(density, values, coarse / unit, near / unit, far / unit)
+                    fine = importance(
+                        coarse[None, None],
+                        sample_weights[None, None],
+                        near[None, None],
+                        far[None, None],
+                        s.fine_samples,
+                        None,
+                    )[0, 0]
                     distances = torch.cat([coarse, fine]).sort().values
                     density, values = field_points(model, planes, given, frame, origin + distances[:, None] * direction)
-                total, weights = composite_ray(density, values, distances / box[3], near / box[3], far / box[3])
-                image[:, row, column] = torch.cat([total, weights.sum()[None]])
+                total, sample_weights = composite_ray(density, values, distances / box[3], near / box[3], far / box[3])
+                image[:, row, column] = torch.cat([total, sample_weights.sum()[None]])
                 energies, hits = energies + values[:, -3:].square().sum(), hits + len(values)
         images.append(image)
-    return model.finish(identity, given, torch.stack(images), world_to_camera, intrinsics, torch.as_tensor(energies / max(hits, 1)))
+    return model.finish(
+        identity, given, torch.stack(images), world_to_camera, intrinsics, torch.as_tensor(energies / max(hits, 1))
+    )

@@ -2,9 +2,9 @@
 
     C(r) = Σ_i T_i (1 − exp(−σ_i δ_i)) c_i,   T_i = exp(−Σ_{j<i} σ_j δ_j)
 
-δ_i are the lengths of the cells around the samples; the first begins where the ray enters the box and the last ends where
-it leaves, so a constant density gives the closed form exactly. Lengths are in units of the box's half side: a density
-means the same for a child and a giant. Compositing is in float32 whatever the autocast.
+δ_i are the lengths of the cells around the samples; the first begins where the ray enters the box and the last ends
+where it leaves, so a constant density gives the closed form exactly. Lengths are in units of the box's half side: a
+density means the same for a child and a giant. Compositing is in float32 whatever the autocast.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from s3dnerf.core.shapes import Float, Tensor
 from s3dnerf.model.appearance import init_convolutions
-from s3dnerf.shapes import Float, Tensor
 
 
 class Decoder(nn.Module):
-    """Tri-plane feature (and, in ``no_deform``, speech) → density and ray features, the first three of which are colour.
+    """Tri-plane feature (and, in ``no_deform``, speech) → density and ray features, the first three of which are
+    colour.
 
     Density is softplus(d − 1), colour a sigmoid stretched by 0.1 % (as EG3D's, so that black and white are reachable).
     """
@@ -33,7 +34,13 @@ class Decoder(nn.Module):
     def forward(
         self, features: Float[Tensor, "b f p"], speech: Float[Tensor, "b t d"] | None
     ) -> tuple[Float[Tensor, "b 1 p"], Float[Tensor, "b c p"]]:
-        """``speech``: pooled speech of each of t frames; p = t · points, frames slowest."""
+        """Density (b, 1, p) and features of points.
+
+        Parameters
+        ----------
+        features : (b, f, p), read from the tri-planes
+        speech : pooled speech of each of t frames; p = t · points, frames slowest
+        """
         h = self.hidden(features)
         if self.from_speech is not None:
             assert speech is not None
@@ -46,13 +53,17 @@ class Decoder(nn.Module):
 def stratified(
     near: Float[Tensor, "b r"], far: Float[Tensor, "b r"], count: int, noise: Float[Tensor, "b r s"] | None
 ) -> Float[Tensor, "b r s"]:
-    """One distance in each of ``count`` equal parts of [near, far]: at ``noise`` in [0, 1) of the part, or its middle."""
+    """One distance in each of ``count`` equal parts of [near, far]: at ``noise`` in [0, 1) of the part, or its
+    middle.
+    """
     place = torch.arange(count, device=near.device, dtype=near.dtype)
     place = (place + (0.5 if noise is None else noise)) / count
     return near[..., None] + (far - near)[..., None] * place
 
 
-def cell_lengths(distances: Float[Tensor, "b r s"], near: Float[Tensor, "b r"], far: Float[Tensor, "b r"]) -> Float[Tensor, "b r s"]:
+def cell_lengths(
+    distances: Float[Tensor, "b r s"], near: Float[Tensor, "b r"], far: Float[Tensor, "b r"]
+) -> Float[Tensor, "b r s"]:
     """δ: lengths of the cells around sorted distances; they add up to far − near."""
     edges = torch.cat([near[..., None], 0.5 * (distances[..., 1:] + distances[..., :-1]), far[..., None]], -1)
     return edges[..., 1:] - edges[..., :-1]
@@ -67,20 +78,24 @@ def ray_weights(density: Float[Tensor, "b r s"], lengths: Float[Tensor, "b r s"]
 
 def importance(
     distances: Float[Tensor, "b r s"],
-    weights: Float[Tensor, "b r s"],
+    sample_weights: Float[Tensor, "b r s"],
     near: Float[Tensor, "b r"],
     far: Float[Tensor, "b r"],
     count: int,
     noise: Float[Tensor, "b r n"] | None,
 ) -> Float[Tensor, "b r n"]:
-    """Distances drawn where the coarse weights are (inverse transform, no gradient); spread evenly along a ray without any."""
+    """Distances drawn where the coarse weights are (inverse transform, no gradient); spread evenly along a ray without
+    any.
+    """
     edges = torch.cat([near[..., None], 0.5 * (distances[..., 1:] + distances[..., :-1]), far[..., None]], -1)
     lengths = edges[..., 1:] - edges[..., :-1]
     floor = 0.02 * lengths / lengths.sum(-1, keepdim=True).clamp_min(1e-9)
-    mass = weights.detach() + floor + 1e-9
+    mass = sample_weights.detach() + floor + 1e-9
     cdf = torch.cumsum(mass, -1)
     cdf = torch.cat([torch.zeros_like(cdf[..., :1]), cdf / cdf[..., -1:]], -1)  # [b, r, s + 1]
-    u = (torch.arange(count, device=distances.device, dtype=distances.dtype) + (0.5 if noise is None else noise)) / count
+    u = (
+        torch.arange(count, device=distances.device, dtype=distances.dtype) + (0.5 if noise is None else noise)
+    ) / count
     u = u.expand(*distances.shape[:2], count).contiguous()
     above = torch.searchsorted(cdf, u, right=True).clamp(1, cdf.shape[-1] - 1)
     low, high = cdf.gather(-1, above - 1), cdf.gather(-1, above)
@@ -88,6 +103,6 @@ def importance(
     return start + (end - start) * ((u - low) / (high - low).clamp_min(1e-9)).clamp(0.0, 1.0)
 
 
-def composite(weights: Float[Tensor, "b r s"], values: Float[Tensor, "b c r s"]) -> Float[Tensor, "b c r"]:
+def composite(sample_weights: Float[Tensor, "b r s"], values: Float[Tensor, "b c r s"]) -> Float[Tensor, "b c r"]:
     """Σ_i w_i v_i, in float32."""
-    return (values.float() * weights[:, None]).sum(-1)
+    return (values.float() * sample_weights[:, None]).sum(-1)

@@ -20,8 +20,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from s3dnerf.core.shapes import Float, Tensor
 from s3dnerf.model.appearance import SLOPE, init_convolutions
-from s3dnerf.shapes import Float, Tensor
 
 
 def _resize(x: Tensor, side: int) -> Tensor:
@@ -44,6 +44,7 @@ class SourceEncoder(nn.Module):
         init_convolutions(self)
 
     def forward(self, picture: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b _c _h _w"]]:
+        """Picture in 0 … 1 (b, 3, s, s) → one feature map a level, finest first."""
         levels = [functional.leaky_relu(self.first(picture * 2.0 - 1.0), SLOPE, inplace=True)]
         for layer in self.down:
             levels.append(functional.leaky_relu(layer(levels[-1]), SLOPE, inplace=True))
@@ -69,7 +70,9 @@ class SuperResolution(nn.Module):
         self.source = SourceEncoder(widths[::-1])
         self.join = nn.Conv2d(features + widths[0] + 1, widths[0], 3, padding=1)
         self.refine = nn.Conv2d(widths[0], widths[0], 3, padding=1)
-        self.blocks = nn.ModuleList(nn.Conv2d(widths[k] + widths[k + 1], widths[k + 1], 3, padding=1) for k in range(blocks))
+        self.blocks = nn.ModuleList(
+            nn.Conv2d(widths[k] + widths[k + 1], widths[k + 1], 3, padding=1) for k in range(blocks)
+        )
         init_convolutions(self)
         self.share = nn.Conv2d(widths[0] + 3, 1, 3, padding=1)
         self.out = nn.Conv2d(widths[-1], 4, 3, padding=1)
@@ -93,7 +96,12 @@ class SuperResolution(nn.Module):
     ) -> Float[Tensor, "b r r 2"]:
         """Where each raw pixel's content stands in the source: a ``grid_sample`` grid.
 
-        ``seen``: alpha-weighted sum of the deformed points' projections; ``rigid``: where the head's plane stands.
+        Parameters
+        ----------
+        source : the source's features at raw_px
+        alpha : as rendered
+        seen : alpha-weighted sum of the deformed points' projections
+        rigid : where the head's plane stands
         """
         still = identity_grid(len(alpha), alpha.shape[-1], alpha)
         distance = (rigid - still).permute(0, 3, 1, 2)

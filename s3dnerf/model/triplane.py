@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from s3dnerf.shapes import Float, Tensor
+from s3dnerf.core.shapes import Float, Tensor
 
 PLANES = ((0, 1), (1, 2), (0, 2))  # XY, YZ, XZ: the first coordinate runs along columns, the second along rows
 
@@ -21,6 +21,8 @@ def sample_planes(levels: list[Float[Tensor, "b 3 c _h _w"]], local: Float[Tenso
     grid = grid.flatten(0, 1)[:, None]  # [3b, 1, p, 2]
     features = []
     for level in levels:
-        read = functional.grid_sample(level.flatten(0, 1).float(), grid.float(), padding_mode="border", align_corners=False)
+        read = functional.grid_sample(
+            level.flatten(0, 1).float(), grid.float(), padding_mode="border", align_corners=False
+        )
         features.append(read[:, :, 0].unflatten(0, (-1, 3)).mean(1))  # [b, c, p]
     return torch.cat(features, 1)

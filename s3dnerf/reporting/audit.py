@@ -1,7 +1,7 @@
 """What an auditor asks of a report, as named rules over its files alone: no data, no network, no clock.
 
-Reads the bytes of a report's files (see :mod:`stages.report`); writes nothing. Each rule gives one :class:`Finding`; what needs git, the
-lock or the data stands in ``flows/audit.py``.
+Reads the bytes of a report's files (see :mod:`stages.report`); writes nothing. Each rule gives one :class:`Finding`;
+what needs git, the lock or the data stands in ``flows/audit.py``.
 """
 
 from __future__ import annotations
@@ -16,22 +16,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from s3dnerf.config import SettingsError, as_dict, settings_from
-from s3dnerf.dotted import differing, flat
+from s3dnerf.core.errors import S3DNeRFError, SettingsError
 from s3dnerf.metrics import cpbd, lmd, lpips, psnr, ssim
 from s3dnerf.reporting.document import SCHEMA
 from s3dnerf.reporting.membership import UNACCOUNTED, USED, uses_of
 from s3dnerf.reporting.summary import SCHEMA as SUMMARY_SCHEMA
 from s3dnerf.reporting.summary import summarise
+from s3dnerf.settings.dotted import differing, flat
+from s3dnerf.settings.loading import experiment, settings_from
 
 MANIFEST = "MANIFEST.sha256"
-FILES = ("clips.parquet", "index.html", "membership.parquet", "report.json", "report.md", "summary.json", "timings.json")
+FILES = (
+    "clips.parquet",
+    "index.html",
+    "membership.parquet",
+    "report.json",
+    "report.md",
+    "summary.json",
+    "timings.json",
+)
 CONTROLS = ("still", "wrong_speech", "truth")
 # metrics whose recipe does not depend on a judge or a recogniser: today's code says which version it computes
-CURRENT = {r.name: r.version for r in (ssim.RECIPE, psnr.RECIPE, lpips.RECIPE, lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, cpbd.RECIPE)}
+CURRENT = {
+    r.name: r.version for r in (ssim.RECIPE, psnr.RECIPE, lpips.RECIPE, lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, cpbd.RECIPE)
+}
 
 
-class ReportError(RuntimeError):
+class ReportError(S3DNeRFError, RuntimeError):
     """A report cannot be read; the message says what was expected."""
 
 
@@ -48,7 +59,12 @@ class Finding:
 
 
 class Report:
-    """A report by its files. ``name``: what to call it in messages."""
+    """A report by its files.
+
+    Attributes
+    ----------
+    name : what to call it in messages
+    """
 
     def __init__(self, name: str, files: Mapping[str, bytes]) -> None:
         self.name, self.files = name, dict(files)
@@ -113,7 +129,9 @@ def manifest(report: Report) -> Finding:
     except (UnicodeDecodeError, ValueError):
         return Finding(rule, False, f"{MANIFEST} is not a list of hashes and names")
     here = {name: hashlib.sha256(data).hexdigest() for name, data in report.files.items() if name != MANIFEST}
-    wrong = [f"{name} differs from {MANIFEST}" for name in sorted(here) if name in listed and listed[name] != here[name]]
+    wrong = [
+        f"{name} differs from {MANIFEST}" for name in sorted(here) if name in listed and listed[name] != here[name]
+    ]
     wrong += [f"{name} is not in {MANIFEST}" for name in sorted(set(here) - set(listed))]
     wrong += [f"{name} is missing" for name in sorted((set(listed) | set(FILES)) - set(here))]
     return Finding(rule, not wrong, _some(wrong) or f"{len(here)} files as listed")
@@ -131,7 +149,9 @@ def summary(report: Report) -> Finding:
     """summary.json is what clips.parquet comes down to, computed again."""
     rule = "summary"
     resamples = int(report.document["settings"]["evaluate"]["bootstrap"])
-    again = json.loads(json.dumps(summarise(report.rows, report.document["preset"], report.document["methods"]["ours"], resamples)))
+    again = json.loads(
+        json.dumps(summarise(report.rows, report.document["preset"], report.document["methods"]["ours"], resamples))
+    )
     if again == report.summary:
         return Finding(rule, True, f"computed again from {len(report.rows)} measurements: equal")
     parts = again["corpora"].keys() | report.summary.get("corpora", {}).keys()
@@ -140,12 +160,17 @@ def summary(report: Report) -> Finding:
 
 
 def settings(report: Report, params: Mapping[str, Any] | None) -> Finding:
-    """The report's settings are valid, and those of params.yaml (``params``: its mapping, None where it cannot be read)."""
+    """The report's settings are valid, and those of params.yaml.
+
+    Parameters
+    ----------
+    params : the mapping in params.yaml, None where it cannot be read
+    """
     rule = "settings"
     if params is None:
         return Finding(rule, False, "params.yaml cannot be read")
     try:
-        stated, given = as_dict(settings_from(report.document["settings"])), as_dict(settings_from(dict(params)))
+        stated, given = (experiment(settings_from(dict(v))) for v in (report.document["settings"], params))
     except SettingsError as error:
         return Finding(rule, False, f"params.yaml or report.json: {error}")
     wrong = [f"{key}: {a!r} in report.json, {b!r} in params.yaml" for key, (a, b) in differing(stated, given).items()]
@@ -160,8 +185,14 @@ def people(report: Report) -> Finding:
     roles: dict[str, set[str]] = {}
     for row in report.membership:
         if row["kind"] == "clip" and row["status"] == USED:
-            roles.setdefault(f"{row['corpus']}/{row['speaker']}", set()).add("test" if row["split"] == "test" else "train")
-    wrong += [f"{person} has clips to train on and clips to test on" for person, found in sorted(roles.items()) if len(found) > 1]
+            roles.setdefault(f"{row['corpus']}/{row['speaker']}", set()).add(
+                "test" if row["split"] == "test" else "train"
+            )
+    wrong += [
+        f"{person} has clips to train on and clips to test on"
+        for person, found in sorted(roles.items())
+        if len(found) > 1
+    ]
     return Finding("people", not wrong, _some(wrong) or f"{len(measured)} people measured, none of them trained on")
 
 
@@ -171,7 +202,11 @@ def versions(report: Report) -> Finding:
     for name, version in sorted({(r["metric"], r["version"]) for r in report.rows}):
         if stated.get(name) != version:
             wrong.append(f"{name}: {version} in clips.parquet, {stated.get(name)} in report.json")
-    wrong += [f"{n}: measured with {stated[n]}, this code computes {v}" for n, v in CURRENT.items() if n in stated and stated[n] != v]
+    wrong += [
+        f"{n}: measured with {stated[n]}, this code computes {v}"
+        for n, v in CURRENT.items()
+        if n in stated and stated[n] != v
+    ]
     return Finding("metric versions", not wrong, _some(wrong) or ", ".join(sorted(stated.values())))
 
 
@@ -184,7 +219,9 @@ def controls(report: Report) -> Finding:
     wrong = [f"no row of {ours}"] if not having.get(ours) else []
     for control in CONTROLS:
         # what a reference video cannot have, such as a distance to itself, truth's rows may leave out
-        lacking = sorted({clip for clip, _ in having.get(ours, set())} - {clip for clip, _ in having.get(control, set())})
+        lacking = sorted(
+            {clip for clip, _ in having.get(ours, set())} - {clip for clip, _ in having.get(control, set())}
+        )
         if lacking:
             wrong.append(f"{control} is missing for {len(lacking)} clips ({lacking[0]} …)")
         metrics = {m for _, m in having.get(ours, set())} - {m for _, m in having.get(control, set())}
@@ -195,12 +232,24 @@ def controls(report: Report) -> Finding:
 
 
 def accounted(report: Report) -> Finding:
-    """Every raw file and clip has a fate, every held-out clip meant to be measured was, and every missing value a reason."""
-    wrong = [f"{r['corpus']} {r['kind']} {r['name']} is unaccounted for" for r in report.membership if r["status"] == UNACCOUNTED]
-    wrong += [
-        f"{r['name']} is excluded without a reason" for r in report.membership if r["status"] not in (USED, UNACCOUNTED) and not r["reason"]
+    """Every raw file and clip has a fate, every held-out clip meant to be measured was, and every missing value a
+    reason.
+    """
+    wrong = [
+        f"{r['corpus']} {r['kind']} {r['name']} is unaccounted for"
+        for r in report.membership
+        if r["status"] == UNACCOUNTED
     ]
-    meant = {r["name"] for r in report.membership if r["kind"] == "clip" and r["status"] == USED and r["used_for"] == "evaluate"}
+    wrong += [
+        f"{r['name']} is excluded without a reason"
+        for r in report.membership
+        if r["status"] not in (USED, UNACCOUNTED) and not r["reason"]
+    ]
+    meant = {
+        r["name"]
+        for r in report.membership
+        if r["kind"] == "clip" and r["status"] == USED and r["used_for"] == "evaluate"
+    }
     measured = {r["clip"] for r in report.rows}
     wrong += [f"{clip} is said to be measured and has no row" for clip in sorted(meant - measured)]
     wrong += [f"{clip} has rows and is no held-out clip" for clip in sorted(measured - meant)]
@@ -211,11 +260,17 @@ def accounted(report: Report) -> Finding:
         for r in report.rows
         if not math.isfinite(r["value"]) and not r["reason"]
     ]
-    return Finding("accounted for", not wrong, _some(wrong) or f"{len(report.membership)} files and clips, {len(measured)} clips measured")
+    return Finding(
+        "accounted for",
+        not wrong,
+        _some(wrong) or f"{len(report.membership)} files and clips, {len(measured)} clips measured",
+    )
 
 
 def verify(report: Report, params: Mapping[str, Any] | None) -> list[Finding]:
-    """All rules that need the report's files and params.yaml alone. A rule that cannot read what it needs fails and says so."""
+    """All rules that need the report's files and params.yaml alone. A rule that cannot read what it needs fails and
+    says so.
+    """
     rules: list[tuple[str, Callable[[], Finding]]] = [
         ("schema", lambda: schema(report)),
         ("summary", lambda: summary(report)),
@@ -231,6 +286,14 @@ def verify(report: Report, params: Mapping[str, Any] | None) -> list[Finding]:
             found.append(rule())
         except ReportError as error:
             found.append(Finding(name, False, str(error)))
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:  # a damaged file is data, not a fault of ours
-            found.append(Finding(name, False, f"{report.name} is not as a report is: {type(error).__name__}: {str(error)[:120]}"))
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            OverflowError,
+        ) as error:  # a damaged file is data, not a fault of ours
+            found.append(
+                Finding(name, False, f"{report.name} is not as a report is: {type(error).__name__}: {str(error)[:120]}")
+            )
     return found

@@ -1,6 +1,7 @@
 """Which backend ran for each component, whether it is the real thing or stands in, and with which weights.
 
-Names come from the settings and the cards; weight hashes from the inventory of weights and from the networks trained here.
+Names come from the settings and the cards; weight hashes from the inventory of weights and from the networks trained
+here.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Backend:
     note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
+        """The fields as plain Python, for JSON."""
         return asdict(self)
 
 
@@ -35,7 +37,8 @@ def _hashes(sources: Sources, *settings: str) -> dict[str, str]:
 
 def dlib_hash(name: str) -> dict[str, str]:
     """The hash of one of dlib's embedded files (``landmarks``, ``recogniser``); empty where it is not installed."""
-    from s3dnerf.faces.weights import MissingWeights, dlib_data
+    from s3dnerf.core.errors import MissingWeights
+    from s3dnerf.faces.dlib_files import dlib_data
     from s3dnerf.video.packs import file_sha256
 
     try:
@@ -49,7 +52,9 @@ def backends(sources: Sources) -> list[Backend]:
     s = sources.settings
     told = sources.methods.get("backends", {})
     asked: dict[str, Any] = {"name": s.train.perceptual, "real": s.train.perceptual == "vgg19"}
-    perceptual = next((c["perceptual"] for c in map(sources.cards.get, s.train.variants) if c and c.get("perceptual")), asked)
+    perceptual = next(
+        (c["perceptual"] for c in map(sources.cards.get, s.train.variants) if c and c.get("perceptual")), asked
+    )
     judge, lpips, identity = (told.get(k, {}) for k in ("judge", "lpips", "identity"))
     face_real = s.align.backend == "insightface"
     listed = [
@@ -100,7 +105,8 @@ def backends(sources: Sources) -> list[Backend]:
             OFF if identity.get("missing") else REAL if identity.get("real") else STANDS_IN,
             "insightface recogniser (ArcFace)",
             dlib_hash("recogniser") if s.evaluate.identity == "dlib" else _hashes(sources, "align.model_dir"),
-            identity.get("missing", "") or ("" if identity.get("real") else "dlib's recogniser: numbers are not ArcFace cosines"),
+            identity.get("missing", "")
+            or ("" if identity.get("real") else "dlib's recogniser: numbers are not ArcFace cosines"),
         ),
     ]
     return listed

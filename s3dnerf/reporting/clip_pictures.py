@@ -1,4 +1,5 @@
-"""A test clip in pictures, made while its frames are at hand: a strip of frames a method, and the maps of where speech acts.
+"""A test clip in pictures, made while its frames are at hand: a strip of frames a method, and the maps of where speech
+acts.
 
 Arrays and numbers out; ``stages/evaluate.py`` writes them, :mod:`s3dnerf.reporting.figures` shows them.
 """
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from s3dnerf.model.crossmodal import speech_windows
-from s3dnerf.synthesis import Synthesizer
+from s3dnerf.synthesis.synthesizer import Synthesizer
 from s3dnerf.training.clips import Clip
 
 STRIP_PX = 128
@@ -25,19 +26,25 @@ def _thumb(frame: np.ndarray) -> np.ndarray:
 def strip(shown: dict[str, np.ndarray], n: int, columns: int) -> dict[str, Any]:
     """Rows of small frames, one row a method: names and an image uint8 (rows · px, columns · px, 3).
 
-    ``n``: frames of the clip; a method that made fewer stands in black where it has none.
+    Parameters
+    ----------
+    n : frames of the clip; a method that made fewer is black where it has none
     """
     at = np.round(np.linspace(0, n - 1, min(columns, n))).astype(int)
     black = np.zeros((STRIP_PX, STRIP_PX, 3), np.uint8)
-    lines = [np.concatenate([_thumb(frames[i]) if i < len(frames) else black for i in at], axis=1) for frames in shown.values()]
+    lines = [
+        np.concatenate([_thumb(frames[i]) if i < len(frames) else black for i in at], axis=1)
+        for frames in shown.values()
+    ]
     return {"names": list(shown), "frames": at.tolist(), "px": STRIP_PX, "image": np.concatenate(lines)}
 
 
 def heat_map(made: Synthesizer, identity: Any, clip: Clip, moved: np.ndarray) -> dict[str, Any]:
-    """Where speech acts: F_cm's mean over channels (fig. 3) averaged over the clip, its deviation over time, and mean ‖Δx‖.
+    """Where speech acts: F_cm's mean over channels (fig. 3) averaged over the clip, its deviation over time, and mean
+    ‖Δx‖.
 
-    ``mean`` and ``moving`` (None in variants without F_cm) lie in ``window``: x0, y0, x1, y1 in pixels of the source frame;
-    ``moved`` covers the whole frame, in canonical units.
+    ``mean`` and ``moving`` (None in variants without F_cm) lie in ``window``: x0, y0, x1, y1 in pixels of the source
+    frame; ``moved`` covers the whole frame, in canonical units.
     """
     import torch
 

@@ -1,9 +1,10 @@
 """Two reports side by side: what changed, and whether the metrics did, clip by clip.
 
-Reads two :class:`s3dnerf.reporting.audit.Report`; writes nothing: :func:`compare` gives a :class:`Comparison`, which :func:`markdown`
-and :func:`page` write down. Clips are joined by id. Per corpus, method and metric: the mean difference B − A over the common clips
-with a 95 % interval clustered by speaker, a paired permutation p (signs of whole speakers flipped), and Holm's correction over all
-tests of the comparison, so that two equal systems are told apart in at most 5 % of comparisons.
+Reads two :class:`s3dnerf.reporting.audit.Report`; writes nothing: :func:`compare` gives a :class:`Comparison`, which
+:func:`markdown` and :func:`page` write down. Clips are joined by id. Per corpus, method and metric: the mean difference
+B − A over the common clips with a 95 % interval clustered by speaker, a paired permutation p (signs of whole speakers
+flipped), and Holm's correction over all tests of the comparison, so that two equal systems are told apart in at most 5
+% of comparisons.
 """
 
 from __future__ import annotations
@@ -13,24 +14,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from s3dnerf.dotted import differing
+from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.reporting.audit import CONTROLS, Report
 from s3dnerf.reporting.membership import USED
 from s3dnerf.reporting.statistics import holm, paired_difference
 from s3dnerf.reporting.templates import render
+from s3dnerf.settings.dotted import differing
 
 ALPHA = 0.05
 FEWEST_SPEAKERS = 6  # five give no p below 0.06, whatever they say
-EQUAL, BETTER, WORSE, UNCLEAR, TOO_FEW = "equal on every clip", "better", "worse", "no difference shown", "too few speakers to tell"
+EQUAL, BETTER, WORSE, UNCLEAR, TOO_FEW = (
+    "equal on every clip",
+    "better",
+    "worse",
+    "no difference shown",
+    "too few speakers to tell",
+)
 
 
-class NotComparable(RuntimeError):
+class NotComparable(S3DNeRFError, RuntimeError):
     """Two reports whose numbers do not mean the same; the message says why."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One metric of one method on one corpus: means over the common clips, difference B − A, interval, p, Holm's p, verdict."""
+    """One metric of one method on one corpus: means over the common clips, difference B − A, interval, p, Holm's p,
+    verdict.
+    """
 
     corpus: str
     method: str
@@ -50,7 +60,13 @@ class Row:
 
 @dataclass
 class Comparison:
-    """What :func:`compare` found. ``forced``: the reasons why it should have been refused; ``controls``: controls that moved."""
+    """What :func:`compare` found.
+
+    Attributes
+    ----------
+    forced : the reasons why it should have been refused
+    controls : controls that moved
+    """
 
     a: str
     b: str
@@ -82,7 +98,11 @@ class Comparison:
         parts = []
         for word, rows in (("worse", self.worse), ("better", self.better)):
             if rows:
-                parts.append(f"B is {word} in " + ", ".join(f"{r.metric} of {r.method} on {r.corpus} ({change(r)})" for r in rows) + ".")
+                parts.append(
+                    f"B is {word} in "
+                    + ", ".join(f"{r.metric} of {r.method} on {r.corpus} ({change(r)})" for r in rows)
+                    + "."
+                )
         few = sorted({r.corpus for r in self.rows if r.verdict == TOO_FEW})
         if not parts:
             parts.append("No difference shown; that is not the same as none: see the intervals.")
@@ -109,7 +129,9 @@ def obstacles(a: Report, b: Report) -> list[str]:
         used = [r for r in report.membership if r["kind"] == "clip" and r["status"] == USED]
         roles.append({(r["corpus"], r["speaker"]): "test" if r["split"] == "test" else "train" for r in used})
     moved = [
-        f"{corpus}/{who}" for corpus, who in sorted(roles[0].keys() & roles[1].keys()) if roles[0][corpus, who] != roles[1][corpus, who]
+        f"{corpus}/{who}"
+        for corpus, who in sorted(roles[0].keys() & roles[1].keys())
+        if roles[0][corpus, who] != roles[1][corpus, who]
     ]
     if moved:
         found.append(f"{len(moved)} people are trained on in one and tested on in the other: {', '.join(moved[:5])}")
@@ -124,7 +146,9 @@ def _values(report: Report) -> dict[tuple[str, str, str], dict[str, dict[str, An
     return found
 
 
-def _row(key: tuple[str, str, str], mine: dict[str, dict[str, Any]], theirs: dict[str, dict[str, Any]], resamples: int) -> Row | None:
+def _row(
+    key: tuple[str, str, str], mine: dict[str, dict[str, Any]], theirs: dict[str, dict[str, Any]], resamples: int
+) -> Row | None:
     """One comparison without Holm's p and without its final verdict; None where no clip has both values."""
     one = {clip: float(row["value"]) for clip, row in mine.items()}
     other = {clip: float(row["value"]) for clip, row in theirs.items()}
@@ -146,11 +170,15 @@ def _row(key: tuple[str, str, str], mine: dict[str, dict[str, Any]], theirs: dic
 def compare(a: Report, b: Report, force: bool = False, resamples: int = 2000) -> Comparison:
     """Compare two reports.
 
-    Raises NotComparable when metric versions or splits differ, unless ``force``; then the comparison carries the reasons.
+    Raises NotComparable when metric versions or splits differ, unless ``force``; then the comparison carries the
+    reasons.
     """
     against = obstacles(a, b)
     if against and not force:
-        raise NotComparable("; ".join(against) + " — numbers of the two do not mean the same (force: compared all the same, and said so)")
+        raise NotComparable(
+            "; ".join(against)
+            + " — numbers of the two do not mean the same (force: compared all the same, and said so)"
+        )
     one, other = _values(a), _values(b)
     origin_a, origin_b = a.document["origin"], b.document["origin"]
     clips: dict[str, tuple[int, int, int]] = {}
@@ -195,7 +223,8 @@ def compare(a: Report, b: Report, force: bool = False, resamples: int = 2000) ->
             # these do not depend on the model: where they move, the measuring or the data did
             if row.verdict != EQUAL:
                 result.controls.append(
-                    f"{key[2]} of {key[1]} on {key[0]} moved by {row.difference:+.4g}: the data or the measuring changed, not the model"
+                    f"{key[2]} of {key[1]} on {key[0]} moved by {row.difference:+.4g}: the data or the measuring "
+                    "changed, not the model"
                 )
         elif row is not None and directed.get(key[2]) in ("up", "down"):
             rows.append(row)
@@ -204,7 +233,12 @@ def compare(a: Report, b: Report, force: bool = False, resamples: int = 2000) ->
 
 
 def judged(rows: Sequence[Row], directed: dict[str, str]) -> list[Row]:
-    """Rows with Holm's p over all tests made, and verdicts. ``directed``: metric → ``up`` or ``down``."""
+    """Rows with Holm's p over all tests made, and verdicts.
+
+    Parameters
+    ----------
+    directed : metric → ``up`` or ``down``
+    """
     import dataclasses
 
     tests = [r for r in rows if r.p is not None]
@@ -220,23 +254,43 @@ def judged(rows: Sequence[Row], directed: dict[str, str]) -> list[Row]:
     return done
 
 
-METHOD = f"Differences are B − A; interval: bootstrap over speakers; p: sign flips of whole speakers; Holm over all tests; level {ALPHA:g}."
-HEADS = ["corpus", "method", "metric", "A", "B", "B − A", "95 % interval", "p", "p (Holm)", "clips", "speakers", "verdict"]
+METHOD = (
+    "Differences are B − A; interval: bootstrap over speakers; p: sign flips of whole speakers; Holm over all tests; "
+    f"level {ALPHA:g}."
+)
+HEADS = [
+    "corpus",
+    "method",
+    "metric",
+    "A",
+    "B",
+    "B − A",
+    "95 % interval",
+    "p",
+    "p (Holm)",
+    "clips",
+    "speakers",
+    "verdict",
+]
 
 
 def _cells(row: Row) -> list[str]:
     interval = "–" if row.low is None or row.high is None else f"{row.low:+.4g} … {row.high:+.4g}"
     p, corrected = ("–" if x is None else f"{x:.3g}" for x in (row.p, row.p_holm))
     unit = f" {row.unit}" if row.unit else ""
-    return [row.corpus, row.method, row.metric, f"{row.mean_a:.4g}{unit}", f"{row.mean_b:.4g}{unit}", f"{row.difference:+.4g}", interval, p,
-            corrected, str(row.clips), str(row.speakers), row.verdict]  # fmt: skip
+    values = [f"{row.mean_a:.4g}{unit}", f"{row.mean_b:.4g}{unit}", f"{row.difference:+.4g}", interval, p, corrected]
+    return [row.corpus, row.method, row.metric, *values, str(row.clips), str(row.speakers), row.verdict]
 
 
 def _sections(found: Comparison) -> list[tuple[str, list[str], list[list[str]]]]:
     """Title, heads and rows of every table."""
     parts: list[tuple[str, list[str], list[list[str]]]] = [
         ("Metrics", HEADS, [_cells(row) for row in found.rows]),
-        ("Clips", ["corpus", "common", "A alone", "B alone"], [[corpus, *map(str, n)] for corpus, n in found.clips.items()]),
+        (
+            "Clips",
+            ["corpus", "common", "A alone", "B alone"],
+            [[corpus, *map(str, n)] for corpus, n in found.clips.items()],
+        ),
     ]
     for title, changed in (
         ("Settings", found.settings),
@@ -244,7 +298,9 @@ def _sections(found: Comparison) -> list[tuple[str, list[str], list[list[str]]]]
         ("Data", found.data),
         ("Membership", found.membership),
     ):
-        parts.append((f"{title} that changed", ["what", "A", "B"], [[key, str(x), str(y)] for key, (x, y) in changed.items()]))
+        parts.append(
+            (f"{title} that changed", ["what", "A", "B"], [[key, str(x), str(y)] for key, (x, y) in changed.items()])
+        )
     return parts
 
 
@@ -262,7 +318,9 @@ def markdown(found: Comparison) -> str:
         lines += [f"## {title}", ""]
         if rows:
             lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-            lines += ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows] + [""]
+            lines += [
+                "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows
+            ] + [""]
         else:
             lines += ["None.", ""]
     return "\n".join([*lines, METHOD]) + "\n"

@@ -1,6 +1,6 @@
 """``report.json`` (the report as data, with a schema version), ``report.md`` and ``MANIFEST.sha256``.
 
-Pure functions: what the world is (revision, lock, hardware, packages) is handed in.
+Pure functions: provenance (revision, lock, hardware, packages) is handed in.
 """
 
 from __future__ import annotations
@@ -9,20 +9,22 @@ import hashlib
 import math
 from typing import Any
 
-from s3dnerf.config import as_dict
-from s3dnerf.reporting import speech_acts, words
+from s3dnerf.reporting import narrative, region_ratios
 from s3dnerf.reporting.backends import Backend
 from s3dnerf.reporting.membership import counts
 from s3dnerf.reporting.page import all_tables, origin
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.tables import markdown
+from s3dnerf.settings.loading import experiment
 
 SCHEMA = "s3dnerf-report-1"
 UNKNOWN = "unknown"
 
 
-def report_document(sources: Sources, summary: dict[str, Any], listed: list[Backend], world: dict[str, Any]) -> dict[str, Any]:
-    """The report as one JSON document. Keys the world does not know are ``"unknown"``."""
+def report_document(
+    sources: Sources, summary: dict[str, Any], listed: list[Backend], provenance: dict[str, Any]
+) -> dict[str, Any]:
+    """The report as one JSON document. Keys that provenance lacks are ``"unknown"``."""
     s = sources.settings
 
     def bound(value: float) -> float | None:
@@ -31,21 +33,25 @@ def report_document(sources: Sources, summary: dict[str, Any], listed: list[Back
     return {
         "schema": SCHEMA,
         "preset": s.preset,
-        "says": words.warnings(sources, listed) + [words.trained_on(sources)] + words.verdicts(sources, summary),
+        "says": narrative.warnings(sources, listed)
+        + [narrative.trained_on(sources)]
+        + narrative.verdicts(sources, summary),
         "origin": {
-            "git": {"revision": UNKNOWN, "dirty": UNKNOWN} | (world.get("git") or {}),
-            "dvc_lock": world.get("dvc_lock") or UNKNOWN,
-            "lock_sha256": world.get("lock_sha256") or UNKNOWN,
-            "packages": world.get("packages") or UNKNOWN,
-            "hardware": dict.fromkeys(("cpu", "cores", "memory_gb", "gpu", "os", "python"), UNKNOWN) | (world.get("hardware") or {}),
+            "git": {"revision": UNKNOWN, "dirty": UNKNOWN} | (provenance.get("git") or {}),
+            "dvc_lock": provenance.get("dvc_lock") or UNKNOWN,
+            "lock_sha256": provenance.get("lock_sha256") or UNKNOWN,
+            "packages": provenance.get("packages") or UNKNOWN,
+            "hardware": dict.fromkeys(("cpu", "cores", "memory_gb", "gpu", "os", "python"), UNKNOWN)
+            | (provenance.get("hardware") or {}),
         },
         "determinism": {
             "seeds": {"generator": s.seed, "expert": s.sync.expert_seed, "judge": s.sync.judge_seed},
-            "cpu": "one thread a process, fixed batches, single-threaded bit-exact ffmpeg: equal inputs give equal bytes",
+            "cpu": "one thread a process, fixed batches, single-threaded bit-exact ffmpeg: equal inputs give equal "
+            "bytes",
             "byte_identical": ["clips.parquet", "summary.json", "membership.parquet"],
             "varies": ["timings.json"],
         },
-        "settings": as_dict(s),
+        "settings": experiment(s),
         "backends": [b.as_dict() for b in listed],
         "metrics": [
             {
@@ -76,17 +82,19 @@ def report_document(sources: Sources, summary: dict[str, Any], listed: list[Back
     }
 
 
-def report_markdown(sources: Sources, summary: dict[str, Any], listed: list[Backend], world: dict[str, Any]) -> str:
+def report_markdown(
+    sources: Sources, summary: dict[str, Any], listed: list[Backend], provenance: dict[str, Any]
+) -> str:
     """The report to read in a terminal or on a code host."""
     lines = [f"# S³D-NeRF report: {sources.settings.preset}", ""]
-    lines += [f"> **{line}**  " for line in words.warnings(sources, listed)]
-    lines += ["", words.trained_on(sources), ""]
-    lines += [f"- {line}" for line in words.verdicts(sources, summary)]
+    lines += [f"> **{line}**  " for line in narrative.warnings(sources, listed)]
+    lines += ["", narrative.trained_on(sources), ""]
+    lines += [f"- {line}" for line in narrative.verdicts(sources, summary)]
     lines += [
         "",
-        words.membership_line(sources),
+        narrative.membership_line(sources),
         "",
-        speech_acts.in_words(sources.speech_acts),
+        region_ratios.in_words(sources.region_ratios),
         "",
         "## Tables",
         "",
@@ -104,10 +112,16 @@ def report_markdown(sources: Sources, summary: dict[str, Any], listed: list[Back
         "|---|---|---|---|---|",
     ]
     lines += [f"| {b.component} | {b.name} | {b.status} | {b.real_thing} | {b.note} |" for b in listed]
-    lines += ["", "## Membership", "", "| corpus | what | status | stage | reason | count |", "|---|---|---|---|---|---|"]
+    lines += [
+        "",
+        "## Membership",
+        "",
+        "| corpus | what | status | stage | reason | count |",
+        "|---|---|---|---|---|---|",
+    ]
     keys = ("corpus", "kind", "status", "stage", "reason", "count")
     lines += ["| " + " | ".join(str(row[k]) for k in keys) + " |" for row in counts(sources.membership)]
-    lines += ["", "## Origin", ""] + [f"- {key or 'Machine'}: {value}" for key, value in origin(world, sources)]
+    lines += ["", "## Origin", ""] + [f"- {key or 'Machine'}: {value}" for key, value in origin(provenance, sources)]
     return "\n".join(lines) + "\n"
 
 

@@ -18,7 +18,13 @@ from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.svg import Bar, Series, interval_plot, line_chart
 from s3dnerf.reporting.tables import CONTROL_TITLES, CORPUS_TITLES, number
 
-METHOD_TITLES = {**CONTROL_TITLES, "s3dnerf": "S³D-NeRF (ours)", "truth": "Truth", "still": "Still", "wrong_speech": "Wrong speech"}
+METHOD_TITLES = {
+    **CONTROL_TITLES,
+    "s3dnerf": "S³D-NeRF (ours)",
+    "truth": "Truth",
+    "still": "Still",
+    "wrong_speech": "Wrong speech",
+}
 
 
 def title_of(method: str) -> str:
@@ -52,7 +58,10 @@ def strips(sources: Sources) -> list[Figure]:
             part = image[i * px : (i + 1) * px]
             label = title_of(name)
             uri = photo_uri(part, FINE_QUALITY)  # these are what is judged
-            lines.append(f'<div class="strip"><span class="who">{label}</span>{_image(uri, f"{label}, {clip}", part.shape[1], px)}</div>')
+            lines.append(
+                '<div class="strip"><span '
+                f'class="who">{label}</span>{_image(uri, f"{label}, {clip}", part.shape[1], px)}</div>'
+            )
         wrong = sources.methods.get("wrong_speech", {}).get(clip, "")
         notes = [f"wrong speech from {wrong}"] if wrong else []
         notes += [f"{title_of(k)}: {v}" for k, v in sources.methods.get("notes", {}).get(clip, {}).items()]
@@ -73,12 +82,16 @@ def mouths(sources: Sources) -> list[Figure]:
                 times = [k * every / 25 for k in range(len(curves[name]))]
                 series.append(Series(title_of(name), times, curves[name], colour, dashed=name == "wrong_speech"))
         if series:
-            found.append(Figure(clip, line_chart(series, "seconds", "mouth opening (px)", title=f"mouth opening of {clip}")))
+            found.append(
+                Figure(clip, line_chart(series, "seconds", "mouth opening (px)", title=f"mouth opening of {clip}"))
+            )
     return found
 
 
 def heat_maps(sources: Sources) -> list[Figure]:
-    """Over the source: F_cm's mean over channels (the paper's figure 3), how much it moves with the speech, and ‖Δx‖."""
+    """Over the source: F_cm's mean over channels (the paper's figure 3), how much it moves with the speech, and
+    ‖Δx‖.
+    """
     found = []
     for clip, heat in sources.heatmap.items():
         data = sources.pictures.get(f"{clip}.source.png")
@@ -98,15 +111,16 @@ def heat_maps(sources: Sources) -> list[Figure]:
             if heat[key] is None:
                 continue
             overlay = heat_overlay(source, np.array(heat[key]), window)
-            parts.append(
-                f'<figure class="tile">{_image(photo_uri(overlay), f"{clip}: {label}", 256, 256)}<figcaption>{label}</figcaption></figure>'
-            )
+            picture = _image(photo_uri(overlay), f"{clip}: {label}", 256, 256)
+            parts.append(f'<figure class="tile">{picture}<figcaption>{label}</figcaption></figure>')
         found.append(Figure(clip, f'<div class="tiles">{"".join(parts)}</div>'))
     return found
 
 
 def offset_curve(sources: Sources, role: str) -> Figure | None:
-    """Mean distance of lips and sound at each offset, of the expert or the judge: a clear extreme at 0 is what is wanted."""
+    """Mean distance of lips and sound at each offset, of the expert or the judge: a clear extreme at 0 is what is
+    wanted.
+    """
     data = sources.offsets.get(role) or {}
     if not data:
         return None
@@ -121,7 +135,8 @@ def offset_curve(sources: Sources, role: str) -> Figure | None:
         span = "" if held.get("low") is None else f" (95 %: {held['low']:.3f} to {held['high']:.3f})"
         verdict = "passed" if card.get("passes") else "did not pass"
         said = (
-            f"Right in {held['accuracy']:.3f}{span} of {held.get('trials', 0)} held-out trials, {held.get('speakers', 0)} unseen "
+            f"Right in {held['accuracy']:.3f}{span} of {held.get('trials', 0)} held-out trials, "
+            f"{held.get('speakers', 0)} unseen "
             f"speakers; {verdict} its gate of {card.get('gate', float('nan')):g}."
         )
     chart = line_chart(series, "offset (frames)", "mean distance", mark_x=0.0, title=f"offset curve of the {role}")

@@ -1,7 +1,8 @@
 """Membership: every raw file and every clip, used or excluded, at which stage and for which reason.
 
-Reads ``data/<preset>``: ``inventory/files.parquet``, ``ingest/<corpus>/{files,excluded,clips}.parquet``, each pack stage's
-``quarantine.parquet`` and ``index.parquet``. What none of them speaks of is ``unaccounted``: the report counts it, and it must be none.
+Reads ``data/<preset>``: ``inventory/files.parquet``, ``ingest/<corpus>/{files,excluded,clips}.parquet``, each pack
+stage's ``quarantine.parquet`` and ``index.parquet``. What none of them speaks of is ``unaccounted``: the report counts
+it, and it must be none.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from s3dnerf.config import CORPORA
+from s3dnerf.settings.schema import CORPORA
 from s3dnerf.training.clips import STAGES
 from s3dnerf.video.packs import PACK_STAGES
 
@@ -55,16 +56,27 @@ def file_rows(data_dir: Path, corpus: str) -> list[dict[str, Any]]:
             )
         )
     rows += [
-        _row(corpus, "file", path, UNACCOUNTED, path=path, stage="inventory", detail="ingest names it, the inventory does not")
+        _row(
+            corpus,
+            "file",
+            path,
+            UNACCOUNTED,
+            path=path,
+            stage="inventory",
+            detail="ingest names it, the inventory does not",
+        )
         for path in sorted(told)
     ]
     return rows
 
 
 def uses_of(cards: dict[str, dict[str, Any]]) -> dict[str, set[str]]:
-    """What each network's card says it saw: use → ``corpus/speaker``.
+    """The people that each network was trained on, by its card: use → ``corpus/speaker``.
 
-    ``cards``: ``expert``, ``judge`` and the variants' cards; the generators train on HDTF and name people without the corpus.
+    Parameters
+    ----------
+    cards : ``expert``, ``judge`` and the variants' cards
+        The generators train on HDTF and name people without the corpus.
     """
     found: dict[str, set[str]] = {}
     for name, card in cards.items():
@@ -76,7 +88,9 @@ def uses_of(cards: dict[str, dict[str, Any]]) -> dict[str, set[str]]:
     return found
 
 
-def _use(corpus: str, clip: dict[str, Any], measured: bool, evaluated: tuple[str, ...], uses: dict[str, set[str]]) -> str:
+def _use(
+    corpus: str, clip: dict[str, Any], measured: bool, evaluated: tuple[str, ...], uses: dict[str, set[str]]
+) -> str:
     """What a usable clip was used for."""
     if clip["split"] != "test":
         person = f"{corpus}/{clip['speaker']}"
@@ -84,7 +98,11 @@ def _use(corpus: str, clip: dict[str, Any], measured: bool, evaluated: tuple[str
         return ", ".join(seen) if seen else f"no stage uses {corpus}'s {clip['split']} part"
     if measured:
         return "evaluate"
-    return "held out; not measured (evaluate.max_clips_per_speaker)" if corpus in evaluated else "held out; not in evaluate.corpora"
+    return (
+        "held out; not measured (evaluate.max_clips_per_speaker)"
+        if corpus in evaluated
+        else "held out; not in evaluate.corpora"
+    )
 
 
 def clip_rows(
@@ -93,7 +111,9 @@ def clip_rows(
     """One row a clip: those that ingest excluded, those that a stage quarantined, and those that came through."""
     rows = []
     for bad in _table(data_dir / "ingest" / corpus / "excluded.parquet"):
-        rows.append(_row(corpus, "clip", bad["clip"], EXCLUDED, stage=bad["stage"], reason=bad["reason"], detail=bad["detail"]))
+        rows.append(
+            _row(corpus, "clip", bad["clip"], EXCLUDED, stage=bad["stage"], reason=bad["reason"], detail=bad["detail"])
+        )
     stopped: dict[str, dict[str, Any]] = {}
     present: dict[str, set[str]] = {}
     for stage in PACK_STAGES:
@@ -105,9 +125,24 @@ def clip_rows(
         about = {"path": clip["video"], "speaker": clip["speaker"], "split": clip["split"]}
         if name in stopped:
             bad = stopped[name]
-            rows.append(_row(corpus, "clip", name, EXCLUDED, **about, stage=bad["stage"], reason=bad["reason"], detail=bad["detail"]))
+            rows.append(
+                _row(
+                    corpus,
+                    "clip",
+                    name,
+                    EXCLUDED,
+                    **about,
+                    stage=bad["stage"],
+                    reason=bad["reason"],
+                    detail=bad["detail"],
+                )
+            )
         elif all(name in present[stage] for stage in STAGES):
-            rows.append(_row(corpus, "clip", name, USED, **about, used_for=_use(corpus, clip, name in measured, evaluated, uses)))
+            rows.append(
+                _row(
+                    corpus, "clip", name, USED, **about, used_for=_use(corpus, clip, name in measured, evaluated, uses)
+                )
+            )
         else:
             lost = next(stage for stage in PACK_STAGES if name not in present[stage])
             silent = {"stage": lost, "detail": "neither in the stage's packs nor in its quarantine"}
@@ -115,7 +150,9 @@ def clip_rows(
     return rows
 
 
-def membership(data_dir: str | Path, measured: set[str], evaluated: tuple[str, ...], uses: dict[str, set[str]]) -> list[dict[str, Any]]:
+def membership(
+    data_dir: str | Path, measured: set[str], evaluated: tuple[str, ...], uses: dict[str, set[str]]
+) -> list[dict[str, Any]]:
     """All rows, sorted: files before clips, by corpus and name.
 
     Parameters
@@ -136,4 +173,7 @@ def counts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = Counter((r["corpus"], r["kind"], r["status"], r["stage"], r["reason"]) for r in rows)
     keys = ("corpus", "kind", "status", "stage", "reason")
     listed = [dict(zip(keys, key)) | {"count": count} for key, count in found.items()]
-    return sorted(listed, key=lambda r: (r["corpus"], r["kind"] != "file", r["status"] != USED, -r["count"], r["stage"], r["reason"]))
+    return sorted(
+        listed,
+        key=lambda r: (r["corpus"], r["kind"] != "file", r["status"] != USED, -r["count"], r["stage"], r["reason"]),
+    )

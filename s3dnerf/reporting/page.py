@@ -1,7 +1,7 @@
-"""The report's page: one self-contained HTML file from the summary, the sources and the world.
+"""The report's page: one self-contained HTML file from the summary, the sources and the run's provenance.
 
-Fills the template ``page.html``; writes nothing. The page asks nothing of the network, its tables sort, it reads at phone width and
-prints.
+Fills the template ``page.html``; writes nothing. The page asks nothing of the network, its tables sort, it reads at
+phone width and prints.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import json
 import math
 from typing import Any
 
-from s3dnerf.config import as_dict
-from s3dnerf.reporting import figures, speech_acts, words
+from s3dnerf.reporting import figures, narrative, region_ratios
 from s3dnerf.reporting.backends import Backend
 from s3dnerf.reporting.membership import counts
 from s3dnerf.reporting.sheets import contact_sheets
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.tables import CORPUS_TITLES, MISSING, Table, further, number, table_1, table_2, table_3
 from s3dnerf.reporting.templates import render
+from s3dnerf.settings.loading import experiment
 
 MOST_ROWS = 400
 SECTIONS = [
@@ -51,7 +51,9 @@ def all_tables(sources: Sources, summary: dict[str, Any]) -> list[Table]:
     """Table 1 for each measured corpus (HDTF and MEAD always), table 2, table 3."""
     corpora = ["hdtf", "mead", *(c for c in summary["corpora"] if c not in ("hdtf", "mead", "portraits"))]
     parts, recipes, speed = summary["corpora"], sources.recipes, sources.timings.get("evaluate", {}).get("fps")
-    tables = [table_1(c, parts.get(c), recipes, sources.ours, sources.variants, why_not_measured(sources, c)) for c in corpora]
+    tables = [
+        table_1(c, parts.get(c), recipes, sources.ours, sources.variants, why_not_measured(sources, c)) for c in corpora
+    ]
     portraits = why_not_measured(sources, "portraits")
     tables.append(table_2(parts.get("portraits"), recipes, sources.ours, sources.variants, speed, portraits))
     tables.append(table_3(parts.get("hdtf"), recipes, sources.variants, why_not_measured(sources, "hdtf")))
@@ -59,7 +61,9 @@ def all_tables(sources: Sources, summary: dict[str, Any]) -> list[Table]:
     if not judge.get("real") and not judge.get("missing"):
         said = f"{judge.get('name', 'a trained judge')} ({judge.get('protocol', '')})"
         for table in tables:
-            table.notes.append(f"Sync is judged here by {said}, in the paper by SyncNet: the two columns do not compare.")
+            table.notes.append(
+                f"Sync is judged here by {said}, in the paper by SyncNet: the two columns do not compare."
+            )
     tables += [further(c, part, recipes, sources.ours, sources.variants) for c, part in parts.items()]
     return tables
 
@@ -119,7 +123,11 @@ def cards(sources: Sources, summary: dict[str, Any]) -> list[dict[str, Any]]:
     if speed:
         more = f"{speed['with_files_fps']:.1f} fps with files, first frame after {speed['fit_time_s']:.2f} s"
         found.append(
-            {"what": "Speed on this machine", "value": f"{speed['network_fps']:.1f} fps", "versus": [{"text": more, "colour": "flat"}]}
+            {
+                "what": "Speed on this machine",
+                "value": f"{speed['network_fps']:.1f} fps",
+                "versus": [{"text": more, "colour": "flat"}],
+            }
         )
     return found
 
@@ -129,7 +137,11 @@ def clip_table(sources: Sources) -> tuple[list[str], list[list[Any]]]:
     value: dict[tuple[str, str, str], float] = {(r["clip"], r["method"], r["metric"]): r["value"] for r in sources.rows}
     failed = {(r["clip"], r["method"], r["metric"]): r["failed"] for r in sources.rows}
     about = {r["clip"]: (r["corpus"], r["speaker"]) for r in sources.rows}
-    metrics = [r.name for r in sources.recipes if any(math.isfinite(value.get((c, sources.ours, r.name), math.nan)) for c in about)]
+    metrics = [
+        r.name
+        for r in sources.recipes
+        if any(math.isfinite(value.get((c, sources.ours, r.name), math.nan)) for c in about)
+    ]
     titles = {r.name: r.title for r in sources.recipes}
 
     def text(clip: str, method: str, metric: str) -> float | None:
@@ -143,19 +155,28 @@ def clip_table(sources: Sources) -> tuple[list[str], list[list[Any]]]:
         lost = failed.get((clip, sources.ours, "m_lmd"), 0)
         rows.append([clip, corpus, speaker, *(text(clip, method, metric) for metric, method in columns), lost])
     rows.sort(key=lambda r: (r[1], math.inf if r[3] is None else r[3], r[0]))
-    return ["clip", "corpus", "speaker", "M-LMD", "wrong", "still", *(titles[m] for m, _ in columns[3:]), "frames lost"], rows
+    return [
+        "clip",
+        "corpus",
+        "speaker",
+        "M-LMD",
+        "wrong",
+        "still",
+        *(titles[m] for m, _ in columns[3:]),
+        "frames lost",
+    ], rows
 
 
-def origin(world: dict[str, Any], sources: Sources) -> list[tuple[str, str]]:
+def origin(provenance: dict[str, Any], sources: Sources) -> list[tuple[str, str]]:
     """Revision, machine, seeds, determinism, as key and value."""
-    git, hardware, s = world.get("git", {}), world.get("hardware", {}), sources.settings
+    git, hardware, s = provenance.get("git", {}), provenance.get("hardware", {}), sources.settings
     dirty = {True: "with uncommitted changes", False: "clean"}.get(git.get("dirty"), "state unknown")
     machine = ", ".join(str(hardware[k]) for k in ("cpu", "gpu", "os") if hardware.get(k)) or "unknown"
     cores, memory, python = (hardware.get(k, "unknown") for k in ("cores", "memory_gb", "python"))
     size = f"{cores} cores, {memory} GB, Python {python}"
     return [
         ("Git revision", f"{git.get('revision', 'unknown')}, {dirty}"),
-        ("dvc.lock sha256", str(world.get("lock_sha256", "unknown"))),
+        ("dvc.lock sha256", str(provenance.get("lock_sha256", "unknown"))),
         ("Preset", s.preset),
         ("Seeds", f"generator {s.seed}, expert {s.sync.expert_seed}, judge {s.sync.judge_seed}"),
         ("Hardware", machine),
@@ -171,19 +192,25 @@ def _range(low: float, high: float) -> str:
     return f"{'[' if math.isfinite(low) else '('}{end(low)}, {end(high)}{']' if math.isfinite(high) else ')'}"
 
 
-def _head(sources: Sources, summary: dict[str, Any], listed: list[Backend], world: dict[str, Any]) -> dict[str, Any]:
-    """What the page says in words."""
-    git, s = world.get("git", {}), sources.settings
-    chips = [f"preset {s.preset}", f"revision {str(git.get('revision', 'unknown'))[:10]}" + (" (dirty)" if git.get("dirty") else "")]
+def _head(
+    sources: Sources, summary: dict[str, Any], listed: list[Backend], provenance: dict[str, Any]
+) -> dict[str, Any]:
+    """what the page says in words."""
+    git, s = provenance.get("git", {}), sources.settings
+    chips = [
+        f"preset {s.preset}",
+        f"revision {str(git.get('revision', 'unknown'))[:10]}" + (" (dirty)" if git.get("dirty") else ""),
+    ]
     for corpus, part in summary["corpora"].items():
-        chips.append(f"{CORPUS_TITLES[corpus]}: {words.many(part['clips'], 'clip')}, {words.many(part['speakers'], 'speaker')}")
+        clips, speakers = narrative.many(part["clips"], "clip"), narrative.many(part["speakers"], "speaker")
+        chips.append(f"{CORPUS_TITLES[corpus]}: {clips}, {speakers}")
     return {
         "preset": s.preset,
         "chips": chips,
-        "warnings": words.warnings(sources, listed),
-        "trained_on": words.trained_on(sources),
-        "verdicts": words.verdicts(sources, summary),
-        "membership_line": words.membership_line(sources),
+        "warnings": narrative.warnings(sources, listed),
+        "trained_on": narrative.trained_on(sources),
+        "verdicts": narrative.verdicts(sources, summary),
+        "membership_line": narrative.membership_line(sources),
         "cards": cards(sources, summary),
     }
 
@@ -206,20 +233,20 @@ def _figures(sources: Sources, summary: dict[str, Any]) -> dict[str, Any]:
         "strips": figures.strips(sources) if people else [],
         "mouths": figures.mouths(sources),
         "heat_maps": figures.heat_maps(sources),
-        "speech_acts": speech_acts.in_words(sources.speech_acts),
+        "region_ratios": region_ratios.in_words(sources.region_ratios),
         "offsets": [f for f in offsets if f],
         "curves": [c for c in curves if c],
         "contact_sheets": contact_sheets(sources.settings) if people else [],
     }
 
 
-def _lists(sources: Sources, listed: list[Backend], world: dict[str, Any]) -> dict[str, Any]:
+def _lists(sources: Sources, listed: list[Backend], provenance: dict[str, Any]) -> dict[str, Any]:
     """Clips, membership, backends and origin, as rows."""
     import yaml
 
     columns, clip_rows = clip_table(sources)
     excluded = [r for r in sources.membership if r["status"] != "used"]
-    lock = world.get("dvc_lock") or {}
+    lock = provenance.get("dvc_lock") or {}
     keys = ("corpus", "kind", "status", "stage", "reason", "count")
     networks = {name: card for name, card in sources.cards.items() if card}
     return {
@@ -227,29 +254,35 @@ def _lists(sources: Sources, listed: list[Backend], world: dict[str, Any]) -> di
         "clip_rows": clip_rows[:MOST_ROWS],
         "clips_left": max(0, len(clip_rows) - MOST_ROWS),
         "membership_counts": [[r[k] for k in keys] for r in counts(sources.membership)],
-        "exclusions": [[r[k] for k in ("corpus", "kind", "name", "stage", "reason", "detail")] for r in excluded[:MOST_ROWS]],
+        "exclusions": [
+            [r[k] for k in ("corpus", "kind", "name", "stage", "reason", "detail")] for r in excluded[:MOST_ROWS]
+        ],
         "exclusions_total": len(excluded),
         "backends": listed,
-        "origin": origin(world, sources),
-        "recipe_rows": [[r.title, r.version, r.direction, r.unit, _range(r.low, r.high), r.source] for r in sources.recipes],
-        "lock_rows": [[stage, path, value] for stage, outs in sorted(lock.items()) for path, value in sorted(outs.items())],
-        "package_rows": sorted([name, version] for name, version in (world.get("packages") or {}).items()),
-        "settings_text": yaml.safe_dump(as_dict(sources.settings), sort_keys=False, allow_unicode=True),
+        "origin": origin(provenance, sources),
+        "recipe_rows": [
+            [r.title, r.version, r.direction, r.unit, _range(r.low, r.high), r.source] for r in sources.recipes
+        ],
+        "lock_rows": [
+            [stage, path, value] for stage, outs in sorted(lock.items()) for path, value in sorted(outs.items())
+        ],
+        "package_rows": sorted([name, version] for name, version in (provenance.get("packages") or {}).items()),
+        "settings_text": yaml.safe_dump(experiment(sources.settings), sort_keys=False, allow_unicode=True),
         "cards_text": json.dumps(_short(networks), indent=1, ensure_ascii=False),
         "timings_text": json.dumps(sources.timings, indent=1, ensure_ascii=False),
     }
 
 
-def render_page(sources: Sources, summary: dict[str, Any], listed: list[Backend], world: dict[str, Any]) -> str:
+def render_page(sources: Sources, summary: dict[str, Any], listed: list[Backend], provenance: dict[str, Any]) -> str:
     """The whole page as text."""
     shown = _figures(sources, summary)
     return render(
         "page.html",
         sections=[x for x in SECTIONS if x[0] != "heat" or shown["heat_maps"]],
         tables=[_numbered(t) for t in all_tables(sources, summary)],
-        **_head(sources, summary, listed, world),
+        **_head(sources, summary, listed, provenance),
         **shown,
-        **_lists(sources, listed, world),
+        **_lists(sources, listed, provenance),
     )
 
 

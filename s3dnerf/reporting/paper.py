@@ -1,7 +1,7 @@
 """The paper's own numbers (tables 1 to 3 of S³D-NeRF), as reference columns: quoted, never measured here.
 
-The full model on HDTF has SSIM 0.819 in table 1 and 0.829 in table 3, all else equal: both are quoted. The paper's appendix and its
-user study were not available.
+The full model on HDTF has SSIM 0.819 in table 1 and 0.829 in table 3, all else equal: both are quoted. The paper's
+appendix and its user study were not available.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ _TABLE_1 = {
     "hdtf": {
         "GT": (1, 0, 0, 0, 0.284, 8.144), "Wav2Lip": (0.749, 0.332, 3.582, 3.652, 0.195, 8.365),
         "MakeItTalk": (0.559, 0.422, 6.846, 6.152, 0.139, 4.813), "PC-AVS": (0.582, 0.411, 3.925, 3.912, 0.206, 5.096),
-        "StyleTalk": (0.776, 0.289, 3.623, 3.273, 0.234, 6.188), "SadTalker": (0.678, 0.386, 4.621, 3.654, 0.192, 6.473),
+        "StyleTalk": (0.776, 0.289, 3.623, 3.273, 0.234, 6.188), "SadTalker": (0.678, 0.386, 4.621, 3.654, 0.192,
+        6.473),
         "S³D-NeRF": (0.819, 0.258, 2.799, 2.929, 0.263, 6.514),
     },
     "mead": {
         "GT": (1, 0, 0, 0, 0.176, 7.702), "Wav2Lip": (0.829, 0.212, 2.126, 3.377, 0.101, 7.713),
         "MakeItTalk": (0.626, 0.367, 6.081, 6.790, 0.065, 5.143), "PC-AVS": (0.673, 0.359, 8.372, 5.192, 0.068, 5.466),
-        "StyleTalk": (0.850, 0.199, 2.622, 3.061, 0.145, 6.057), "SadTalker": (0.755, 0.223, 3.835, 3.631, 0.081, 5.707),
+        "StyleTalk": (0.850, 0.199, 2.622, 3.061, 0.145, 6.057), "SadTalker": (0.755, 0.223, 3.835, 3.631, 0.081,
+        5.707),
         "S³D-NeRF": (0.845, 0.161, 2.014, 2.921, 0.152, 6.768),
     },
 }

@@ -1,4 +1,5 @@
-"""Pictures for the page: frames with landmarks, mask outline, pose axes and lip box, the heat map of F_cm over its source, spectrograms.
+"""Pictures for the page: frames with landmarks, mask outline, pose axes and lip box, the heat map of F_cm over its
+source, spectrograms.
 
 Arrays in, arrays out (uint8, RGB). Drawing is by Pillow on enlarged frames, so that lines are smooth.
 """
@@ -22,8 +23,8 @@ def annotated(
 ) -> np.ndarray:
     """A square frame uint8 (h, h, 3) with what preprocessing found in it: (size, size, 3).
 
-    All in pixels of the frame: ``landmarks`` (68, 2); ``mask`` bool (h, h), drawn as its outline; ``lip_box`` x0, y0, x1, y1;
-    ``axes`` (4, 2), an origin and the ends of the x, y and z axis.
+    All in pixels of the frame: ``landmarks`` (68, 2); ``mask`` bool (h, h), drawn as its outline; ``lip_box`` x0, y0,
+    x1, y1; ``axes`` (4, 2), an origin and the ends of the x, y and z axis.
     """
     import cv2
     from PIL import Image, ImageDraw
@@ -48,17 +49,23 @@ def annotated(
         for i, (x, y) in enumerate(landmarks.tolist()):
             if np.isfinite(x) and np.isfinite(y):
                 r = 3.0
-                draw.ellipse([x * scale - r, y * scale - r, x * scale + r, y * scale + r], fill=MOUTH if i >= 48 else LANDMARK)
+                draw.ellipse(
+                    [x * scale - r, y * scale - r, x * scale + r, y * scale + r], fill=MOUTH if i >= 48 else LANDMARK
+                )
     return np.asarray(picture.resize((size_px, size_px), Image.Resampling.LANCZOS))
 
 
 def source_picture(frame: np.ndarray, crop: tuple[int, int, int, int] | None, longer_px: int = 240) -> np.ndarray:
-    """A raw frame uint8 (h, w, 3), reduced so that its longer side is ``longer_px``, with the crop (x, y, w, h) drawn as a box."""
+    """A raw frame uint8 (h, w, 3), reduced so that its longer side is ``longer_px``, with the crop (x, y, w, h) drawn
+    as a box.
+    """
     from PIL import Image, ImageDraw
 
     scale = longer_px / max(frame.shape[:2])
     wide = [max(round(side * scale * 2), 2) for side in frame.shape[1::-1]]
-    picture = Image.fromarray(frame).resize((wide[0], wide[1]), Image.Resampling.BOX if scale < 0.5 else Image.Resampling.BICUBIC)
+    picture = Image.fromarray(frame).resize(
+        (wide[0], wide[1]), Image.Resampling.BOX if scale < 0.5 else Image.Resampling.BICUBIC
+    )
     if crop is not None:
         x, y, w, h = (side * scale * 2 for side in crop)
         ImageDraw.Draw(picture).rectangle([x, y, x + w - 1, y + h - 1], outline=BOX, width=3)
@@ -76,7 +83,9 @@ def cut_out(frame: np.ndarray, box: np.ndarray, size_px: int = 128) -> np.ndarra
 
 
 def colour_scale(values: np.ndarray) -> np.ndarray:
-    """Values in [0, 1] (h, w) → colours uint8 (h, w, 3), from deep violet over red to yellow (perceived brightness rises evenly)."""
+    """Values in [0, 1] (h, w) → colours uint8 (h, w, 3), from deep violet over red to yellow (perceived brightness
+    rises evenly).
+    """
     stops = np.array([[13, 8, 60], [98, 0, 122], [188, 45, 90], [242, 125, 45], [252, 240, 120]], np.float64)
     at = np.clip(values, 0, 1) * (len(stops) - 1)
     low = np.minimum(at.astype(int), len(stops) - 2)
@@ -85,9 +94,12 @@ def colour_scale(values: np.ndarray) -> np.ndarray:
 
 
 def heat_overlay(source: np.ndarray, cells: np.ndarray, window: list[float], opacity: float = 0.55) -> np.ndarray:
-    """A grid of values (s, s) laid over its window of the source frame: uint8 (h, w, 3).
+    """A grid of values laid over its window of the source frame: uint8 (h, w, 3).
 
-    ``window``: x0, y0, x1, y1 in pixels of the source; outside it the source stands alone. Values are stretched to the grid's own range.
+    Parameters
+    ----------
+    cells : (s, s); stretched to their own range
+    window : x0, y0, x1, y1 in pixels of the source; outside it the source is shown alone
     """
     import cv2
 
@@ -96,7 +108,9 @@ def heat_overlay(source: np.ndarray, cells: np.ndarray, window: list[float], opa
     spread = float(np.ptp(cells)) or 1.0
     scaled = ((cells - cells.min()) / spread).astype(np.float32)
     side_x, side_y = cells.shape[1], cells.shape[0]
-    to_grid = np.array([[side_x / (x1 - x0), 0, -x0 * side_x / (x1 - x0)], [0, side_y / (y1 - y0), -y0 * side_y / (y1 - y0)]])
+    to_grid = np.array(
+        [[side_x / (x1 - x0), 0, -x0 * side_x / (x1 - x0)], [0, side_y / (y1 - y0), -y0 * side_y / (y1 - y0)]]
+    )
     centres = to_grid.copy()
     centres[:, 2] += to_grid[:, :2] @ [0.5, 0.5] - 0.5
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -108,7 +122,9 @@ def heat_overlay(source: np.ndarray, cells: np.ndarray, window: list[float], opa
 
 
 def _over_time(values: np.ndarray) -> np.ndarray:
-    """Values in [0, 1] (rows, moments) as a picture of at most 64 × 520; where they are fewer, one pixel each: the page stretches it."""
+    """Values in [0, 1] (rows, moments) as a picture of at most 64 × 520; where they are fewer, one pixel each: the page
+    stretches it.
+    """
     import cv2
 
     size = min(values.shape[1], TIME_PX[1]), min(values.shape[0], TIME_PX[0])
@@ -121,7 +137,9 @@ def mel_picture(mel: np.ndarray) -> np.ndarray:
 
 
 def token_picture(tokens: np.ndarray) -> np.ndarray:
-    """Speech tokens (m, D), the first dimension at the bottom, each dimension stretched to its own range: uint8 (≤ 64, ≤ 520, 3)."""
+    """Speech tokens (m, D), the first dimension at the bottom, each dimension stretched to its own range: uint8 (≤ 64,
+    ≤ 520, 3).
+    """
     values = tokens.astype(np.float32)
     low, high = np.percentile(values, [2, 98], axis=0)
     spread = np.where(high > low, high - low, 1.0)

@@ -1,7 +1,7 @@
 """Which clips the contact sheets of preprocessing show, and each stage's own number by which its worst clip is found.
 
-Reads ``data/<preset>/{ingest,resample,align,masks,lips,speech}/<corpus>``; writes nothing. Clips are taken by a hash of their
-names: not the best ones, and the same ones when others are added.
+Reads ``data/<preset>/{ingest,resample,align,masks,lips,speech}/<corpus>``; writes nothing. Clips are taken by a hash of
+their names: not the best ones, and the same ones when others are added.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from s3dnerf.config import Settings
+from s3dnerf.core.errors import MissingWeights
+from s3dnerf.core.rates import FPS_HZ, SAMPLES_PER_FRAME
 from s3dnerf.faces.camera import project
 from s3dnerf.faces.recon.morphable import LAYOUT, MorphableModel, load_bfm, own_model
-from s3dnerf.faces.weights import MissingWeights
-from s3dnerf.rates import FPS_HZ, SAMPLES_PER_FRAME
+from s3dnerf.settings.schema import Settings
 from s3dnerf.speech.audio import wav_samples
 from s3dnerf.video.packs import PACK_STAGES, CorpusPacks
 
@@ -47,9 +47,13 @@ class Preprocessed:
 
         data = settings.data_dir
         self.settings, self.corpus = settings, corpus
-        self.records = {r["clip"]: r for r in pd.read_parquet(data / "ingest" / corpus / "clips.parquet").to_dict("records")}
+        self.records = {
+            r["clip"]: r for r in pd.read_parquet(data / "ingest" / corpus / "clips.parquet").to_dict("records")
+        }
         folders = {stage: data / stage / corpus for stage in PACK_STAGES}
-        self.packs = {stage: CorpusPacks(folder) for stage, folder in folders.items() if (folder / "index.parquet").is_file()}
+        self.packs = {
+            stage: CorpusPacks(folder) for stage, folder in folders.items() if (folder / "index.parquet").is_file()
+        }
         self.stopped: list[dict[str, Any]] = []
         for folder in folders.values():
             if (folder / "quarantine.parquet").is_file():
@@ -78,7 +82,8 @@ def by_hash(clips: Iterable[str], count: int) -> list[str]:
 
 
 def longest_stand(frames: np.ndarray) -> Quality:
-    """How many milliseconds of the 25 Hz clock one source frame is shown at most (40: none twice); source frames int (n,).
+    """How many milliseconds of the 25 Hz clock one source frame is shown at most (40: none twice); source frames int
+    (n,).
 
     >>> longest_stand(np.array([0, 1, 1, 1, 2]))
     Quality(value=120.0, frame=1)
@@ -94,16 +99,24 @@ def lowest_score(scores: np.ndarray) -> Quality:
 
 
 def landmark_error_px(
-    landmarks: np.ndarray, coefficients: np.ndarray, world_to_camera: np.ndarray, intrinsics: np.ndarray, model: MorphableModel
+    landmarks: np.ndarray,
+    coefficients: np.ndarray,
+    world_to_camera: np.ndarray,
+    intrinsics: np.ndarray,
+    model: MorphableModel,
 ) -> np.ndarray:
-    """Mean distance (n,) of the 51 inner landmarks (n, 68, 2) from where model and smoothed camera put them, in pixels."""
+    """Mean distance (n,) of the 51 inner landmarks (n, 68, 2) from where model and smoothed camera put them, in
+    pixels.
+    """
     shape = model.shape(coefficients[:, LAYOUT["id"]], coefficients[:, LAYOUT["exp"]], model.keypoints)
     off = project(shape, world_to_camera, intrinsics) - landmarks
     return np.linalg.norm(off[:, JAW_POINTS:], axis=2).mean(axis=1)
 
 
 def box_margin(box: np.ndarray, boxes: np.ndarray, size_px: int) -> Quality:
-    """Pixels by which the lip box (4,) stays inside the aligned frame (negative: leaves it); the frame whose own box is farthest off it."""
+    """Pixels by which the lip box (4,) stays inside the aligned frame (negative: leaves it); the frame whose own box is
+    farthest off it.
+    """
     margin = min(float(box[:2].min()), size_px - float(box[2:].max()))
     off = np.linalg.norm((boxes[:, :2] + boxes[:, 2:]) - (box[:2] + box[2:]), axis=1)
     return Quality(margin, int(off.argmax()))
@@ -139,16 +152,26 @@ def measures(settings: Settings) -> dict[str, Measure | str]:
     """Stage → its measure, or the reason why there is none here."""
     found: dict[str, Measure | str] = {
         "resample": Measure(
-            "one source frame stands for", "ms", "high", lambda p, c: longest_stand(p.read("resample", c, "frames.npy")), 0
+            "one source frame stands for",
+            "ms",
+            "high",
+            lambda p, c: longest_stand(p.read("resample", c, "frames.npy")),
+            0,
         ),
-        "align": Measure("lowest detector score", "", "low", lambda p, c: lowest_score(p.read("align", c, "scores.npy"))),
+        "align": Measure(
+            "lowest detector score", "", "low", lambda p, c: lowest_score(p.read("align", c, "scores.npy"))
+        ),
         "lips": Measure(
             "lip box from the frame's edge",
             "px",
             "low",
-            lambda p, c: box_margin(p.read("lips", c, "lip_box.npy"), p.read("lips", c, "boxes.npy"), settings.align.size_px),
+            lambda p, c: box_margin(
+                p.read("lips", c, "lip_box.npy"), p.read("lips", c, "boxes.npy"), settings.align.size_px
+            ),
         ),
-        "speech": Measure("quiet for", "% of the clip", "high", lambda p, c: quiet_share(wav_samples(p.read("resample", c, "wav"))), 0),
+        "speech": Measure(
+            "quiet for", "% of the clip", "high", lambda p, c: quiet_share(wav_samples(p.read("resample", c, "wav"))), 0
+        ),
     }
     try:
         model = _model(settings)
@@ -158,7 +181,11 @@ def measures(settings: Settings) -> dict[str, Measure | str]:
     def missed(p: Preprocessed, clip: str) -> Quality:
         coefficients, cameras = p.read("masks", clip, "coefficients.npy"), p.read("masks", clip, "world_to_camera.npy")
         error = landmark_error_px(
-            p.read("align", clip, "landmarks.npy"), coefficients, cameras, p.read("masks", clip, "intrinsics.npy"), model
+            p.read("align", clip, "landmarks.npy"),
+            coefficients,
+            cameras,
+            p.read("masks", clip, "intrinsics.npy"),
+            model,
         )
         return Quality(float(np.median(error)), int(error.argmax()))
 
@@ -166,7 +193,9 @@ def measures(settings: Settings) -> dict[str, Measure | str]:
 
 
 def ranked(corpus: Preprocessed, clips: Iterable[str], measure: Measure) -> list[tuple[str, Quality]]:
-    """The clips with their numbers, the worst first, equals by name; of a large corpus :data:`MOST_RANKED` clips, by hash."""
+    """The clips with their numbers, the worst first, equals by name; of a large corpus :data:`MOST_RANKED` clips, by
+    hash.
+    """
     sign = 1 if measure.bad == "low" else -1
     found = [(clip, measure.of(corpus, clip)) for clip in by_hash(clips, MOST_RANKED)]
     return sorted(found, key=lambda pair: (sign * pair[1].value, pair[0]))

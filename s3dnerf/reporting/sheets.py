@@ -1,7 +1,8 @@
-"""Contact sheets: for each corpus and preprocessing stage, pictures of what the stage made of a few clips and of its worst one.
+"""Contact sheets: for each corpus and preprocessing stage, pictures of what the stage made of a few clips and of its
+worst one.
 
-Reads the packs under ``data/<preset>`` and the raw videos; writes nothing. Everything is HTML with inline pictures, equal bytes for
-equal data. ``s3dnerf sheets`` writes a page of them alone; the report holds them.
+Reads the packs under ``data/<preset>`` and the raw videos; writes nothing. Everything is HTML with inline pictures,
+equal bytes for equal data. ``s3dnerf sheets`` writes a page of them alone; the report holds them.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ from html import escape
 
 import numpy as np
 
-from s3dnerf.config import CORPORA, Settings
+from s3dnerf.core.rates import FPS_HZ
 from s3dnerf.faces.camera import pose_degrees, project
 from s3dnerf.metrics.lmd import mouth_opening
-from s3dnerf.rates import FPS_HZ
-from s3dnerf.reporting import words
+from s3dnerf.reporting import narrative
 from s3dnerf.reporting.pictures import annotated, cut_out, mel_picture, source_picture, token_picture
 from s3dnerf.reporting.png import photo_uri
 from s3dnerf.reporting.sheet_choice import SHOWN, Measure, Preprocessed, by_hash, measures, ranked
 from s3dnerf.reporting.svg import trace, waveform
 from s3dnerf.reporting.tables import CORPUS_TITLES
 from s3dnerf.reporting.templates import render
+from s3dnerf.settings.schema import CORPORA, Settings
 from s3dnerf.speech.audio import wav_samples
-from s3dnerf.speech.clip_sound import SYNC_PART, clip_samples
+from s3dnerf.sync.filtering import SYNC_PART, clip_samples
 from s3dnerf.video.encoding import VideoError, decode_clip
 from s3dnerf.video.probing import probe
 from s3dnerf.video.reading import read_frames
@@ -35,7 +36,9 @@ AXIS = 0.75  # length of the drawn pose axes, a share of the head cube's half si
 
 @dataclass(frozen=True)
 class Entry:
-    """One clip on a sheet: ``body`` is HTML, the rest plain text; ``why`` says how it came to be shown where it is the worst one."""
+    """One clip on a sheet: ``body`` is HTML, the rest plain text; ``why`` says how it came to be shown where it is the
+    worst one.
+    """
 
     clip: str
     body: str
@@ -113,7 +116,11 @@ def _source_tiles(corpus: Preprocessed, clip: str, at: np.ndarray) -> str:
         away_ms = 1000 * (times[index[i]] - (float(record["start_s"]) + i / FPS_HZ))
         caption = f"{i / FPS_HZ:.2f} s: frame {index[i]}, {signed(away_ms)} ms"
         tiles.append(
-            _tile(source_picture(frame, None if crop[2] < 0 else (crop[0], crop[1], crop[2], crop[3])), f"{clip}, tick {i}", caption)
+            _tile(
+                source_picture(frame, None if crop[2] < 0 else (crop[0], crop[1], crop[2], crop[3])),
+                f"{clip}, tick {i}",
+                caption,
+            )
         )
     return _tiles(tiles, "source")
 
@@ -122,7 +129,9 @@ def resample_entry(corpus: Preprocessed, clip: str, moment: int | None) -> tuple
     """Source frames at the 25 Hz ticks, and the sound with those ticks marked."""
     record, index = corpus.records[clip], corpus.read("resample", clip, "frames.npy")
     at, samples = positions(len(index), moment), wav_samples(corpus.read("resample", clip, "wav"))
-    body = _source_tiles(corpus, clip, at) + _track("sound", waveform(samples, marks=[(i + 0.5) / len(index) for i in at]))
+    body = _source_tiles(corpus, clip, at) + _track(
+        "sound", waveform(samples, marks=[(i + 0.5) / len(index) for i in at])
+    )
     about = f"{record['width_px']}×{record['height_px']} at {record['fps_hz']:g} Hz" if "width_px" in record else ""
     repeated = int((np.diff(index) == 0).sum())
     return body, f"{record['video']}, {about}: {len(index)} ticks, {repeated} show the frame before them once more."
@@ -180,7 +189,9 @@ def speech_entry(corpus: Preprocessed, clip: str, moment: int | None) -> tuple[s
         size = f'width="{picture.shape[1]}" height="{picture.shape[0]}"'
         return f'<img class="wide" src="{photo_uri(picture)}" alt="{name} of {escape(clip)}" {size} loading="lazy">'
 
-    body = _track("sound", waveform(samples)) + _track("mel", wide(mel_picture(mel[: round(len(samples) / 200)]), "mel"))
+    body = _track("sound", waveform(samples)) + _track(
+        "mel", wide(mel_picture(mel[: round(len(samples) / 200)]), "mel")
+    )
     body += _track("tokens", wide(token_picture(tokens), "tokens")) + _track(
         "mouth opening", trace(mouth.tolist(), f"mouth opening of {clip}")
     )
@@ -188,10 +199,14 @@ def speech_entry(corpus: Preprocessed, clip: str, moment: int | None) -> tuple[s
     said = f" “{record['text']}”" if record.get("text") else ""
     if SYNC_PART in corpus.packs["speech"].kinds(clip):
         sync = corpus.read("speech", clip, SYNC_PART)
-        said += f" Sync filter: {sync['verdict'].replace('_', ' ')}, sound moved by {signed(sync['shifted_frames'])} frames."
+        said += (
+            f" Sync filter: {sync['verdict'].replace('_', ' ')}, sound moved by {signed(sync['shifted_frames'])} "
+            "frames."
+        )
     return (
         body,
-        f"{len(mouth) / FPS_HZ:.2f} s, peak {signed(peak, 1)} dBFS; {len(tokens)} tokens of {tokens.shape[1]} numbers, 2 a frame.{said}",
+        f"{len(mouth) / FPS_HZ:.2f} s, peak {signed(peak, 1)} dBFS; {len(tokens)} tokens of {tokens.shape[1]} "
+        f"numbers, 2 a frame.{said}",
     )
 
 
@@ -200,21 +215,32 @@ STAGES: dict[str, tuple[Draw, tuple[str, ...], str]] = {
     "resample": (
         resample_entry,
         ("resample",),
-        "Raw frames that the 25 Hz clock shows, green: the annotated crop. Beside each: which source frame, and its own time less the "
+        "Raw frames that the 25 Hz clock shows, green: the annotated crop. Beside each: which source frame, and its "
+        "own time less the "
         "tick's. Below, the 16 kHz sound with these ticks marked.",
     ),
-    "align": (align_entry, ("align",), "Aligned frames with 68 landmarks (mouth pink) and the detector's score where it looked."),
+    "align": (
+        align_entry,
+        ("align",),
+        "Aligned frames with 68 landmarks (mouth pink) and the detector's score where it looked.",
+    ),
     "masks": (
         masks_entry,
         ("align", "masks"),
-        "Mask outline (yellow) and the head's axes as its camera projects them: x red to the image's right, y green up, z blue out of "
+        "Mask outline (yellow) and the head's axes as its camera projects them: x red to the image's right, y green "
+        "up, z blue out of "
         "the face.",
     ),
-    "lips": (lips_entry, ("align", "lips"), "The boxes that lip crops are cut by, and what the lip-sync networks see in them."),
+    "lips": (
+        lips_entry,
+        ("align", "lips"),
+        "The boxes that lip crops are cut by, and what the lip-sync networks see in them.",
+    ),
     "speech": (
         speech_entry,
         ("resample", "align", "speech"),
-        "Over one time axis: sound, mel (lip-sync networks), tokens (generator), and how far the mouth is open in the picture.",
+        "Over one time axis: sound, mel (lip-sync networks), tokens (generator), and how far the mouth is open in "
+        "the picture.",
     ),
 }
 
@@ -222,19 +248,25 @@ STAGES: dict[str, tuple[Draw, tuple[str, ...], str]] = {
 def stage_sheet(corpus: Preprocessed, stage: str, measure: Measure | str) -> Sheet:
     """The sheet of one stage: clips by hash of their names, and the one whose number is worst."""
     draw, needs, legend = STAGES[stage]
-    clips = [clip for clip in corpus.clips(stage) if all(other in corpus.packs and clip in corpus.packs[other] for other in needs)]
+    clips = [
+        clip
+        for clip in corpus.clips(stage)
+        if all(other in corpus.packs and clip in corpus.packs[other] for other in needs)
+    ]
     moments: dict[str, tuple[int | None, str]] = {clip: (None, "") for clip in sorted(by_hash(clips, SHOWN))}
     head = measure if isinstance(measure, str) else ""
     if clips and isinstance(measure, Measure):
         order = ranked(corpus, clips, measure)
         clip, quality = order[0]
         if quality.value == order[-1][1].value:
-            head = f"{measure.said(quality)} in {words.many(len(order), 'clip')}"
+            head = f"{measure.said(quality)} in {narrative.many(len(order), 'clip')}"
         else:
             head = f"worst of {len(order)}: {measure.said(quality)}"
             moments.pop(clip, None)
             moments[clip] = quality.frame, head
-    return Sheet(stage, legend, [Entry(clip, *draw(corpus, clip, moment), why) for clip, (moment, why) in moments.items()], head)
+    return Sheet(
+        stage, legend, [Entry(clip, *draw(corpus, clip, moment), why) for clip, (moment, why) in moments.items()], head
+    )
 
 
 def stopped_sheet(corpus: Preprocessed) -> Sheet | None:
@@ -245,9 +277,10 @@ def stopped_sheet(corpus: Preprocessed) -> Sheet | None:
         body = _source_tiles(corpus, clip, positions(len(corpus.read("resample", clip, "frames.npy"))))
         entries.append(Entry(clip, body, str(bad[clip]["detail"]), f"{bad[clip]['stage']}: {bad[clip]['reason']}"))
     legend = (
-        "Clips that a stage after resample stopped: what their source shows, and the reason. Every clip's stands in membership.parquet."
+        "Clips that a stage after resample stopped: what their source shows, and the reason. Every clip's stands in "
+        "membership.parquet."
     )
-    return Sheet("stopped", legend, entries, words.many(len(bad), "clip")) if entries else None
+    return Sheet("stopped", legend, entries, narrative.many(len(bad), "clip")) if entries else None
 
 
 def contact_sheets(settings: Settings) -> list[CorpusSheets]:
@@ -262,7 +295,7 @@ def contact_sheets(settings: Settings) -> list[CorpusSheets]:
         sheets = [stage_sheet(corpus, stage, by_stage[stage]) for stage in STAGES if corpus.clips(stage)]
         stopped = stopped_sheet(corpus)
         counts = ", ".join(f"{stage} {len(corpus.clips(stage))}" for stage in STAGES if stage in corpus.packs)
-        said = f"{words.many(len(corpus.records), 'clip')} from ingest; came through {counts or 'no stage yet'}."
+        said = f"{narrative.many(len(corpus.records), 'clip')} from ingest; came through {counts or 'no stage yet'}."
         found.append(CorpusSheets(name, CORPUS_TITLES[name], said, sheets + ([stopped] if stopped else [])))
     return found
 

@@ -1,7 +1,7 @@
 """Everything the report is made of, read once: metrics, cards, curves, pictures, membership, times.
 
-Reads ``data/<preset>/{inventory,ingest,…,train_sync,train_s3dnerf,evaluate}`` and ``.timings/<preset>/*.json``; writes nothing.
-A part that is not there stays empty, and the page says so where it would stand.
+Reads ``data/<preset>/{inventory,ingest,…,train_sync,train_s3dnerf,evaluate}`` and ``.timings/<preset>/*.json``; writes
+nothing. A part that is not there stays empty, and the page says so where it would stand.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s3dnerf.config import Settings
 from s3dnerf.metrics.result import Recipe
 from s3dnerf.reporting.membership import membership, uses_of
+from s3dnerf.settings.schema import Settings
 from s3dnerf.training.curves import read_curves
 from s3dnerf.video.packs import file_sha256
 
@@ -27,7 +27,7 @@ class Sources:
     Attributes
     ----------
     rows : the long table of ``evaluate/clips.parquet``, dicts; missing values nan
-    methods, mouth, strips, heatmap, speech_acts : ``evaluate``'s JSON files
+    methods, mouth, strips, heatmap, region_ratios : ``evaluate``'s JSON files
     pictures : file name → bytes
     cards : ``expert``, ``judge`` and each variant → card.json
     curves : likewise → rows of curves.jsonl
@@ -44,7 +44,7 @@ class Sources:
     mouth: dict[str, Any] = field(default_factory=dict)
     strips: dict[str, Any] = field(default_factory=dict)
     heatmap: dict[str, Any] = field(default_factory=dict)
-    speech_acts: dict[str, Any] = field(default_factory=dict)
+    region_ratios: dict[str, Any] = field(default_factory=dict)
     pictures: dict[str, bytes] = field(default_factory=dict)
     cards: dict[str, Any] = field(default_factory=dict)
     curves: dict[str, list[dict[str, float]]] = field(default_factory=dict)
@@ -58,7 +58,10 @@ class Sources:
     def recipes(self) -> list[Recipe]:
         """The metrics' recipes as evaluate used them, in the tables' order."""
         open_ends: dict[str, Any] = {"low": float("-inf"), "high": float("inf"), "perfect": float("nan")}
-        return [Recipe(**{k: open_ends[k] if v is None else v for k, v in r.items()}) for r in self.methods.get("recipes", [])]
+        return [
+            Recipe(**{k: open_ends[k] if v is None else v for k, v in r.items()})
+            for r in self.methods.get("recipes", [])
+        ]
 
     @property
     def variants(self) -> dict[str, str]:
@@ -76,7 +79,8 @@ def _json(path: Path) -> Any:
 
 
 def network_file(data: Path, name: str) -> Path:
-    """The weights of a network trained here: the expert's, the judge's or a variant's; its card and curves stand beside them.
+    """The weights of a network trained here: the expert's, the judge's or a variant's; its card and curves stand beside
+    them.
 
     >>> network_file(Path("data/tiny"), "full").as_posix()
     'data/tiny/train_s3dnerf/full/generator.safetensors'
@@ -97,8 +101,10 @@ def load_sources(settings: Settings) -> Sources:
     found = Sources(settings, pd.read_parquet(out / "clips.parquet").to_dict("records"))
     found.methods, found.mouth = _json(out / "methods.json"), _json(out / "mouth.json")
     found.strips, found.heatmap = _json(out / "strips.json"), _json(out / "heatmap.json")
-    found.speech_acts = _json(out / "speech_acts.json")
-    found.pictures = {p.name: p.read_bytes() for p in sorted((out / "pictures").glob("*"))} if (out / "pictures").is_dir() else {}
+    found.region_ratios = _json(out / "region_ratios.json")
+    found.pictures = (
+        {p.name: p.read_bytes() for p in sorted((out / "pictures").glob("*"))} if (out / "pictures").is_dir() else {}
+    )
     for name in (*SYNC_ROLES, *settings.train.variants):
         weights = network_file(data, name)
         found.cards[name] = _json(weights.parent / "card.json")
@@ -107,7 +113,9 @@ def load_sources(settings: Settings) -> Sources:
             found.hashes[name] = file_sha256(weights)
         if name in SYNC_ROLES:
             found.offsets[name] = _json(weights.parent / "offsets.json")
-    found.membership = membership(data, {r["clip"] for r in found.rows}, settings.evaluate.corpora, uses_of(found.cards))
+    found.membership = membership(
+        data, {r["clip"] for r in found.rows}, settings.evaluate.corpora, uses_of(found.cards)
+    )
     for path in sorted((data / "inventory" / "weights").glob("*.json")):
         found.weights |= _json(path)
     times = Path(".timings") / settings.preset

@@ -1,7 +1,7 @@
 """Statistics that respect who speaks: intervals and tests clustered by speaker, deterministic.
 
-Clips of one speaker are alike, so speakers are resampled, never clips. Everything is a pure function of its numbers (resampling
-uses a fixed seed), so equal tables give equal bytes.
+Clips of one speaker are alike, so speakers are resampled, never clips. Everything is a pure function of its numbers
+(resampling uses a fixed seed), so equal tables give equal bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """Paired difference a − b over the clips that both have, with the interval and the p of a sign-flip test over speakers."""
+    """Paired difference a − b over the clips that both have, with the interval and the p of a sign-flip test over
+    speakers.
+    """
 
     mean: float
     low: float | None
@@ -52,7 +54,9 @@ def _clusters(values: Sequence[float], speakers: Sequence[str]) -> tuple[np.ndar
     return sums, counts
 
 
-def cluster_interval(values: Sequence[float], speakers: Sequence[str], resamples: int = 2000, level: float = 0.95) -> Interval:
+def cluster_interval(
+    values: Sequence[float], speakers: Sequence[str], resamples: int = 2000, level: float = 0.95
+) -> Interval:
     """Mean over clips and its bootstrap interval over speakers.
 
     Parameters
@@ -63,8 +67,9 @@ def cluster_interval(values: Sequence[float], speakers: Sequence[str], resamples
 
     Notes
     -----
-    A plain percentile interval is too narrow for few clusters; the percentiles are widened so that they would match Student's t for
-    a mean (Hesterberg 2015, "expanded percentile"). Raises ValueError for no values or a value that is not finite.
+    A plain percentile interval is too narrow for few clusters; the percentiles are widened so that they would match
+    Student's t for a mean (Hesterberg 2015, "expanded percentile"). Raises ValueError for no values or a value that is
+    not finite.
 
     Examples
     --------
@@ -90,7 +95,8 @@ def cluster_interval(values: Sequence[float], speakers: Sequence[str], resamples
 def sign_flip_p(values: Sequence[float], speakers: Sequence[str]) -> float:
     """Two-sided p of "the mean difference is zero": the signs of whole speakers are flipped.
 
-    Exact up to 14 speakers (all 2^n patterns, the observed one among them); beyond, 20,000 drawn patterns and the observed one.
+    Exact up to 14 speakers (all 2^n patterns, the observed one among them); beyond, 20,000 drawn patterns and the
+    observed one.
 
     Examples
     --------
@@ -102,7 +108,8 @@ def sign_flip_p(values: Sequence[float], speakers: Sequence[str]) -> float:
     observed = abs(sums.sum())
     slack = 1e-12 * max(1.0, float(np.abs(sums).sum()))
     if n <= EXACT_UP_TO:
-        signs = np.array(list(itertools.product((1.0, -1.0), repeat=max(n - 1, 0))))  # two-sided: a pattern and its mirror are one
+        # two-sided: a pattern and its mirror are one
+        signs = np.array(list(itertools.product((1.0, -1.0), repeat=max(n - 1, 0))))
         totals = np.abs(sums[0] + signs @ sums[1:]) if n > 1 else np.array([observed])
         return float(np.mean(totals >= observed - slack))
     random = np.random.default_rng(SEED)
@@ -119,7 +126,9 @@ def paired_difference(
         return None
     values, speakers = [ours[c] - theirs[c] for c in clips], [speaker_of[c] for c in clips]
     interval = cluster_interval(values, speakers, resamples)
-    return Difference(interval.mean, interval.low, interval.high, sign_flip_p(values, speakers), len(clips), interval.speakers)
+    return Difference(
+        interval.mean, interval.low, interval.high, sign_flip_p(values, speakers), len(clips), interval.speakers
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,4 +1,5 @@
-"""From ``clips.parquet`` (clip × method × metric) to ``summary.json``: means, intervals by speaker, counts, paired differences.
+"""From ``clips.parquet`` (clip × method × metric) to ``summary.json``: means, intervals by speaker, counts, paired
+differences.
 
 Pure functions; no times and no speeds, so that two clean runs give equal bytes.
 """
@@ -22,7 +23,9 @@ def _number(value: float | None) -> float | None:
 def _cell(rows: list[dict[str, Any]], resamples: int) -> dict[str, Any]:
     """One method × metric: mean, interval, counts; or None with the most frequent reason."""
     good = [r for r in rows if math.isfinite(r["value"])]
-    reasons = sorted({r["reason"] for r in rows if r["reason"]}, key=lambda x: (-sum(r["reason"] == x for r in rows), x))
+    reasons = sorted(
+        {r["reason"] for r in rows if r["reason"]}, key=lambda x: (-sum(r["reason"] == x for r in rows), x)
+    )
     cell: dict[str, Any] = {
         "unit": rows[0]["unit"],
         "direction": rows[0]["direction"],
@@ -102,7 +105,9 @@ def summarise(rows: list[dict[str, Any]], preset: str, ours: str, resamples: int
                 for method in methods
             },
             "differences": {
-                f"{ours} - {other}": _difference([r for r in mine if r["method"] in (ours, other)], ours, other, resamples)
+                f"{ours} - {other}": _difference(
+                    [r for r in mine if r["method"] in (ours, other)], ours, other, resamples
+                )
                 for other in methods
                 if other not in (ours, "truth")
             }
@@ -114,6 +119,7 @@ def summarise(rows: list[dict[str, Any]], preset: str, ours: str, resamples: int
         "preset": preset,
         "method": ours,
         "interval": f"95 %, bootstrap over speakers, {resamples} resamples, expanded percentile",
-        "test": "sign flips of whole speakers, two-sided, exact up to 14 speakers; p_holm: Holm over the metrics of one comparison",
+        "test": "sign flips of whole speakers, two-sided, exact up to 14 speakers; p_holm: Holm over the metrics of "
+        "one comparison",
         "corpora": corpora,
     }

@@ -1,6 +1,7 @@
 """Line charts, interval plots and waveforms as inline SVG: text that scales, no script, no outside request.
 
-Colours come from the page's style (classes ``c0`` … ``c5``), so that a dark page has fitting ones. Equal data gives equal text.
+Colours come from the page's style (classes ``c0`` … ``c5``), so that a dark page has fitting ones. Equal data gives
+equal text.
 """
 
 from __future__ import annotations
@@ -91,18 +92,24 @@ def line_chart(
     x1 = x1 if x1 > x0 else x0 + 1
 
     def at(x: float, y: float) -> tuple[float, float]:
-        return (LEFT + (x - x0) / (x1 - x0) * (width - LEFT - RIGHT), TOP + (1 - (y - y0) / (y1 - y0)) * (height - TOP - BOTTOM))
+        return (
+            LEFT + (x - x0) / (x1 - x0) * (width - LEFT - RIGHT),
+            TOP + (1 - (y - y0) / (y1 - y0)) * (height - TOP - BOTTOM),
+        )
 
     parts = [f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title or y_label)}">']
     for tick in nice_ticks(y0, y1, 4):
         _, y = at(x0, tick)
         parts.append(
-            f'<path class="grid" d="M{LEFT} {y:.1f}H{width - RIGHT}"/><text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" '
+            f'<path class="grid" d="M{LEFT} {y:.1f}H{width - RIGHT}"/><text class="tick" x="{LEFT - 6}" '
+            f'y="{y + 4:.1f}" '
             f'text-anchor="end">{_text(tick)}</text>'
         )
     for tick in nice_ticks(x0, x1, 6):
         x, _ = at(tick, y0)
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{height - BOTTOM + 17}" text-anchor="middle">{_text(tick)}</text>')
+        parts.append(
+            f'<text class="tick" x="{x:.1f}" y="{height - BOTTOM + 17}" text-anchor="middle">{_text(tick)}</text>'
+        )
     if mark_x is not None and x0 <= mark_x <= x1:
         x, _ = at(mark_x, y0)
         parts.append(f'<path class="mark" d="M{x:.1f} {TOP}V{height - BOTTOM}"/>')
@@ -110,7 +117,10 @@ def line_chart(
         points = [at(x, y) if y is not None and math.isfinite(y) else None for x, y in zip(s.x, s.y)]
         dash = ' stroke-dasharray="5 4"' if s.dashed else ""
         parts.append(f'<path class="line c{s.colour}" d="{_path(points)}"{dash}><title>{escape(s.name)}</title></path>')
-    parts.append(f'<text class="label" x="{(LEFT + width - RIGHT) / 2:.0f}" y="{height - 5}" text-anchor="middle">{escape(x_label)}</text>')
+    parts.append(
+        f'<text class="label" x="{(LEFT + width - RIGHT) / 2:.0f}" y="{height - 5}" '
+        f'text-anchor="middle">{escape(x_label)}</text>'
+    )
     middle = (TOP + height - BOTTOM) / 2
     turned = f'transform="translate(12 {middle:.0f}) rotate(-90)"'
     parts.append(f'<text class="label" {turned} text-anchor="middle">{escape(y_label)}</text></svg>')
@@ -149,7 +159,11 @@ def interval_plot(bars: Sequence[Bar], title: str, width: int = 520) -> str:
         scale = max(abs(v) for v in (bar.mean, bar.low or 0.0, bar.high or 0.0)) or 1.0
         x = [
             middle + reach * v / scale
-            for v in (bar.mean, bar.low if bar.low is not None else bar.mean, bar.high if bar.high is not None else bar.mean)
+            for v in (
+                bar.mean,
+                bar.low if bar.low is not None else bar.mean,
+                bar.high if bar.high is not None else bar.mean,
+            )
         ]
         colour = "good" if bar.good else "bad" if bar.good is False else "flat"
         parts.append(
@@ -162,19 +176,31 @@ def interval_plot(bars: Sequence[Bar], title: str, width: int = 520) -> str:
 
 
 def trace(values: Sequence[float], title: str, width: int = 520, height: int = 48) -> str:
-    """One curve from edge to edge without axes, between its own lowest and highest value; values that are not finite leave a gap."""
+    """One curve from edge to edge without axes, between its own lowest and highest value; values that are not finite
+    leave a gap.
+    """
     finite = [v for v in values if math.isfinite(v)]
     if not finite:
         return '<p class="empty">No data to draw.</p>'
     low, spread = min(finite), (max(finite) - min(finite)) or 1.0
     step = width / max(len(values), 1)
-    points = [((i + 0.5) * step, height * (0.94 - 0.88 * (v - low) / spread)) if math.isfinite(v) else None for i, v in enumerate(values)]
-    head = f'<svg class="wave" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}" preserveAspectRatio="none">'
+    points = [
+        ((i + 0.5) * step, height * (0.94 - 0.88 * (v - low) / spread)) if math.isfinite(v) else None
+        for i, v in enumerate(values)
+    ]
+    box = f'viewBox="0 0 {width} {height}" role="img"'
+    head = f'<svg class="wave" {box} aria-label="{escape(title)}" preserveAspectRatio="none">'
     return f'{head}<path class="trace" d="{_path(points)}"/></svg>'
 
 
 def waveform(samples: Any, width: int = 520, height: int = 64, columns: int = 260, marks: Sequence[float] = ()) -> str:
-    """Sound as the envelope of its samples: a sequence of numbers, −1 … 1. ``marks``: places of vertical lines, 0 … 1 of the length."""
+    """Sound as the envelope of its samples.
+
+    Parameters
+    ----------
+    samples : numbers in −1 … 1
+    marks : places of vertical lines, 0 … 1 of the length
+    """
     import numpy as np
 
     values = np.asarray(samples, dtype=np.float64)
@@ -186,7 +212,9 @@ def waveform(samples: Any, width: int = 520, height: int = 64, columns: int = 26
     up = [height / 2 * (1 - c.max() / top * 0.95) for c in cuts]
     down = [height / 2 * (1 - c.min() / top * 0.95) for c in cuts]
     outline = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in [*zip(xs, up), *reversed(list(zip(xs, down)))]) + "Z"
-    head = f'<svg class="wave" viewBox="0 0 {width} {height}" role="img" aria-label="waveform" preserveAspectRatio="none">'
+    head = (
+        f'<svg class="wave" viewBox="0 0 {width} {height}" role="img" aria-label="waveform" preserveAspectRatio="none">'
+    )
     lines = "".join(f"M{m * width:.1f} 0V{height}" for m in marks)
     marked = f'<path class="at" d="{lines}"/>' if lines else ""
     return f'{head}<path d="{outline}"/>{marked}</svg>'

@@ -1,7 +1,8 @@
-"""Tables as data: cells with text, a sort key and what they are (measured, quoted from the paper, not measured with a reason).
+"""Tables as data: cells with text, a sort key and what they are (measured, quoted from the paper, not measured with a
+reason).
 
-The HTML page and the Markdown file print the same tables. Tables 1 to 3 follow the paper's; each has the controls ``still`` and
-``wrong speech``, and the paper's numbers in columns of their own, marked.
+The HTML page and the Markdown file print the same tables. Tables 1 to 3 follow the paper's; each has the controls
+``still`` and ``wrong speech``, and the paper's numbers in columns of their own, marked.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ CORPUS_TITLES = {"hdtf": "HDTF", "mead": "MEAD", "lrs2": "LRS2", "portraits": "P
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell. ``sort``: the number (or text) to sort by; ``note``: a small second line; ``title``: what a pointer shows."""
+    """One cell.
+
+    Attributes
+    ----------
+    sort : the number (or text) to sort by
+    note : a small second line
+    title : what a pointer shows
+    """
 
     text: str
     kind: str = LABEL
@@ -32,7 +40,12 @@ class Cell:
 
 @dataclass
 class Table:
-    """``groups``: (title, how many columns) over the columns; rows of cells; footnotes."""
+    """Rows of cells under groups of columns, with footnotes.
+
+    Attributes
+    ----------
+    groups : (title, how many columns) over the columns
+    """
 
     name: str
     title: str
@@ -49,23 +62,42 @@ def number(value: float, metric: str = "") -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
-def measured_cell(cell: dict[str, Any] | None, metric: str, why: str, clips: int = 0, ours: float | None = None) -> Cell:
-    """A cell of ``summary.json`` as a table cell; ``why`` is the reason where the summary has no such method.
+def measured_cell(
+    cell: dict[str, Any] | None, metric: str, why: str, clips: int = 0, ours: float | None = None
+) -> Cell:
+    """A cell of ``summary.json`` as a table cell.
 
-    ``clips``: how many the corpus has; a mean over fewer says so, and shows ``ours`` on just those.
+    Parameters
+    ----------
+    why : the reason where the summary has no such method
+    clips : how many the corpus has; a mean over fewer says so, and shows ``ours`` on just those
     """
     if cell is None:
         return Cell("–", MISSING, None, "", why)
     if cell["mean"] is None:
         return Cell("–", MISSING, None, "", cell["reason"] or why)
-    span = f"{number(cell['low'], metric)}–{number(cell['high'], metric)}" if cell["low"] is not None and cell["low"] < cell["high"] else ""
+    span = (
+        f"{number(cell['low'], metric)}–{number(cell['high'], metric)}"
+        if cell["low"] is not None and cell["low"] < cell["high"]
+        else ""
+    )
     span = span.replace("–−", " to −") if "−" in span else span
     failed = f", {cell['clips_failed']} without a value" if cell["clips_failed"] else ""
-    frames = f"; {cell['frames_failed']} of {cell['frames'] + cell['frames_failed']} frames left out" if cell["frames_failed"] else ""
+    frames = (
+        f"; {cell['frames_failed']} of {cell['frames'] + cell['frames_failed']} frames left out"
+        if cell["frames_failed"]
+        else ""
+    )
     if cell["clips"] < clips:
         span = f"{cell['clips']} of {clips} clips" + ("" if ours is None else f"\nours there {number(ours, metric)}")
     title = f"{cell['clips']} clips{failed}, {cell['speakers']} speakers{frames}; {cell['version']}"
-    return Cell(number(cell["mean"], metric), MEASURED, cell["mean"], span, title + (f"; {cell['reason']}" if cell["reason"] else ""))
+    return Cell(
+        number(cell["mean"], metric),
+        MEASURED,
+        cell["mean"],
+        span,
+        title + (f"; {cell['reason']}" if cell["reason"] else ""),
+    )
 
 
 def quoted_cell(value: float | str | None) -> Cell:
@@ -74,7 +106,9 @@ def quoted_cell(value: float | str | None) -> Cell:
         return Cell("N/A", QUOTED, None, "", "the paper prints N/A")
     if isinstance(value, str):
         return Cell(value, QUOTED, float(value.strip("< ")), "", "quoted from the paper")
-    return Cell(number(value) if value not in (0, 1) else f"{value:g}", QUOTED, float(value), "", "quoted from the paper")
+    return Cell(
+        number(value) if value not in (0, 1) else f"{value:g}", QUOTED, float(value), "", "quoted from the paper"
+    )
 
 
 def no_cell() -> Cell:
@@ -84,7 +118,9 @@ def no_cell() -> Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A row to be: its method in the summary, its title, its name in the paper, what it is, and why it may be missing."""
+    """A row to be: its method in the summary, its title, its name in the paper, what it is, and why it may be
+    missing.
+    """
 
     method: str
     title: str
@@ -101,17 +137,21 @@ def comparison(
     quoted: dict[str, dict[str, float | None]],
     recipes: Sequence[Recipe],
 ) -> Table:
-    """A table of methods by metrics: the paper's metrics with a measured and a quoted column each; without ``quoted``, all
-    metrics given, measured.
+    """A table of methods by metrics: the paper's metrics with a measured and a quoted column each; without ``quoted``,
+    all metrics given, measured.
 
-    ``summary``: the corpus's part of ``summary.json``, or None when the corpus was not measured.
+    Parameters
+    ----------
+    summary : the corpus's part of ``summary.json``, or None when the corpus was not measured
     """
     methods = summary["methods"] if summary else {}
     recipes = [r for r in recipes if r.name in paper.METRICS] if quoted else recipes
     table = Table(name, title, [("", 1)], ["method"])
     for recipe in recipes:
         both = recipe.name in paper.METRICS and bool(quoted)
-        table.groups.append((f"{recipe.title} {recipe.arrow}".strip() + (f" ({recipe.unit})" if recipe.unit else ""), 2 if both else 1))
+        table.groups.append(
+            (f"{recipe.title} {recipe.arrow}".strip() + (f" ({recipe.unit})" if recipe.unit else ""), 2 if both else 1)
+        )
         table.columns += ["here", "paper"] if both else ["here"]
     best = _best(methods, rows, recipes)
     for row in rows:
@@ -140,7 +180,8 @@ def _ours_there(summary: dict[str, Any], row: Row, metric: str) -> float | None:
 
 
 def _best(methods: dict[str, Any], rows: Sequence[Row], recipes: Sequence[Recipe]) -> dict[str, str]:
-    """Metric → the best measured method, the truth left out; nobody where fewer than two were measured on the same clips.
+    """Metric → the best measured method, the truth left out; nobody where fewer than two were measured on the same
+    clips.
 
     Only methods that cover the most clips compete: a mean over other clips is no comparison.
     """
@@ -151,7 +192,9 @@ def _best(methods: dict[str, Any], rows: Sequence[Row], recipes: Sequence[Recipe
         values = {
             r.method: methods[r.method][recipe.name]["mean"]
             for r in rows
-            if r.kind != "truth" and r.method in methods and methods[r.method].get(recipe.name, {}).get("mean") is not None
+            if r.kind != "truth"
+            and r.method in methods
+            and methods[r.method].get(recipe.name, {}).get("mean") is not None
         }
         most = max((methods[m][recipe.name]["clips"] for m in values), default=0)
         values = {m: v for m, v in values.items() if methods[m][recipe.name]["clips"] == most}
@@ -175,8 +218,21 @@ def _other_rows(quoted: Sequence[str], methods: Sequence[str], corpus: str, take
     return rows
 
 
-def table_1(corpus: str, summary: dict[str, Any] | None, recipes: Sequence[Recipe], ours: str, variants: dict[str, str], why: str) -> Table:
-    """Single-shot methods on one corpus. ``variants``: method → variant of our rows; ``why``: the reason when nothing was measured."""
+def table_1(
+    corpus: str,
+    summary: dict[str, Any] | None,
+    recipes: Sequence[Recipe],
+    ours: str,
+    variants: dict[str, str],
+    why: str,
+) -> Table:
+    """Single-shot methods on one corpus.
+
+    Parameters
+    ----------
+    variants : method → variant of our rows
+    why : the reason when nothing was measured
+    """
     quoted = paper.table_1(corpus)
     taken = {*variants, "truth", "still", "wrong_speech"}
     rows = [Row("truth", CONTROL_TITLES["truth"], "GT", "truth", why)]
@@ -190,7 +246,12 @@ def table_1(corpus: str, summary: dict[str, Any] | None, recipes: Sequence[Recip
 
 
 def table_2(
-    summary: dict[str, Any] | None, recipes: Sequence[Recipe], ours: str, variants: dict[str, str], speed: dict[str, Any] | None, why: str
+    summary: dict[str, Any] | None,
+    recipes: Sequence[Recipe],
+    ours: str,
+    variants: dict[str, str],
+    speed: dict[str, Any] | None,
+    why: str,
 ) -> Table:
     """NeRF-based methods on the videos of AD-NeRF and GeneFace (corpus ``portraits``), with FPS and fit time."""
     quoted = paper.table_2()
@@ -198,7 +259,9 @@ def table_2(
     rows = [Row("truth", CONTROL_TITLES["truth"], "GT", "truth", why)]
     rows += _other_rows(list(quoted), list(summary["methods"]) if summary else [], "portraits", taken)
     rows.append(Row(ours, "S³D-NeRF (this run)", "S³D-NeRF", "ours", why))
-    table = comparison("table-2", "Table 2 · videos of AD-NeRF and GeneFace", rows + _controls(why), summary, quoted, recipes)
+    table = comparison(
+        "table-2", "Table 2 · videos of AD-NeRF and GeneFace", rows + _controls(why), summary, quoted, recipes
+    )
     table.groups += [("FPS ↑ (frames/s)", 2), ("Fit time ↓", 2)]
     table.columns += ["here", "paper", "here", "paper"]
     for row, cells in zip(rows + _controls(why), table.rows):
@@ -217,7 +280,8 @@ def table_2(
             Cell(f"{fit} h", QUOTED, float(fit.strip("< ")), "", "quoted from the paper") if fit else no_cell(),
         ]
     table.notes.append(
-        "FPS, on a test clip of the first corpus measured: the network alone, the portrait cached; beside it, with the portrait's "
+        "FPS, on a test clip of the first corpus measured: the network alone, the portrait cached; beside it, with "
+        "the portrait's "
         "encoding · with reading and writing. "
         "FPS and fit time are this machine's and vary by nature: they stand in timings.json, never in summary.json."
     )
@@ -234,11 +298,16 @@ def table_3(summary: dict[str, Any] | None, recipes: Sequence[Recipe], variants:
         kind = "ours" if variant == "full" else "other"
         rows.append(Row(trained.get(variant, ""), paper.VARIANT_TITLES[variant], variant, kind, reason))
     table = comparison("table-3", "Table 3 · variants, HDTF", rows + _controls(why), summary, quoted, recipes)
-    table.notes.append("The paper's full model has SSIM 0.819 in its table 1 and 0.829 in its table 3, all else equal: both are quoted.")
+    table.notes.append(
+        "The paper's full model has SSIM 0.819 in its table 1 and 0.829 in its table 3, all else equal: both are "
+        "quoted."
+    )
     return table
 
 
-def further(corpus: str, summary: dict[str, Any], recipes: Sequence[Recipe], ours: str, variants: dict[str, str]) -> Table:
+def further(
+    corpus: str, summary: dict[str, Any], recipes: Sequence[Recipe], ours: str, variants: dict[str, str]
+) -> Table:
     """The measures that the paper's tables do not have, for every method measured on a corpus."""
     rows = [Row("truth", CONTROL_TITLES["truth"], "", "truth", "")]
     others = [m for m in summary["methods"] if m not in {*variants, *CONTROL_TITLES}]
@@ -250,7 +319,9 @@ def further(corpus: str, summary: dict[str, Any], recipes: Sequence[Recipe], our
 
 
 def markdown(table: Table) -> str:
-    """The table in Markdown: quoted numbers in italics, the best measured in bold, intervals beside, missing ones as a footnote."""
+    """The table in Markdown: quoted numbers in italics, the best measured in bold, intervals beside, missing ones as a
+    footnote.
+    """
     heads, i = [], 0
     for title, count in table.groups:
         for column in table.columns[i : i + count]:
@@ -272,5 +343,9 @@ def markdown(table: Table) -> str:
                 text = f"*{text}*"
             words.append(f"**{text}**" if cell.best else text)
         lines.append("| " + " | ".join(words) + " |")
-    lines += ["", *(f"[{k + 1}] {reason}  " for k, reason in enumerate(reasons)), *(f"{note}  " for note in table.notes)]
+    lines += [
+        "",
+        *(f"[{k + 1}] {reason}  " for k, reason in enumerate(reasons)),
+        *(f"{note}  " for note in table.notes),
+    ]
     return f"### {table.title}\n\n" + "\n".join(lines).rstrip() + "\n"

@@ -13,14 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from s3dnerf.rates import RATE_HZ
+from s3dnerf.core.rates import RATE_HZ
 from s3dnerf.video.encoding import VideoError, ffmpeg_path, plain_log
 from s3dnerf.video.probing import source
 
 FULL_SCALE = 32768  # as ffmpeg and scipy count: 16-bit sound goes through floats and back unchanged
 
 
-def read_audio(path: str | Path, start_s: float = 0.0, end_s: float | None = None, rate_hz: int = RATE_HZ) -> np.ndarray:
+def read_audio(
+    path: str | Path, start_s: float = 0.0, end_s: float | None = None, rate_hz: int = RATE_HZ
+) -> np.ndarray:
     """Samples of the first sound track between two times, mono.
 
     Parameters
@@ -35,7 +37,8 @@ def read_audio(path: str | Path, start_s: float = 0.0, end_s: float | None = Non
 
     Raises
     ------
-    VideoError with reason ``missing`` when there is no such file, ``no_audio`` no sound track, ``unreadable`` when it cannot be decoded.
+    VideoError with reason ``missing`` when there is no such file, ``no_audio`` no sound track, ``unreadable`` when it
+    cannot be decoded.
     """
     if not Path(path).is_file():
         raise VideoError(f"{path}: no such file", "missing")
@@ -43,9 +46,11 @@ def read_audio(path: str | Path, start_s: float = 0.0, end_s: float | None = Non
     last = None if end_s is None else round(end_s * rate_hz)
     if first < 0 or (last is not None and last < first):
         raise ValueError(f"start_s {start_s}, end_s {end_s}: expected 0 ≤ start ≤ end")
-    # aresample=async fills gaps and the late start by the timestamps, so that sample i is at time i / rate; rematrix_maxval keeps the mean
-    # of two channels within their range: in floating point ffmpeg sums them 3 dB louder, and loud speech is clipped
-    chain = f"aresample={rate_hz}:async=1:min_hard_comp=0.01:first_pts=0:out_chlayout=mono:rematrix_maxval=1,atrim=start_sample={first}"
+    # aresample=async fills gaps and the late start by the timestamps, so that sample i is at time i / rate;
+    # rematrix_maxval keeps the mean of two channels within their range: in floating point ffmpeg sums them 3 dB louder,
+    # and loud speech is clipped
+    chain = f"aresample={rate_hz}:async=1:min_hard_comp=0.01:first_pts=0:out_chlayout=mono:rematrix_maxval=1"
+    chain += f",atrim=start_sample={first}"
     chain += "" if last is None else f":end_sample={last}"
     command = [
         ffmpeg_path(),
@@ -88,7 +93,9 @@ def wav_bytes(samples: np.ndarray, rate_hz: int = RATE_HZ) -> bytes:
         out.setnchannels(1)
         out.setsampwidth(2)
         out.setframerate(rate_hz)
-        out.writeframes(np.clip(np.rint(samples.astype(np.float64) * FULL_SCALE), -32768, 32767).astype("<i2").tobytes())
+        out.writeframes(
+            np.clip(np.rint(samples.astype(np.float64) * FULL_SCALE), -32768, 32767).astype("<i2").tobytes()
+        )
     return buffer.getvalue()
 
 
@@ -97,7 +104,9 @@ def wav_samples(data: bytes) -> np.ndarray:
     try:
         with wave.open(io.BytesIO(data)) as given:
             if (given.getnchannels(), given.getsampwidth()) != (1, 2):
-                raise VideoError(f"WAV of {given.getnchannels()} channels, {8 * given.getsampwidth()} bit: expected mono, 16 bit")
+                raise VideoError(
+                    f"WAV of {given.getnchannels()} channels, {8 * given.getsampwidth()} bit: expected mono, 16 bit"
+                )
             return np.frombuffer(given.readframes(given.getnframes()), "<i2").astype(np.float32) / FULL_SCALE
     except (wave.Error, EOFError) as error:
         raise VideoError(f"not a WAV file: {error}") from error

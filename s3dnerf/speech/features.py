@@ -3,7 +3,7 @@
 Example
 -------
 >>> import numpy as np
->>> from s3dnerf.config import SpeechSettings
+>>> from s3dnerf.settings.schema import SpeechSettings
 >>> backend = speech_backend(SpeechSettings(backend="logmel", model=None))
 >>> backend.name, backend.real, backend.tokens(np.zeros(640 * 25)).shape
 ('logmel', False, (50, 80))
@@ -16,8 +16,8 @@ from typing import Protocol
 
 import numpy as np
 
-from s3dnerf.config import SpeechSettings
-from s3dnerf.rates import FPS_HZ, SAMPLES_PER_FRAME
+from s3dnerf.core.rates import FPS_HZ, SAMPLES_PER_FRAME
+from s3dnerf.settings.schema import SpeechSettings
 from s3dnerf.speech.logmel import LogMel
 
 
@@ -49,11 +49,15 @@ def speech_backend(settings: SpeechSettings) -> SpeechBackend:
     return Wav2Vec2(settings.model, "cuda" if torch.cuda.is_available() else "cpu")
 
 
-def tokens_of_long(backend: SpeechBackend, samples: np.ndarray, part_s: float = 10.0, context_s: float = 1.0) -> np.ndarray:
-    """Tokens float32 (2 N, dim) of speech (640 N,) of any length, in parts as long as the clips that networks are trained on.
+def tokens_of_long(
+    backend: SpeechBackend, samples: np.ndarray, part_s: float = 10.0, context_s: float = 1.0
+) -> np.ndarray:
+    """Tokens float32 (2 N, dim) of speech (640 N,) of any length, in parts as long as the clips that networks are
+    trained on.
 
-    Each part is heard with ``context_s`` of what comes before and after it, whose tokens are dropped. wav2vec2's memory grows with the
-    square of what it hears at once; and what it was never trained to hear, an hour, it does not hear well.
+    Each part is heard with ``context_s`` of what comes before and after it, whose tokens are dropped. wav2vec2's memory
+    grows with the square of what it hears at once; and what it was never trained to hear, an hour, it does not hear
+    well.
     """
     frames = len(samples) // SAMPLES_PER_FRAME
     part, context = round(part_s * FPS_HZ), round(context_s * FPS_HZ)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from s3dnerf.rates import RATE_HZ, SAMPLES_PER_FRAME
+from s3dnerf.core.rates import RATE_HZ, SAMPLES_PER_FRAME
 from s3dnerf.speech.mel import hann, mel_filters
 
 BINS = 40

@@ -10,7 +10,7 @@ import functools
 import numpy as np
 from scipy.signal import lfilter
 
-from s3dnerf.rates import FPS_HZ, RATE_HZ, SAMPLES_PER_FRAME
+from s3dnerf.core.rates import FPS_HZ, RATE_HZ, SAMPLES_PER_FRAME
 
 MEL_HZ = 80
 N_FFT = 800
@@ -36,7 +36,9 @@ def slaney_mel_to_hz(mel: np.ndarray | float) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def mel_filters(rate_hz: int, n_fft: int, bins: int, low_hz: float, high_hz: float) -> np.ndarray:
-    """Triangular filters evenly spaced in Slaney's mel, each of area 1 Hz (librosa's default): float64 (bins, n_fft // 2 + 1)."""
+    """Triangular filters evenly spaced in Slaney's mel, each of area 1 Hz (librosa's default): float64 (bins, n_fft //
+    2 + 1).
+    """
     edges = slaney_mel_to_hz(np.linspace(slaney_hz_to_mel(low_hz), slaney_hz_to_mel(high_hz), bins + 2))
     hz = np.fft.rfftfreq(n_fft, 1 / rate_hz)
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
@@ -52,8 +54,8 @@ def hann(length: int) -> np.ndarray:
 def sync_mel(samples: np.ndarray) -> np.ndarray:
     """Wav2Lip's mel spectrogram, which the lip-sync networks read.
 
-    Pre-emphasis 0.97; frames of 800 samples every 200, centred (the ends mirrored), periodic Hann; magnitudes through 80
-    Slaney mel filters from 55 to 7600 Hz; decibels over a reference of 20 dB; −100 … 0 dB scaled to −4 … 4, clipped.
+    Pre-emphasis 0.97; frames of 800 samples every 200, centred (the ends mirrored), periodic Hann; magnitudes through
+    80 Slaney mel filters from 55 to 7600 Hz; decibels over a reference of 20 dB; −100 … 0 dB scaled to −4 … 4, clipped.
 
     Parameters
     ----------
@@ -84,7 +86,8 @@ def mel_window_start(frame: int) -> int:
 
 
 def clip_mel(samples: np.ndarray) -> np.ndarray:
-    """Mel of a clip of N frames (640 N samples), the sound continued by silence so that every frame begins a full window.
+    """Mel of a clip of N frames (640 N samples), the sound continued by silence so that every frame begins a full
+    window.
 
     Returns
     -------

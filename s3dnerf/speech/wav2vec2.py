@@ -14,23 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from s3dnerf.rates import RATE_HZ, SAMPLES_PER_FRAME
-from s3dnerf.weight_files import refusal
+from s3dnerf.core.errors import S3DNeRFError
+from s3dnerf.core.rates import RATE_HZ, SAMPLES_PER_FRAME
+from s3dnerf.core.weight_files import refusal
 
 NEEDED = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
-class SpeechModelError(RuntimeError):
+class SpeechModelError(S3DNeRFError, RuntimeError):
     """The speech model is missing or not what its settings say; the message says what to do."""
 
 
 def model_folder(model: str | None) -> Path:
     """The folder that holds the model ``model``: a folder as it is, or a hub name in the local hub cache.
 
-    Raises SpeechModelError, naming the setting and how to get the files, when they are not all here. Nothing is downloaded.
+    Raises SpeechModelError, naming the setting and how to get the files, when they are not all here. Nothing is
+    downloaded.
     """
-    hub_name = model if model and model.count("/") == 1 and not model.startswith((".", "/")) else "facebook/wav2vec2-base-960h"
+    hub_name = (
+        model if model and model.count("/") == 1 and not model.startswith((".", "/")) else "facebook/wav2vec2-base-960h"
+    )
     help = (
         f"speech.model: {model!r}: not found on this machine, and nothing is downloaded silently — fetch it once with\n"
         f"  hf download {hub_name}\nor name a folder with {', '.join(NEEDED)} and {' or '.join(WEIGHTS)}, "
@@ -85,7 +89,9 @@ class Wav2Vec2:
         logging.set_verbosity_error()  # a CTC checkpoint's unused head is no reason to alarm anyone
         logging.disable_progress_bar()
         try:
-            loaded: Any = Wav2Vec2Model.from_pretrained(folder, local_files_only=True, output_loading_info=True, dtype=torch.float32)
+            loaded: Any = Wav2Vec2Model.from_pretrained(
+                folder, local_files_only=True, output_loading_info=True, dtype=torch.float32
+            )
             self.extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
             said = refusal(error) if isinstance(error, pickle.UnpicklingError) else str(error)[:300]
@@ -95,16 +101,23 @@ class Wav2Vec2:
             if bars:
                 logging.enable_progress_bar()
         self.network, report = loaded
-        absent = sorted(str(key) for key in report["missing_keys"] if "masked_spec_embed" not in str(key))  # a training-time token
+        # a training-time token
+        absent = sorted(str(key) for key in report["missing_keys"] if "masked_spec_embed" not in str(key))
         if absent:
-            raise SpeechModelError(f"speech.model: {folder} lacks {len(absent)} of the network's weights, for example {absent[0]}")
+            raise SpeechModelError(
+                f"speech.model: {folder} lacks {len(absent)} of the network's weights, for example {absent[0]}"
+            )
         if self.extractor.sampling_rate != RATE_HZ:
-            raise SpeechModelError(f"speech.model: {folder} is for {self.extractor.sampling_rate} Hz, expected {RATE_HZ}")
+            raise SpeechModelError(
+                f"speech.model: {folder} is for {self.extractor.sampling_rate} Hz, expected {RATE_HZ}"
+            )
         config = self.network.config
         self.hop = math.prod(config.conv_stride)
         self.field = 1 + sum((k - 1) * math.prod(config.conv_stride[:i]) for i, k in enumerate(config.conv_kernel))
         if SAMPLES_PER_FRAME != 2 * self.hop:
-            raise SpeechModelError(f"speech.model: {folder} has one token in {self.hop} samples, expected {SAMPLES_PER_FRAME // 2}")
+            raise SpeechModelError(
+                f"speech.model: {folder} has one token in {self.hop} samples, expected {SAMPLES_PER_FRAME // 2}"
+            )
         self.dim = int(config.hidden_size)
         self.device = device
         self.network.eval().to(device)
@@ -114,12 +127,17 @@ class Wav2Vec2:
         return self.tokens_of_many([samples])[0]
 
     def tokens_of_many(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Tokens of clips of equal length, in one forward pass (no padding between clips: it would change the group norm)."""
+        """Tokens of clips of equal length, in one forward pass (no padding between clips: it would change the group
+        norm).
+        """
         import torch
 
         lengths = {len(samples) for samples in clips}
         if len(lengths) != 1 or (length := lengths.pop()) % SAMPLES_PER_FRAME or not length:
-            raise ValueError(f"samples: expected equal lengths, a multiple of {SAMPLES_PER_FRAME}; got {sorted({len(c) for c in clips})}")
+            raise ValueError(
+                f"samples: expected equal lengths, a multiple of {SAMPLES_PER_FRAME}; got "
+                f"{sorted({len(c) for c in clips})}"
+            )
         batch = np.stack([np.asarray(samples, dtype=np.float64) for samples in clips])
         if self.extractor.do_normalize:
             batch = (batch - batch.mean(axis=1, keepdims=True)) / np.sqrt(batch.var(axis=1, keepdims=True) + 1e-7)

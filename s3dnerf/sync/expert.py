@@ -1,7 +1,8 @@
 """The lip-sync expert (3.4): two towers, and its file form.
 
-A folder holds ``weights.safetensors`` and ``card.json`` (settings, seed, corpora, speakers trained on, held-out accuracy
-with its interval, verdict of the gate), as ``train_sync`` writes them. The judge is the same network, trained otherwise.
+A folder holds ``weights.safetensors`` and ``card.json`` (settings, seed, corpora, speakers trained on, held-out
+accuracy with its interval, verdict of the gate), as ``train_sync`` writes them. The judge is the same network, trained
+otherwise.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from typing import Any
 
 from torch import nn
 
-from s3dnerf.config import SyncSettings
-from s3dnerf.shapes import Float, Tensor
+from s3dnerf.core.errors import S3DNeRFError
+from s3dnerf.core.shapes import Float, Tensor
+from s3dnerf.settings.schema import SyncSettings
 from s3dnerf.sync.losses import cosine
 from s3dnerf.sync.towers import AudioTower, VisualTower
 
 __all__ = ["SyncExpert", "SyncGateError", "check_gate", "cosine", "load_expert", "save_expert"]
 
 
-class SyncGateError(RuntimeError):
+class SyncGateError(S3DNeRFError, RuntimeError):
     """The expert did not pass its gate, so that it may not train a generator."""
 
 
@@ -37,7 +39,9 @@ class SyncExpert(nn.Module):
     def __init__(self, settings: SyncSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.visual_tower = VisualTower(settings.frames, settings.crop_px, settings.width, settings.embed, settings.grey)
+        self.visual_tower = VisualTower(
+            settings.frames, settings.crop_px, settings.width, settings.embed, settings.grey
+        )
         self.audio_tower = AudioTower(settings.width, settings.embed)
 
     def visual(self, lips: Float[Tensor, "b t 3 s s"]) -> Float[Tensor, "b e"]:
@@ -94,6 +98,7 @@ def check_gate(card: dict[str, Any], lambda_sync: float) -> None:
         held = card["held_out"]
         why = "; ".join(finding["message"] for finding in card["monitor"])
         raise SyncGateError(
-            f"train.lambda_sync: {lambda_sync:g} — the {card['role']} is right in {held['accuracy']:.3f} of held-out trials, "
+            f"train.lambda_sync: {lambda_sync:g} — the {card['role']} is right in {held['accuracy']:.3f} of held-out "
+            "trials, "
             f"below sync.gate = {card['gate']:g}; accepted: 0 until it passes{' (' + why + ')' if why else ''}"
         )

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from s3dnerf.config import EvaluateSettings
+from s3dnerf.settings.schema import EvaluateSettings
 from s3dnerf.speech.mel import WINDOW_COLUMNS, clip_mel, mel_window_start
 from s3dnerf.sync.crops import cut_lips
 from s3dnerf.sync.expert import SyncExpert, load_expert
@@ -24,16 +24,28 @@ FRAME_PX = 256
 
 @runtime_checkable
 class SyncJudge(Protocol):
-    """Measures how well a clip's lips fit its sound. ``real``: the field's own network; ``protocol``: how crops and curve are made."""
+    """Measures how well a clip's lips fit its sound.
+
+    Attributes
+    ----------
+    real : whether it is the field's own network
+    protocol : how crops and curve are made
+    """
 
     name: str
     real: bool
     protocol: str
 
     def measure(
-        self, frames: np.ndarray, lip_box: np.ndarray | None, samples: np.ndarray | None = None, mel: np.ndarray | None = None
+        self,
+        frames: np.ndarray,
+        lip_box: np.ndarray | None,
+        samples: np.ndarray | None = None,
+        mel: np.ndarray | None = None,
     ) -> SyncResult:
-        """``frames`` uint8 (n, 256, 256, 3) RGB; ``lip_box`` (4,) or (n, 4) px; ``samples`` (640 n,) at 16 kHz and/or ``mel`` (m, 80)."""
+        """``frames`` uint8 (n, 256, 256, 3) RGB; ``lip_box`` (4,) or (n, 4) px; ``samples`` (640 n,) at 16 kHz and/or
+        ``mel`` (m, 80).
+        """
 
 
 def _check(frames: np.ndarray) -> None:
@@ -52,7 +64,11 @@ class SyncNetJudge:
         self.network = network
 
     def measure(
-        self, frames: np.ndarray, lip_box: np.ndarray | None, samples: np.ndarray | None = None, mel: np.ndarray | None = None
+        self,
+        frames: np.ndarray,
+        lip_box: np.ndarray | None,
+        samples: np.ndarray | None = None,
+        mel: np.ndarray | None = None,
     ) -> SyncResult:
         """LSE-C, LSE-D and offset of one clip. Needs ``samples``: its cepstra cannot be had from the mel."""
         _check(frames)
@@ -65,8 +81,8 @@ class SyncNetJudge:
 class TrainedJudge:
     """``train_sync``'s judge: the same curve over unit embeddings of lip crops.
 
-    Distances run from 0 to 2 and are those of this network alone. Pairs beyond the clip's ends are left out: between unit
-    vectors a padded zero would be nearer (1) than an unrelated sound (√2) and would draw the extreme to ±15.
+    Distances run from 0 to 2 and are those of this network alone. Pairs beyond the clip's ends are left out: between
+    unit vectors a padded zero would be nearer (1) than an unrelated sound (√2) and would draw the extreme to ±15.
     """
 
     real = False
@@ -77,7 +93,9 @@ class TrainedJudge:
         verdict = f"gate {card['gate']:g} {'passed' if card['passes'] else 'not passed'}"
         self.name = f"train_sync's {card['role']} (held-out accuracy {card['held_out']['accuracy']:.3f}, {verdict})"
 
-    def embeddings(self, frames: np.ndarray, lip_box: np.ndarray, mel: np.ndarray, batch: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    def embeddings(
+        self, frames: np.ndarray, lip_box: np.ndarray, mel: np.ndarray, batch: int = 64
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Unit embeddings of every window of five frames: lips and sound, float32 (n − 4, embed) each."""
         length = self.network.settings.frames
         windows = len(frames) - length + 1
@@ -87,8 +105,11 @@ class TrainedJudge:
         if len(mel) < needed:
             raise ValueError(f"mel: expected at least {needed} columns for {len(frames)} frames, got {len(mel)}")
         device = next(self.network.parameters()).device
-        crops = torch.from_numpy(cut_lips(frames, lip_box, self.network.settings.crop_px, 0)).float() / 255  # [n, 3, s, s]
-        sound = torch.from_numpy(np.stack([mel[mel_window_start(f) : mel_window_start(f) + WINDOW_COLUMNS] for f in range(windows)]))
+        # [n, 3, s, s]
+        crops = torch.from_numpy(cut_lips(frames, lip_box, self.network.settings.crop_px, 0)).float() / 255
+        sound = torch.from_numpy(
+            np.stack([mel[mel_window_start(f) : mel_window_start(f) + WINDOW_COLUMNS] for f in range(windows)])
+        )
         lips, audio = [], []
         for first in range(0, windows, batch):
             index = torch.arange(first, min(first + batch, windows))[:, None] + torch.arange(length)  # [b, t]
@@ -99,9 +120,15 @@ class TrainedJudge:
         return normalise(torch.cat(lips)), normalise(torch.cat(audio))
 
     def measure(
-        self, frames: np.ndarray, lip_box: np.ndarray | None, samples: np.ndarray | None = None, mel: np.ndarray | None = None
+        self,
+        frames: np.ndarray,
+        lip_box: np.ndarray | None,
+        samples: np.ndarray | None = None,
+        mel: np.ndarray | None = None,
     ) -> SyncResult:
-        """LSE-C, LSE-D and offset of one clip. Raises ValueError for a clip of fewer than 20 frames (no pair at ±15)."""
+        """LSE-C, LSE-D and offset of one clip. Raises ValueError for a clip of fewer than 20 frames (no pair at
+        ±15).
+        """
         _check(frames)
         if lip_box is None:
             raise ValueError("lip_box: the trained judge sees the lips alone: give the truth's box")
@@ -116,7 +143,8 @@ class TrainedJudge:
 def sync_judge(settings: EvaluateSettings, trained: str | Path) -> SyncJudge:
     """The judge that ``settings.judge`` names; ``trained`` is ``data/<preset>/train_sync/judge``.
 
-    Raises SyncNetWeightsError or FileNotFoundError saying what to fetch or run; one judge never stands in for the other unasked.
+    Raises SyncNetWeightsError or FileNotFoundError saying what to fetch or run; one judge never stands in for the other
+    unasked.
     """
     if settings.judge == "syncnet":
         return SyncNetJudge(load_syncnet(settings.syncnet_weights))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from s3dnerf.shapes import Float, Tensor
+from s3dnerf.core.shapes import Float, Tensor
 
 EPSILON = 1e-8
 
@@ -37,8 +37,8 @@ def triplet_loss(
 ) -> Float[Tensor, " b"]:
     """Eq. 7, corrected, of each anchor window.
 
-    max(0, η + cos(l, a⁻) − cos(l, a)) + max(0, η + cos(l⁻, a) − cos(l, a)): the anchor's lips and sound are each other's
-    positive. 0 … 2 (η + 2); embeddings that say nothing give 2 η, which is 1.0 for the paper's η = 0.5.
+    max(0, η + cos(l, a⁻) − cos(l, a)) + max(0, η + cos(l⁻, a) − cos(l, a)): the anchor's lips and sound are each
+    other's positive. 0 … 2 (η + 2); embeddings that say nothing give 2 η, which is 1.0 for the paper's η = 0.5.
     """
     positive = cosine(lips, audio)  # [b]
     by_lips = (margin + cosine(lips, negative_audio) - positive).clamp_min(0)
@@ -51,8 +51,9 @@ def expected_triplet_loss(
 ) -> Float[Tensor, ""]:
     """Mean over the anchors that have a negative of eq. 7's expectation, the negative drawn among the batch's windows.
 
-    Each triplet is :func:`triplet_loss`'s, with one positive and one negative each way; taking all of them by their chance
-    instead of drawing one costs the same two forward passes and has less noise (a few minutes on a CPU suffice to learn).
+    Each triplet is :func:`triplet_loss`'s, with one positive and one negative each way; taking all of them by their
+    chance instead of drawing one costs the same two forward passes and has less noise (a few minutes on a CPU suffice
+    to learn).
 
     Parameters
     ----------
@@ -78,7 +79,9 @@ def collapsed_loss(margin: float) -> float:
 
 
 def spread(embeddings: Float[Tensor, "b e"]) -> float:
-    """How far apart embeddings point: 1 − mean cosine between different rows; near 0 they have collapsed. Needs two rows."""
+    """How far apart embeddings point: 1 − mean cosine between different rows; near 0 they have collapsed. Needs two
+    rows.
+    """
     unit = torch.nn.functional.normalize(embeddings.detach().float(), dim=1)
     total = (unit @ unit.T).sum() - (unit * unit).sum()
     return float(1 - total / (len(unit) * (len(unit) - 1)))

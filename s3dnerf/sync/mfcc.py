@@ -1,8 +1,9 @@
-"""The mel-frequency cepstra that SyncNet v2 was trained on, as ``python_speech_features.mfcc(samples, 16000)`` makes them.
+"""The mel-frequency cepstra that SyncNet v2 was trained on, as ``python_speech_features.mfcc(samples, 16000)`` makes
+them.
 
-13 coefficients at 100 Hz of int16 sound: pre-emphasis 0.97, rectangular frames of 25 ms every 10 ms, 512-point power spectrum,
-26 triangles on the HTK mel scale from 0 to 8 kHz laid on whole bins, logarithm, orthonormal DCT-II, lifter 22, and the
-logarithm of the frame's energy in place of the first.
+13 coefficients at 100 Hz of int16 sound: pre-emphasis 0.97, rectangular frames of 25 ms every 10 ms, 512-point power
+spectrum, 26 triangles on the HTK mel scale from 0 to 8 kHz laid on whole bins, logarithm, orthonormal DCT-II, lifter
+22, and the logarithm of the frame's energy in place of the first.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import functools
 import numpy as np
 from scipy.fft import dct
 
-from s3dnerf.rates import RATE_HZ
+from s3dnerf.core.rates import RATE_HZ
 
 MFCC_HZ = 100
 FRAME, HOP, N_FFT = 400, 160, 512
@@ -29,7 +30,9 @@ def _filters() -> np.ndarray:
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     rising = (bins - left) / np.maximum(centre - left, 1)
     falling = (right - bins) / np.maximum(right - centre, 1)
-    return np.where((bins >= left) & (bins < centre), rising, 0) + np.where((bins >= centre) & (bins < right), falling, 0)
+    return np.where((bins >= left) & (bins < centre), rising, 0) + np.where(
+        (bins >= centre) & (bins < right), falling, 0
+    )
 
 
 def mfcc(samples: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Whether a lip-sync network learns, and if not, why: each finding is a code and a sentence for a person.
 
-The known ways to fail: the loss stays at 2 η (1.0 for η = 0.5: all embeddings alike), the crops hold no moving lips, the
-sound is shifted against the picture, there are too few speakers to learn more than their faces.
+The known ways to fail: the loss stays at 2 η (1.0 for η = 0.5: all embeddings alike), the crops hold no moving lips,
+the sound is shifted against the picture, there are too few speakers to learn more than their faces.
 """
 
 from __future__ import annotations
@@ -24,12 +24,19 @@ CLEAR_EXTREME = 0.02  # of the curve's median: a shallower minimum says nothing 
 
 @dataclass(frozen=True)
 class Finding:
-    """``code``: snake_case; ``message``: what was seen, what it means, what to do."""
+    """Something that a person should know about a training.
+
+    Attributes
+    ----------
+    code : snake_case
+    message : what was seen, what it means, what to do
+    """
 
     code: str
     message: str
 
     def as_dict(self) -> dict[str, str]:
+        """The fields as plain Python, for a card."""
         return {"code": self.code, "message": self.message}
 
 
@@ -53,19 +60,23 @@ class SyncMonitor:
         self.losses = [*self.losses, float(loss)][-self.patience :]
 
     def learning(self, spread: float) -> list[Finding]:
-        """Findings of the loss: not finite, or stuck at 2 η; ``spread`` of the visual embeddings tells collapse from slowness."""
+        """Findings of the loss: not finite, or stuck at 2 η; ``spread`` of the visual embeddings tells collapse from
+        slowness.
+        """
         if not self.losses:
             return []
         bad = collapsed_loss(self.margin)
         mean = float(np.mean(self.losses))
         if not np.isfinite(mean):
-            return [Finding("loss_not_finite", "the loss is not a finite number: lower sync.lr, or sync.precision: fp32")]
+            return [
+                Finding("loss_not_finite", "the loss is not a finite number: lower sync.lr, or sync.precision: fp32")
+            ]
         if len(self.losses) < self.patience or mean < STUCK_SHARE * bad:
             return []
         cause = (
             "all embeddings point the same way: lower sync.lr"
             if spread < COLLAPSED_SPREAD
-            else "embeddings differ, but not with the sound: look at the crops and at the sound's offset, or train longer"
+            else "embeddings differ, but not with the sound: look at the crops and the sound's offset, or train longer"
         )
         return [
             Finding(
@@ -77,11 +88,14 @@ class SyncMonitor:
 
 
 def crop_findings(clips: Sequence[tuple[str, np.ndarray]]) -> list[Finding]:
-    """Findings of the crops: ``clips`` are names and uint8 (n, 3, p, p). Clips without moving lips in them are named."""
+    """Findings of the crops: ``clips`` are names and uint8 (n, 3, p, p). Clips without moving lips in them are
+    named.
+    """
     flat, still = [], []
     for name, lips in clips:
         side = lips.shape[-1]
-        middle = lips[:, :, side // 4 : -(side // 4), side // 4 : -(side // 4)].astype(np.float32).mean(axis=1)  # [n, p/2, p/2]
+        # [n, p/2, p/2]
+        middle = lips[:, :, side // 4 : -(side // 4), side // 4 : -(side // 4)].astype(np.float32).mean(axis=1)
         if float(middle.std(axis=(1, 2)).mean()) < FLAT_CROP:
             flat.append(name)
         elif len(middle) > 5 and float(np.abs(middle[5:] - middle[:-5]).mean()) < STILL_LIPS:

@@ -1,8 +1,10 @@
-"""A clip's offset between picture and sound without any network: the mouth's opening against the loudness of its speech.
+"""A clip's offset between picture and sound without any network: the mouth's opening against the loudness of its
+speech.
 
-Three openings (outer lips, lower lip and chin below the nose, chin below the brows) and three levels of the sound (all of it, two bands
-of the voice) lose what is slower than six frames, the head's motion and the sentence's loudness among it; where the mean of their
-nine correlations is highest, the two belong together. How often a known shift is found again is measured by ``benchmarks/sync.py``.
+Three openings (outer lips, lower lip and chin below the nose, chin below the brows) and three levels of the sound (all
+of it, two bands of the voice) lose what is slower than six frames, the head's motion and the sentence's loudness among
+it; where the mean of their nine correlations is highest, the two belong together. How often a known shift is found
+again is measured by ``benchmarks/sync.py``.
 """
 
 from __future__ import annotations
@@ -13,12 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from s3dnerf.rates import FPS_HZ
+from s3dnerf.core.rates import FPS_HZ
 from s3dnerf.speech.mel import MEL_HZ
 from s3dnerf.sync.offsets import REACH_FRAMES
-from s3dnerf.sync.speech_windows import column_level_db
+from s3dnerf.sync.speech_activity import column_level_db
 
-FAST_FRAMES, SLOW_FRAMES = 0.5, 6.0  # standard deviations of the band-pass: syllables stay, head motion and landmark noise go
+# standard deviations of the band-pass: syllables stay, head motion and landmark noise go
+FAST_FRAMES, SLOW_FRAMES = (
+    0.5,
+    6.0,
+)
 SOUND_COLUMNS = 1.3  # the mel is smoothed over a little more than a column before it is read at 25 Hz
 LEAST_FRAMES = 40  # fewer leave fewer than 25 pairs at the far offsets
 FRAMES_A_SYLLABLE = 4.0  # neighbouring frames hang together: N frames are about N / 4 independent ones
@@ -34,8 +40,8 @@ class MouthOffset:
     Attributes
     ----------
     offset_frames : int, −15 … 15; > 0: the sound is early (SyncNet's sign)
-    confidence : float ≥ 0, how far the extreme stands above the curve's median, in standard deviations that chance has; 0 where
-        the extreme lies at the end of the range (no extreme at all) or the clip is too short
+    confidence : float ≥ 0, how far the extreme stands above the curve's median, in standard deviations that chance has;
+        0 where the extreme lies at the end of the range (no extreme at all) or the clip is too short
     curve : float64 (31,), mean correlation; entry j is offset 15 − j
     frames : int, frames it rests on
     """
@@ -47,11 +53,15 @@ class MouthOffset:
 
 
 def _band(signal: np.ndarray) -> np.ndarray:
-    return gaussian_filter1d(signal, FAST_FRAMES, axis=0, mode="nearest") - gaussian_filter1d(signal, SLOW_FRAMES, axis=0, mode="nearest")
+    return gaussian_filter1d(signal, FAST_FRAMES, axis=0, mode="nearest") - gaussian_filter1d(
+        signal, SLOW_FRAMES, axis=0, mode="nearest"
+    )
 
 
 def mouth_signals(landmarks: np.ndarray) -> np.ndarray:
-    """Openings in units of the distance between the eyes' outer corners: (N, 68, 2) → float64 (N, 3), without what is slow."""
+    """Openings in units of the distance between the eyes' outer corners: (N, 68, 2) → float64 (N, 3), without what is
+    slow.
+    """
     points = np.asarray(landmarks, dtype=np.float64)
 
     def apart(a: int, b: int) -> np.ndarray:
@@ -69,7 +79,9 @@ def sound_signals(mel: np.ndarray, frames: int) -> np.ndarray:
     Raises ValueError for a mel that ends before the frames do.
     """
     if len(mel) < int(MEL_HZ * frames / FPS_HZ):
-        raise ValueError(f"mel: expected at least {int(MEL_HZ * frames / FPS_HZ)} columns for {frames} frames, got {len(mel)}")
+        raise ValueError(
+            f"mel: expected at least {int(MEL_HZ * frames / FPS_HZ)} columns for {frames} frames, got {len(mel)}"
+        )
     mel = np.asarray(mel, dtype=np.float64)
     level = np.maximum(column_level_db(mel), QUIET_DB) / 10
     columns = np.stack([level, *(mel[:, low:high].mean(axis=1) for low, high in VOICE_BANDS)], axis=1)
@@ -81,8 +93,8 @@ def sound_signals(mel: np.ndarray, frames: int) -> np.ndarray:
 def correlation_curve(mouth: np.ndarray, sound: np.ndarray, reach: int = REACH_FRAMES) -> np.ndarray:
     """Mean correlation of every opening with every level at each offset: (N, p), (N, q) → float64 (2 reach + 1,).
 
-    Entry j pairs the mouth of frame f with the sound of frame f + j − reach, which is offset reach − j. A signal that stands still
-    correlates with nothing: 0.
+    Entry j pairs the mouth of frame f with the sound of frame f + j − reach, which is offset reach − j. A signal that
+    stands still correlates with nothing: 0.
     """
     n, curve = len(mouth), np.zeros(2 * reach + 1)
     for j in range(2 * reach + 1):
@@ -120,7 +132,8 @@ def mouth_offset(landmarks: np.ndarray, mel: np.ndarray) -> MouthOffset:
 
 
 def pooled_offset(clips: Sequence[MouthOffset]) -> MouthOffset:
-    """The offset of several clips of one recording, which are out of step together: their curves' mean, weighted by frames.
+    """The offset of several clips of one recording, which are out of step together: their curves' mean, weighted by
+    frames.
 
     Clips too short to have a curve are left out; none left: offset 0 with confidence 0.
     """

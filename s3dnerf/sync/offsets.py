@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 import torch
 
-from s3dnerf.shapes import Float, Tensor
+from s3dnerf.core.shapes import Float, Tensor
 
 REACH_FRAMES = 15
-PAIRWISE_EPSILON = 1e-6  # torch.nn.functional.pairwise_distance, which the protocol's authors use, adds it to each difference
+PAIRWISE_EPSILON = (
+    1e-6  # torch.nn.functional.pairwise_distance, which the protocol's authors use, adds it to each difference
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ def sync_result(distances: Float[Tensor, "k n"]) -> SyncResult:
     """
     curve = distances.nanmean(dim=1)  # [k]
     if bool(curve.isnan().any()):
-        raise ValueError(f"{distances.shape[1]} windows: expected more than {len(distances) // 2} to measure every offset")
+        raise ValueError(
+            f"{distances.shape[1]} windows: expected more than {len(distances) // 2} to measure every offset"
+        )
     least, where = curve.min(dim=0)
     return SyncResult(
         lse_c=float(curve.median() - least),

@@ -1,7 +1,8 @@
 """SyncNet v2 (Chung & Zisserman 2016): the network that the field's LSE-C and LSE-D are measured with.
 
-The layer names and shapes are those of the authors' file ``syncnet_v2.model`` (joonson/syncnet_python), which the user has to
-fetch; it is read with ``weights_only=True``. Inputs: five 224 × 224 frames BGR 0–255, not normalised, and 20 columns of 13 cepstra.
+The layer names and shapes are those of the authors' file ``syncnet_v2.model`` (joonson/syncnet_python), which the user
+has to fetch; it is read with ``weights_only=True``. Inputs: five 224 × 224 frames BGR 0–255, not normalised, and 20
+columns of 13 cepstra.
 """
 
 from __future__ import annotations
@@ -12,27 +13,36 @@ import numpy as np
 import torch
 from torch import nn
 
-from s3dnerf.rates import SAMPLES_PER_FRAME
-from s3dnerf.shapes import Float, Tensor
+from s3dnerf.core.errors import S3DNeRFError
+from s3dnerf.core.rates import SAMPLES_PER_FRAME
+from s3dnerf.core.shapes import Float, Tensor
+from s3dnerf.core.weight_files import WeightFileError, read_tensors
 from s3dnerf.sync.mfcc import mfcc
-from s3dnerf.weight_files import WeightFileError, read_tensors
 
 FRAMES, SIDE_PX = 5, 224
 COLUMNS, COLUMNS_PER_FRAME, COEFFICIENTS = 20, 4, 13
 EMBED = 1024
 WHERE = (
-    "SyncNet v2's weights come from its authors: syncnet_v2.model, linked in the README of github.com/joonson/syncnet_python; lay it where "
+    "SyncNet v2's weights come from its authors: syncnet_v2.model, linked in the README of "
+    "github.com/joonson/syncnet_python; lay it where "
 )
-INSTEAD = {"evaluate.syncnet_weights": "evaluate.judge: trained", "speech.sync_weights": "speech.sync_filter: off (or mouth)"}
+INSTEAD = {
+    "evaluate.syncnet_weights": "evaluate.judge: trained",
+    "speech.sync_weights": "speech.sync_filter: off (or mouth)",
+}
 
 
-class SyncNetWeightsError(RuntimeError):
+class SyncNetWeightsError(S3DNeRFError, RuntimeError):
     """SyncNet's file is missing or not what it should be; the message says what to do."""
 
 
 def _convolutions(dimensions: int, layers: list[tuple]) -> nn.Sequential:
-    """Convolution, batch norm and ReLU for each (channels in, out, kernel, stride, padding, pool); pool: (kernel, stride, padding)."""
-    conv, norm, pool = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d) if dimensions == 2 else (nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d)
+    """Convolution, batch norm and ReLU for each (channels in, out, kernel, stride, padding, pool); pool: (kernel,
+    stride, padding).
+    """
+    conv, norm, pool = (
+        (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d) if dimensions == 2 else (nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d)
+    )
     modules: list[nn.Module] = []
     for channels_in, channels, kernel, stride, padding, pooling in layers:
         modules += [conv(channels_in, channels, kernel, stride, padding), norm(channels), nn.ReLU()]
@@ -128,14 +138,19 @@ def syncnet_windows(frames: int, samples: int) -> int:
     return min(frames, samples // SAMPLES_PER_FRAME) - FRAMES
 
 
-def syncnet_embeddings(network: SyncNet, frames: np.ndarray, samples: np.ndarray, batch: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
+def syncnet_embeddings(
+    network: SyncNet, frames: np.ndarray, samples: np.ndarray, batch: int = 20
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Embeddings of every window of a clip: lips and sound, float32 (windows, 1024) each.
 
-    Window i shows frames i … i + 4 and hears the 20 cepstra from column 4 i. Raises ValueError for a clip of fewer than six frames.
+    Window i shows frames i … i + 4 and hears the 20 cepstra from column 4 i. Raises ValueError for a clip of fewer than
+    six frames.
     """
     windows = syncnet_windows(len(frames), len(samples))
     if windows < 1:
-        raise ValueError(f"{len(frames)} frames and {len(samples)} samples: SyncNet needs at least {FRAMES + 1} frames with sound")
+        raise ValueError(
+            f"{len(frames)} frames and {len(samples)} samples: SyncNet needs at least {FRAMES + 1} frames with sound"
+        )
     device = next(network.parameters()).device
     cepstra = syncnet_cepstra(samples)
     lips, audio = [], []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from s3dnerf.shapes import Float, Tensor
+from s3dnerf.core.shapes import Float, Tensor
 
 MEL_COLUMNS, MEL_BINS = 16, 80
 
@@ -25,6 +25,7 @@ class Residual(nn.Module):
         self.second_norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """(b, c, h, w) → (b, c, h, w)."""
         inner = torch.relu(self.first_norm(self.first(x)))
         return torch.relu(x + self.second_norm(self.second(inner)))
 
@@ -48,7 +49,8 @@ class VisualTower(nn.Module):
     size : int, side of a crop: 48 or 96
     width : int, channels of the first convolution; doubled a level, up to 8×
     embed : int
-    grey : bool, whether the three colours of a crop are averaged first (few speakers: their skins and lips teach nothing)
+    grey : bool, whether the three colours of a crop are averaged first (few speakers: their skins and lips teach
+        nothing)
     """
 
     def __init__(self, frames: int, size: int, width: int, embed: int, grey: bool = False) -> None:
@@ -61,11 +63,15 @@ class VisualTower(nn.Module):
         blocks = [_down(3 * frames, widths[0], 5, (2, 2))]
         blocks += [_down(a, b, 3, (2, 2)) for a, b in zip(widths, widths[1:])]
         self.blocks = nn.Sequential(*blocks)  # … 3 × 3
-        self.join = nn.Sequential(nn.Conv2d(widths[-1], widths[-1], 3, bias=False), nn.BatchNorm2d(widths[-1]), nn.ReLU())
+        self.join = nn.Sequential(
+            nn.Conv2d(widths[-1], widths[-1], 3, bias=False), nn.BatchNorm2d(widths[-1]), nn.ReLU()
+        )
         self.head = nn.Linear(widths[-1], embed)
 
     def forward(self, lips: Float[Tensor, "b t 3 s s"]) -> Float[Tensor, "b e"]:
-        """``lips`` in 0 … 1. Each window's own mean and contrast are taken out first: skin and light say nothing of sync."""
+        """``lips`` in 0 … 1. Each window's own mean and contrast are taken out first: skin and light say nothing of
+        sync.
+        """
         if lips.shape[1:] != (self.frames, 3, self.size, self.size):
             raise ValueError(f"lips: expected (b, {self.frames}, 3, {self.size}, {self.size}), got {tuple(lips.shape)}")
         if self.grey:
@@ -87,7 +93,9 @@ class AudioTower(nn.Module):
             _down(width * 2, width * 4, 3, (2, 2)),  # 10 × 4
             _down(width * 4, width * 8, 3, (2, 2)),  # 5 × 2
         )
-        self.join = nn.Sequential(nn.Conv2d(width * 8, width * 8, (5, 2), bias=False), nn.BatchNorm2d(width * 8), nn.ReLU())
+        self.join = nn.Sequential(
+            nn.Conv2d(width * 8, width * 8, (5, 2), bias=False), nn.BatchNorm2d(width * 8), nn.ReLU()
+        )
         self.head = nn.Linear(width * 8, embed)
 
     def forward(self, mel: Float[Tensor, "b 16 80"]) -> Float[Tensor, "b e"]:

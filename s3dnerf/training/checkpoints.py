@@ -1,25 +1,27 @@
 """Checkpoints: a killed run goes on where it was, to bit-identical weights on a CPU.
 
-Writes ``<path>`` and keeps the one before as ``<path>.previous``. A file is one line
-``s3dnerf-checkpoint 1 <sha256>`` and then ``torch.save``'s bytes: a half-written or changed file is noticed and
-refused, and the previous one is used. Only tensors and plain Python go in, so that reading never runs foreign code
-(``weights_only=True``). Lies outside DVC's outs (``.checkpoints/<stage>/<key>/``), which DVC deletes before a stage runs.
+Writes ``<path>`` and keeps the one before as ``<path>.previous``. A file is one line ``s3dnerf-checkpoint 1 <sha256>``
+and then ``torch.save``'s bytes: a half-written or changed file is noticed and refused, and the previous one is used.
+Only tensors and plain Python go in, so that reading never runs foreign code (``weights_only=True``). Lies outside DVC's
+outs (``.checkpoints/<stage>/<key>/``), which DVC deletes before a stage runs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
+import logging
 import os
 import pickle
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+logger = logging.getLogger(__name__)
 
 MAGIC = b"s3dnerf-checkpoint 1 "
 CONTENT_HASH_BYTES = 4 << 30  # beyond, hashing every pack would cost minutes of a training run's start
@@ -48,7 +50,8 @@ def _previous(path: Path) -> Path:
 
 
 def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
-    """Write ``state`` atomically (temporary name, flushed to disk, renamed); the file that stood there becomes ``.previous``.
+    """Write ``state`` atomically (temporary name, flushed to disk, renamed); the file that stood there becomes
+    ``.previous``.
 
     Raises TypeError, naming the place, when ``state`` holds anything but tensors and plain Python.
     """
@@ -95,10 +98,10 @@ def _read(path: Path) -> dict[str, Any]:
     return state
 
 
-def load_checkpoint(path: str | Path, say: Callable[[str], None] = print) -> dict[str, Any] | None:
+def load_checkpoint(path: str | Path) -> dict[str, Any] | None:
     """The newest whole checkpoint at ``path`` (tensors on the CPU), or None where there is none.
 
-    A damaged file is refused with one line through ``say``, and the previous one is used.
+    A damaged file is refused with a warning in the log, and the previous one is used.
     """
     path = Path(path)
     for candidate in (path, _previous(path)):
@@ -107,17 +110,28 @@ def load_checkpoint(path: str | Path, say: Callable[[str], None] = print) -> dic
         try:
             return _read(candidate)
         except ValueError as fault:
-            say(f"checkpoint {candidate} refused: {fault}; " + ("using the one before" if candidate == path else "starting again"))
+            logger.warning(
+                f"checkpoint {candidate} refused: {fault}; "
+                + ("using the one before" if candidate == path else "starting again")
+            )
     return None
 
 
 def random_states() -> dict[str, Any]:
-    """Random states of python, numpy's global generator and torch (CUDA devices included), as tensors and plain Python."""
+    """Random states of python, numpy's global generator and torch (CUDA devices included), as tensors and plain
+    Python.
+    """
     version, words, gauss = random.getstate()
     name, key, position, has_gauss, cached = np.random.get_state()
     return {
         "python": [version, torch.tensor(words, dtype=torch.int64), gauss],
-        "numpy": [str(name), torch.from_numpy(np.asarray(key).astype(np.int64)), int(position), int(has_gauss), float(cached)],
+        "numpy": [
+            str(name),
+            torch.from_numpy(np.asarray(key).astype(np.int64)),
+            int(position),
+            int(has_gauss),
+            float(cached),
+        ],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
@@ -134,24 +148,16 @@ def set_random_states(states: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state(state, i)
 
 
-def run_key(settings: Mapping[str, Any], data: str, code: str) -> str:
-    """Name of a training run's checkpoint folder: settings that change its result, data fingerprint, code version.
-
-    Any difference gives another key: a checkpoint is never carried over to a run that would have made another one.
-    """
-    content = json.dumps([settings, data, code], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:24]
-
-
 def data_fingerprint(folders: Iterable[str | Path]) -> str:
-    """Hex hash of all files below ``folders``: names and content; names, sizes and times where they pass 4 GiB together.
+    """Hex hash of files and of all files below folders: names and content; names, sizes and times where they pass 4 GiB
+    together.
 
     A time that changed under equal content only means that a run starts again.
     """
     named = sorted(
         (f"{Path(folder).as_posix()}/{path.relative_to(folder).as_posix()}", path)
         for folder in folders
-        for path in Path(folder).rglob("*")
+        for path in ([Path(folder)] if Path(folder).is_file() else Path(folder).rglob("*"))
         if path.is_file()
     )
     by_content = sum(path.stat().st_size for _, path in named) <= CONTENT_HASH_BYTES

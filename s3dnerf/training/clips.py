@@ -31,7 +31,8 @@ class Clip:
     world_to_camera : float32 (N, 3, 4), canonical head frame → OpenCV camera (x right, y down, z forward)
     intrinsics : float32 (N, 3, 3), of the 256-pixel frame; pixel i covers [i, i + 1)
     box : float32 (4,), centre x, y, z and half side of the head's cube in the canonical frame
-    lip_boxes : float32 (N, 4), x0, y0, x1, y1 in pixels of the aligned frame, squares of one side: what lip crops are cut by
+    lip_boxes : float32 (N, 4), x0, y0, x1, y1 in pixels of the aligned frame, squares of one side: what lip crops are
+        cut by
     tokens : float32 (2 N, D), speech at 50 Hz
     mel : float32 (M, 80), the expert's mel at 80 Hz
     """
@@ -49,10 +50,12 @@ class Clip:
 
     @property
     def clip(self) -> str:
+        """The clip's name."""
         return self.record["clip"]
 
     @property
     def speaker(self) -> str:
+        """Who speaks, as ingest names the person."""
         return self.record["speaker"]
 
 
@@ -88,7 +91,9 @@ class ClipFolder:
         tokens = read("speech", "tokens.npy").astype(np.float32)
         mel = read("speech", "mel.npy").astype(np.float32)
         if not len(frames) == len(masks) == len(tokens) // 2:
-            raise ValueError(f"{clip}: {len(frames)} frames, {len(masks)} masks, {len(tokens)} tokens: expected N, N, 2 N")
+            raise ValueError(
+                f"{clip}: {len(frames)} frames, {len(masks)} masks, {len(tokens)} tokens: expected N, N, 2 N"
+            )
         return Clip(
             record=record,
             frames=frames[:n],

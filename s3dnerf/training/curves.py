@@ -13,7 +13,8 @@ class Curves:
     Parameters
     ----------
     path : file; made with its folder when the first line comes
-    start : the step training starts at; lines of this step and later are dropped (a killed run had written ahead of its checkpoint)
+    start : the step training starts at; lines of this step and later are dropped (a killed run had written ahead of its
+        checkpoint)
     """
 
     def __init__(self, path: str | Path, start: int = 0) -> None:

@@ -1,8 +1,8 @@
 """Data-parallel training: which of how many processes this one is, on which device, and averaging between them.
 
-Works under ``torchrun --standalone --nproc-per-node N -m module …`` and plain ``python -m module …``: it reads RANK, WORLD_SIZE and
-LOCAL_RANK (and MASTER_ADDR, MASTER_PORT) from the environment, which torchrun sets. gloo on CPUs, NCCL on CUDA devices. On CPUs
-each process uses one thread, so that sums have one order and a run can be repeated to the bit.
+Works under ``torchrun --standalone --nproc-per-node N -m module …`` and plain ``python -m module …``: it reads RANK,
+WORLD_SIZE and LOCAL_RANK (and MASTER_ADDR, MASTER_PORT) from the environment, which torchrun sets. gloo on CPUs, NCCL
+on CUDA devices. On CPUs each process uses one thread, so that sums have one order and a run can be repeated to the bit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from s3dnerf.processes import die_with_parent
+from s3dnerf.core.processes import die_with_parent
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,11 @@ class World:
         """
         if self.size == 1:
             return
-        found = [p for p in (parameters.parameters() if isinstance(parameters, torch.nn.Module) else parameters) if p.requires_grad]
+        found = [
+            p
+            for p in (parameters.parameters() if isinstance(parameters, torch.nn.Module) else parameters)
+            if p.requires_grad
+        ]
         if not found:
             return
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1).float() for p in found])
@@ -90,7 +94,8 @@ class World:
 
 @contextlib.contextmanager
 def joined(device: str | None = None) -> Iterator[World]:
-    """``with joined() as world:`` join the run's process group and leave it at the end; the block begins when all have joined.
+    """``with joined() as world:`` join the run's process group and leave it at the end; the block begins when all have
+    joined.
 
     Parameters
     ----------
@@ -104,11 +109,15 @@ def joined(device: str | None = None) -> Iterator[World]:
     """
     if "RANK" in os.environ:
         die_with_parent()
-    rank, size, local = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+    rank, size, local = (
+        int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+    )
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if kind == "cuda":
         if local >= torch.cuda.device_count():
-            raise RuntimeError(f"process {local} of this machine: {torch.cuda.device_count()} CUDA devices — use fewer processes")
+            raise RuntimeError(
+                f"process {local} of this machine: {torch.cuda.device_count()} CUDA devices — use fewer processes"
+            )
         torch.cuda.set_device(local)
         place = torch.device("cuda", local)
     else:
@@ -121,7 +130,8 @@ def joined(device: str | None = None) -> Iterator[World]:
         dist.init_process_group("nccl" if kind == "cuda" else "gloo", rank=rank, world_size=size)
     try:
         if size > 1:
-            dist.barrier()  # or gloo fails in a process that is still connecting ("Connection closed by peer") when another has left
+            # or gloo fails in a process that is still connecting ("Connection closed by peer") when another has left
+            dist.barrier()
         yield World(rank, size, local, place)
     finally:
         if size > 1:

@@ -14,7 +14,8 @@ M = TypeVar("M", bound=nn.Module)
 class Averaged(Generic[M]):
     """A frozen copy of ``module`` that follows it.
 
-    The decay ramps up from 0 (``min(decay, (1 + n) / (10 + n))`` after n updates), so that a short run does not keep its random start.
+    The decay ramps up from 0 (``min(decay, (1 + n) / (10 + n))`` after n updates), so that a short run does not keep
+    its random start.
     """
 
     def __init__(self, module: M, decay: float) -> None:

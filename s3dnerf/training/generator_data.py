@@ -1,9 +1,10 @@
-"""What the generator trains on: one source frame and T consecutive target frames of one clip, with all that goes with them.
+"""What the generator trains on: one source frame and T consecutive target frames of one clip, with all that goes with
+them.
 
-A sample is a pure function of (seed, step, number in the batch): a resumed run needs no position in the data but the step,
-and any number of processes draws the same batch. Clips are decoded when first drawn and kept; a corpus of more than
-``RESIDENT_CLIPS`` clips is walked through in a shuffled order, samples being drawn from a window of so many clips that moves on by one
-a step: memory stays bounded (3 GB at most) and each clip is decoded once a round.
+A sample is a pure function of (seed, step, number in the batch): a resumed run needs no position in the data but the
+step, and any number of processes draws the same batch. Clips are decoded when first drawn and kept; a corpus of more
+than ``RESIDENT_CLIPS`` clips is walked through in a shuffled order, samples being drawn from a window of so many clips
+that moves on by one a step: memory stays bounded (3 GB at most) and each clip is decoded once a round.
 
 Reads ``data/<preset>/`` through :class:`s3dnerf.training.clips.ClipFolder`.
 """
@@ -21,10 +22,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from s3dnerf.config import ModelSettings
+from s3dnerf.core.errors import S3DNeRFError
+from s3dnerf.core.shapes import Float, Int, Tensor
 from s3dnerf.model.crossmodal import speech_windows, windows_at
 from s3dnerf.model.source_lips import lip_shape
-from s3dnerf.shapes import Float, Int, Tensor
+from s3dnerf.settings.schema import ModelSettings
 from s3dnerf.speech.mel import WINDOW_COLUMNS, mel_window_start
 from s3dnerf.training.clips import Clip, ClipFolder
 from s3dnerf.training.lip_motion import POINTS, Motion, lip_shapes
@@ -33,7 +35,7 @@ from s3dnerf.training.speech_variation import PLAIN, SpeechVariation
 RESIDENT_CLIPS = 64
 
 
-class NoTrainingData(RuntimeError):
+class NoTrainingData(S3DNeRFError, RuntimeError):
     """There is no clip to train on; the message says what to look at."""
 
 
@@ -41,9 +43,15 @@ class NoTrainingData(RuntimeError):
 class Batch:
     """B samples of T frames (b = B·T frames, those of a sample side by side), on the device, colours in [0, 1].
 
-    ``source_face`` is masked; ``coarse_target`` is the masked target at raw_px (black outside, weighted by ``mask``, the share of
-    each raw pixel inside the face); ``noise`` places samples on rays and ``draw`` chooses rays; ``backdrop`` is a random colour a frame.
-    ``motion``: further frames of the same clips for :func:`s3dnerf.training.lip_motion.lip_motion_loss`, where that is asked for.
+    Attributes
+    ----------
+    source_face : masked to the inner face
+    coarse_target : the masked target at raw_px, black outside, weighted by ``mask``
+    mask : the share of each raw pixel inside the face
+    noise, draw : place samples on rays; choose rays
+    backdrop : a random colour a frame
+    motion : further frames of the same clips for :func:`s3dnerf.training.lip_motion.lip_motion_loss`, where that is
+        asked for
     """
 
     source_face: Float[Tensor, "B 3 256 256"]
@@ -77,7 +85,8 @@ def training_rays(mask: Float[Tensor, "b 1 r r"], draw: Float[Tensor, "b r2"], o
 
     Returns
     -------
-    row · r + column, ascending, filled up with r² to the longest of the batch. A frame's rays depend on that frame alone.
+    row · r + column, ascending, filled up with r² to the longest of the batch. A frame's rays depend on that frame
+    alone.
     """
     near = functional.max_pool2d((mask > 0).float(), 5, stride=1, padding=2).flatten(1) > 0
     wanted = near | (draw < outside)  # [b, r²]
@@ -100,7 +109,10 @@ class MotionBatch:
 
 def make_motion(samples: list[dict[str, Any]], device: torch.device) -> Motion:
     """Samples' ``motion`` parts as tensors on a device."""
-    found = {name: torch.stack([torch.as_tensor(s[name]) for s in samples]).to(device, non_blocking=True) for name in samples[0]}
+    found = {
+        name: torch.stack([torch.as_tensor(s[name]) for s in samples]).to(device, non_blocking=True)
+        for name in samples[0]
+    }
     return Motion(**{name: value.flatten(0, 1) for name, value in found.items()})
 
 
@@ -164,8 +176,8 @@ class GeneratorData:
     model : ModelSettings (speech tokens a frame, rays and samples)
     frames : T
     seed : of the draw
-    spread_until : before this step the T frames come from anywhere in the clip (more mouths a step; nothing that needs them
-        consecutive may run yet)
+    spread_until : before this step the T frames come from anywhere in the clip (more mouths a step; nothing that needs
+        them consecutive may run yet)
     motion_frames : frames a sample whose landmarks teach the lips' motion beside (0: none)
     variation : of the speech that samples hear; a probe's speech is as it is
     corpus, splits : which clips; the paper trains on HDTF's training split
@@ -190,7 +202,8 @@ class GeneratorData:
         self.records = self.folder.of_split(*splits)
         if not self.records:
             raise NoTrainingData(
-                f"{data_dir}: no {corpus} clip of split {'/'.join(splits)} came through preprocessing — see ingest's and each "
+                f"{data_dir}: no {corpus} clip of split {'/'.join(splits)} came through preprocessing — see ingest's "
+                "and each "
                 "stage's quarantine tables"
             )
         self._clips: OrderedDict[str, Clip] = OrderedDict()
@@ -226,7 +239,8 @@ class GeneratorData:
                 break
         else:
             raise NoTrainingData(
-                f"no clip of more than {self.frames} frames among {len(pool)}: expected clips of ingest.min_clip_s and more"
+                f"no clip of more than {self.frames} frames among {len(pool)}: expected clips of ingest.min_clip_s "
+                "and more"
             )
         n, t = len(clip.frames), self.frames
         source, first = int(rng.integers(n)), int(rng.integers(n - t + 1))
@@ -238,7 +252,9 @@ class GeneratorData:
         return found
 
     def motion_sample(self, step: int, number: int) -> dict[str, Any]:
-        """Sample ``number`` of ``step`` before step 0: a source frame and ``motion_frames`` frames of its clip, without pictures."""
+        """Sample ``number`` of ``step`` before step 0: a source frame and ``motion_frames`` frames of its clip, without
+        pictures.
+        """
         rng = np.random.default_rng([self.seed, 3, step, number])
         pool = self.pool(step)
         clip = self.clip(self.records[pool[rng.integers(len(pool))]])
@@ -274,7 +290,9 @@ class GeneratorData:
         }
 
     def probe(self, number: int, frames: int) -> dict[str, Any]:
-        """A fixed sample for pictures: clip ``number`` (evenly spread), its first frame as source, ``frames`` frames from its middle."""
+        """A fixed sample for pictures: clip ``number`` (evenly spread), its first frame as source, ``frames`` frames
+        from its middle.
+        """
         clip = self.clip(self.records[(number * max(1, len(self.records) // 4)) % len(self.records)])
         first = max(0, (len(clip.frames) - frames) // 2)
         return self._gather(clip, 0, np.arange(first, min(first + frames, len(clip.frames))), number)
@@ -297,23 +315,36 @@ class GeneratorData:
         }
 
     def speech_statistics(self) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
-        """Mean and standard deviation of the training tokens, a value a channel (over the first ``RESIDENT_CLIPS`` clips)."""
+        """Mean and standard deviation of the training tokens, a value a channel (over the first ``RESIDENT_CLIPS``
+        clips).
+        """
         tokens = np.concatenate([self.clip(record).tokens for record in self.records[:RESIDENT_CLIPS]])
         return torch.from_numpy(tokens.mean(0)), torch.from_numpy(tokens.std(0))
 
     def lips(self) -> Float[Tensor, "n 40"]:
-        """Lips of training frames (of the first ``RESIDENT_CLIPS`` clips), as :func:`s3dnerf.model.source_lips.lip_shape` has them."""
-        return torch.cat([lip_shape(torch.from_numpy(self.clip(record).landmarks)) for record in self.records[:RESIDENT_CLIPS]])
+        """Lips of training frames (of the first ``RESIDENT_CLIPS`` clips), as
+        :func:`s3dnerf.model.source_lips.lip_shape` has them.
+        """
+        return torch.cat(
+            [lip_shape(torch.from_numpy(self.clip(record).landmarks)) for record in self.records[:RESIDENT_CLIPS]]
+        )
 
     def lip_shapes(self) -> tuple[Float[Tensor, "n k s"], Float[Tensor, "n 40"]]:
-        """Speech windows of training frames and their lip shapes, in standard deviations (of the first ``RESIDENT_CLIPS`` clips)."""
+        """Speech windows of training frames and their lip shapes, in standard deviations (of the first
+        ``RESIDENT_CLIPS`` clips).
+        """
         clips = [self.clip(record) for record in self.records[:RESIDENT_CLIPS]]
         windows = [speech_windows(torch.from_numpy(clip.tokens), self.model.speech_tokens) for clip in clips]
         shapes = np.concatenate([lip_shapes(clip.landmarks) for clip in clips])
         return torch.cat(windows), torch.from_numpy((shapes / max(shapes.std(), 1e-9)).astype(np.float32))
 
     def batches(self, first_step: int, steps: int, numbers: range, device: torch.device) -> Iterator[Batch]:
-        """Batches of steps ``first_step`` … ``steps − 1``; ``numbers``: this process's samples of each. The next is made meanwhile."""
+        """Batches of steps ``first_step`` … ``steps − 1``. The next is made meanwhile.
+
+        Parameters
+        ----------
+        numbers : this process's samples of each batch
+        """
 
         def make(step: int) -> list[dict[str, Any]]:
             return [self.sample(step, number) for number in numbers]

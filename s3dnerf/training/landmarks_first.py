@@ -1,9 +1,11 @@
-"""Lessons before step 0 (``train.shape_steps``, ``train.motion_steps``; ours): landmarks alone teach, nothing is rendered.
+"""Lessons before step 0 (``train.shape_steps``, ``train.motion_steps``; ours): landmarks alone teach, nothing is
+rendered.
 
-First the speech network learns which lip shape a window of speech goes with (a linear layer reads its pooled code, and is then thrown
-away); then speech, cross attention and deformation learn :func:`s3dnerf.training.lip_motion.lip_motion_loss`, the encoder standing still.
-A minute on a CPU. The step size falls by a half cosine to a tenth. It is not checkpointed: a run killed here
-begins again, and the same settings give the same weights.
+First the speech network learns which lip shape a window of speech goes with (a linear layer reads its pooled code, and
+is then thrown away); then speech, cross attention and deformation learn
+:func:`s3dnerf.training.lip_motion.lip_motion_loss`, the encoder standing still. A minute on a CPU. The step size falls
+by a half cosine to a tenth. It is not checkpointed: a run killed here begins again, and the same settings give the same
+weights.
 
 Reads the training clips through :class:`s3dnerf.training.generator_data.GeneratorData`; writes nothing.
 """
@@ -11,17 +13,19 @@ Reads the training clips through :class:`s3dnerf.training.generator_data.Generat
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
-from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from s3dnerf.config import TrainSettings
 from s3dnerf.model.s3dnerf import S3DNeRF
+from s3dnerf.settings.schema import TrainSettings
 from s3dnerf.training.distributed import World
 from s3dnerf.training.generator_data import GeneratorData, make_motion_batch
 from s3dnerf.training.lip_motion import lip_motion_loss
+
+logger = logging.getLogger(__name__)
 
 WINDOWS = 64  # speech windows a step, over all processes
 BETAS = (0.9, 0.99)
@@ -46,7 +50,9 @@ class _Teacher:
 
 
 def learn_shapes(generator: S3DNeRF, data: GeneratorData, settings: TrainSettings, seed: int, world: World) -> float:
-    """Teach the speech network lip shapes. Returns the last steps' mean squared error, in variances of the shapes (1: knows nothing)."""
+    """Teach the speech network lip shapes. Returns the last steps' mean squared error, in variances of the shapes (1:
+    knows nothing).
+    """
     speech, shapes = data.lip_shapes()
     torch.manual_seed(seed)  # the same reader in every process
     reader = nn.Linear(generator.settings.slot_dim, shapes.shape[1]).to(world.device)
@@ -54,7 +60,8 @@ def learn_shapes(generator: S3DNeRF, data: GeneratorData, settings: TrainSetting
     draw, errors = torch.Generator().manual_seed(seed), []
     for step in range(settings.shape_steps):
         rows = torch.randint(len(speech), (WINDOWS,), generator=draw)
-        heard = data.variation.of(speech[rows], data.speech_std, draw)  # the whole batch in each process: the draws stay alike
+        # the whole batch in each process: the draws stay alike
+        heard = data.variation.of(speech[rows], data.speech_std, draw)
         heard, wanted = (x[world.rank :: world.size].to(world.device) for x in (heard, shapes[rows]))
         loss = (reader(generator.speech(heard)[1]) - wanted).square().mean()
         teacher.step(loss, step / settings.shape_steps)
@@ -62,9 +69,17 @@ def learn_shapes(generator: S3DNeRF, data: GeneratorData, settings: TrainSetting
     return float(world.mean(torch.stack(errors[-20:]).mean()))
 
 
-def learn_motion(generator: S3DNeRF, data: GeneratorData, settings: TrainSettings, numbers: range, world: World) -> float:
+def learn_motion(
+    generator: S3DNeRF, data: GeneratorData, settings: TrainSettings, numbers: range, world: World
+) -> float:
     """Teach the deformation the lips' motion. Returns the mean loss of the last steps, pixels²."""
-    blocks = (generator.speech, generator.source_lips, generator.aggregation, generator.crossmodal, generator.deformation)
+    blocks = (
+        generator.speech,
+        generator.source_lips,
+        generator.aggregation,
+        generator.crossmodal,
+        generator.deformation,
+    )
     taught = [block for block in blocks if block is not None]
     teacher = _Teacher([p for module in taught for p in module.parameters()], settings, world)
     errors = []
@@ -83,12 +98,24 @@ def learn_motion(generator: S3DNeRF, data: GeneratorData, settings: TrainSetting
 
 
 def landmarks_first(
-    generator: S3DNeRF, data: GeneratorData, settings: TrainSettings, seed: int, numbers: range, world: World, say: Callable[[str], None]
+    generator: S3DNeRF,
+    data: GeneratorData,
+    settings: TrainSettings,
+    seed: int,
+    numbers: range,
+    world: World,
 ) -> None:
-    """The lessons that have steps; ``numbers``: this process's samples of a batch."""
+    """The lessons that have steps.
+
+    Parameters
+    ----------
+    numbers : this process's samples of a batch
+    """
     told = []
     if settings.shape_steps:
-        told.append(f"{learn_shapes(generator, data, settings, seed, world):.0%} of the lip shapes' variance unexplained")
+        told.append(
+            f"{learn_shapes(generator, data, settings, seed, world):.0%} of the lip shapes' variance unexplained"
+        )
     if settings.motion_steps:
         told.append(f"{learn_motion(generator, data, settings, numbers, world):.2f} px² of lip motion left")
-    say(f"  landmarks first: {', '.join(told)}")
+    logger.info(f"  landmarks first: {', '.join(told)}")

@@ -1,14 +1,16 @@
-"""Landmarks teach the deformation where the lips go (ours: ``train.motion_steps``, ``train.lambda_lips``; 0 in the paper's preset).
+"""Landmarks teach the deformation where the lips go (ours: ``train.motion_steps``, ``train.lambda_lips``; 0 in the
+paper's preset).
 
-Pixels alone move a mouth late: until speech moves the lips, a mean mouth is the best picture, and it gives the deformation no
-gradient that agrees from frame to frame. Landmarks, which ``align`` found anyway, say outright where what stands at each lip point of a
-target frame stands in the source frame:
+Pixels alone move a mouth late: until speech moves the lips, a mean mouth is the best picture, and it gives the
+deformation no gradient that agrees from frame to frame. Landmarks, which ``align`` found anyway, say outright where
+what stands at each lip point of a target frame stands in the source frame:
 
     L_lips = mean over k of ‖(π(x_k + Δx_k) − π(x_k)) − r(p_k)‖²        pixels² of the 256-pixel frame
 
-p_k: the target's nose and lip landmarks, jittered so that a neighbourhood moves and not a point; x_k: p_k's ray at the depth of the lips;
-π: projection into the source; r: the source's landmark less where the pose alone carries the target's, taken from the landmarks
-around p_k, relative to the nose (which does not speak). Nothing is rendered: a frame costs 29 points.
+p_k: the target's nose and lip landmarks, jittered so that a neighbourhood moves and not a point; x_k: p_k's ray at the
+depth of the lips; π: projection into the source; r: the source's landmark less where the pose alone carries the
+target's, taken from the landmarks around p_k, relative to the nose (which does not speak). Nothing is rendered: a frame
+costs 29 points.
 
 Reads nothing, writes nothing.
 """
@@ -20,19 +22,28 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from s3dnerf.faces.regions import LIPS, NOSE
+from s3dnerf.core.shapes import Float, Tensor
+from s3dnerf.faces.types import LIPS, NOSE
 from s3dnerf.model import cameras
 from s3dnerf.model.s3dnerf import Identity, S3DNeRF
-from s3dnerf.shapes import Float, Tensor
 
 NOSE_POINTS, POINTS = 9, 29  # nose first, then lips
-DEPTH, DEPTH_SPREAD = 0.38, 0.1  # of the lips before the box's centre, half sides: there the landmarks of turning heads stand still
+# of the lips before the box's centre, half sides: there the landmarks of turning heads stand still
+DEPTH, DEPTH_SPREAD = (
+    0.38,
+    0.1,
+)
 JITTER_PX, REACH_PX = 2.0, 1.5  # how far points stray from landmarks; how far a landmark's word carries
 
 
 @dataclass
 class Motion:
-    """B clips' frames for :func:`lip_motion_loss` (b = B · frames, those of a clip side by side); ``jitter``: standard normal."""
+    """B clips' frames for :func:`lip_motion_loss` (b = B · frames, those of a clip side by side).
+
+    Attributes
+    ----------
+    jitter : standard normal
+    """
 
     camera: Float[Tensor, "b 3 4"]
     intrinsics: Float[Tensor, "b 3 3"]
@@ -48,14 +59,18 @@ def points_at(
     places: Float[Tensor, "b k 2"],
     depth: Float[Tensor, "b k"],
 ) -> Float[Tensor, "b 3 k"]:
-    """Canonical points behind ``places`` (pixels of the 256-pixel frame), ``depth`` half sides before the box's centre."""
+    """Canonical points behind ``places`` (pixels of the 256-pixel frame), ``depth`` half sides before the box's
+    centre.
+    """
     origins, directions = cameras.camera_rays(world_to_camera, intrinsics, places - 0.5, cameras.FRAME_PX)
     distance = (box[:, 2:3] + depth * box[:, 3:] - origins[:, 2:]) / directions[..., 2]
     return (origins[:, None] + directions * distance[..., None]).transpose(1, 2)
 
 
 def lip_motion_loss(generator: S3DNeRF, identity: Identity, motion: Motion) -> Float[Tensor, ""]:
-    """L_lips in pixels². The gradient reaches speech, source lips, cross attention and deformation. ValueError without a deformation."""
+    """L_lips in pixels². The gradient reaches speech, source lips, cross attention and deformation. ValueError without
+    a deformation.
+    """
     if generator.deformation is None:
         raise ValueError(f"variant {generator.variant}: it has no deformation, which landmarks could teach")
     given = generator.conditions(identity, motion.speech)
@@ -63,11 +78,15 @@ def lip_motion_loss(generator: S3DNeRF, identity: Identity, motion: Motion) -> F
     with torch.no_grad():
         at, source = (torch.cat([x[:, NOSE], x[:, LIPS]], 1) for x in (motion.landmarks, identity.landmarks))
         depth = torch.full_like(at[..., 0], DEPTH)  # [b, 29]
-        carried = cameras.to_camera(points_at(motion.camera, motion.intrinsics, given.box, at, depth), given.world_to_camera)
-        residual = source.repeat_interleave(each, 0) - cameras.project(carried, given.intrinsics).transpose(1, 2)  # [b, 29, 2]
+        carried = cameras.to_camera(
+            points_at(motion.camera, motion.intrinsics, given.box, at, depth), given.world_to_camera
+        )
+        # [b, 29, 2]
+        residual = source.repeat_interleave(each, 0) - cameras.project(carried, given.intrinsics).transpose(1, 2)
         residual = residual - residual[:, :NOSE_POINTS].mean(1, keepdim=True)
         places = at + JITTER_PX * motion.jitter[..., :2]
-        near = torch.softmax((places[:, :, None] - at[:, None]).square().sum(-1) / (-2.0 * REACH_PX**2), -1)  # [b, 29, 29]
+        # [b, 29, 29]
+        near = torch.softmax((places[:, :, None] - at[:, None]).square().sum(-1) / (-2.0 * REACH_PX**2), -1)
         wanted = near @ residual
         x = points_at(motion.camera, motion.intrinsics, given.box, places, depth + DEPTH_SPREAD * motion.jitter[..., 2])
         seen = cameras.to_camera(x, given.world_to_camera)
@@ -78,7 +97,9 @@ def lip_motion_loss(generator: S3DNeRF, identity: Identity, motion: Motion) -> F
 
 
 def lip_shapes(landmarks: np.ndarray) -> np.ndarray:
-    """A clip's lip shapes (n, 40) from its landmarks (n, 68, 2): pose's shift, the face's size and the clip's mean shape taken out."""
+    """A clip's lip shapes (n, 40) from its landmarks (n, 68, 2): pose's shift, the face's size and the clip's mean
+    shape taken out.
+    """
     lips = landmarks[:, LIPS].astype(np.float64)
     size = np.linalg.norm(landmarks[:, 0].astype(np.float64) - landmarks[:, 16], axis=1).mean()
     lips = (lips - lips.mean(1, keepdims=True)) / max(size, 1.0)

@@ -2,9 +2,9 @@
 
     L = λ_pix L_pix + λ_per L_per + λ_adv L_adv + λ_sync L_sync + λ_deform L_deform (+ λ_lips L_lips)
 
-Every image loss is taken on the coarse and on the fine image: coarse against the masked target, fine against the whole target.
-The lip-sync loss is eq. 8 as METHOD corrects it (:func:`s3dnerf.sync.losses.generator_sync_loss`).
-L_lips (ours, without weight in the paper's preset) is :func:`s3dnerf.training.lip_motion.lip_motion_loss`.
+Every image loss is taken on the coarse and on the fine image: coarse against the masked target, fine against the whole
+target. The lip-sync loss is eq. 8 as METHOD corrects it (:func:`s3dnerf.sync.losses.generator_sync_loss`). L_lips
+(ours, without weight in the paper's preset) is :func:`s3dnerf.training.lip_motion.lip_motion_loss`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from s3dnerf.config import TrainSettings
-from s3dnerf.shapes import Float, Tensor
+from s3dnerf.core.shapes import Float, Tensor
+from s3dnerf.settings.schema import TrainSettings
 from s3dnerf.sync.crops import FRAME_PX
 
 
 @dataclass(frozen=True)
-class LossWeights:
+class LossFactors:
     """λ of each term at one step."""
 
     pix: float
@@ -32,54 +32,62 @@ class LossWeights:
     lips: float = 0.0
 
 
-def loss_weights(settings: TrainSettings, step: int) -> LossWeights:
+def loss_factors(settings: TrainSettings, step: int) -> LossFactors:
     """Weights at ``step`` (from 0).
 
-    ``paper``: the settings' weights from step 0. ``stable``: no adversary and no sync loss for ``warmup_fraction`` of the
-    steps; then the adversary rises linearly to 0.05 × λ_adv over as many steps again, and λ_sync is whole at once (an early
-    adversary costs mouth control, others found).
+    ``paper``: the settings' weights from step 0. ``stable``: no adversary and no sync loss for ``warmup_fraction`` of
+    the steps; then the adversary rises linearly to 0.05 × λ_adv over as many steps again, and λ_sync is whole at once
+    (an early adversary costs mouth control, others found).
     """
     s, adv, sync = settings, settings.lambda_adv, settings.lambda_sync
     if s.loss_preset == "stable":
         warm = max(s.warmup_fraction * s.steps, 1e-9)
         adv *= 0.05 * min(max(step / warm - 1.0, 0.0), 1.0)
         sync *= float(step >= s.warmup_fraction * s.steps)
-    return LossWeights(s.lambda_pix, s.lambda_per, adv, sync, s.lambda_deform, s.lambda_lips)
+    return LossFactors(s.lambda_pix, s.lambda_per, adv, sync, s.lambda_deform, s.lambda_lips)
 
 
 def spread_until(settings: TrainSettings) -> int:
-    """The first step whose T frames must be consecutive: 0, or with ``spread_warmup`` the one at which ``stable`` ends its warm-up."""
+    """The first step whose T frames must be consecutive: 0, or with ``spread_warmup`` the one at which ``stable`` ends
+    its warm-up.
+    """
     if not settings.spread_warmup or settings.loss_preset != "stable":
         return 0
     return math.ceil(settings.warmup_fraction * settings.steps)
 
 
 def step_size(settings: TrainSettings, step: int) -> float:
-    """Factor of both step sizes at ``step``: 1, then over the last half of training a half cosine down to ``lr_final``."""
+    """Factor of both step sizes at ``step``: 1, then over the last half of training a half cosine down to
+    ``lr_final``.
+    """
     done = max(2.0 * step / settings.steps - 1.0, 0.0)
     return settings.lr_final + (1.0 - settings.lr_final) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-def lip_weights(boxes: Float[Tensor, "b 4"], size_px: int, weight: float) -> Float[Tensor, "b 1 s s"]:
-    """Weights of the pixel loss: ``weight`` inside the lip box, 1 outside, scaled to a mean of one a frame.
+def lip_emphasis(boxes: Float[Tensor, "b 4"], size_px: int, weight: float) -> Float[Tensor, "b 1 s s"]:
+    """Factors of the pixel loss: ``weight`` inside the lip box, 1 outside, scaled to a mean of one a frame.
 
-    ``boxes``: x0, y0, x1, y1 in pixels of a 256-pixel frame.
+    Parameters
+    ----------
+    boxes : x0, y0, x1, y1 in pixels of a 256-pixel frame
     """
     place = (torch.arange(size_px, device=boxes.device, dtype=boxes.dtype) + 0.5) * (FRAME_PX / size_px)
     inside_x = (place >= boxes[:, :1]) & (place < boxes[:, 2:3])  # [b, s]
     inside_y = (place >= boxes[:, 1:2]) & (place < boxes[:, 3:4])
-    weights = 1.0 + (weight - 1.0) * (inside_y[:, :, None] & inside_x[:, None, :]).to(boxes.dtype)
-    return (weights / weights.mean((1, 2), keepdim=True))[:, None]
+    emphasis = 1.0 + (weight - 1.0) * (inside_y[:, :, None] & inside_x[:, None, :]).to(boxes.dtype)
+    return (emphasis / emphasis.mean((1, 2), keepdim=True))[:, None]
 
 
 def pixel_loss(
-    generated: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"], weights: Float[Tensor, "b 1 h w"]
+    generated: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"], emphasis: Float[Tensor, "b 1 h w"]
 ) -> Float[Tensor, ""]:
     """Weighted mean squared difference."""
-    return ((generated.float() - target).square() * weights).mean()
+    return ((generated.float() - target).square() * emphasis).mean()
 
 
-def over(colours: Float[Tensor, "b 3 h w"], alpha: Float[Tensor, "b 1 h w"], backdrop: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 h w"]:
+def over(
+    colours: Float[Tensor, "b 3 h w"], alpha: Float[Tensor, "b 1 h w"], backdrop: Float[Tensor, "b 3"]
+) -> Float[Tensor, "b 3 h w"]:
     """Colours that carry their alpha, laid over one colour a frame.
 
     The coarse image and the masked target are compared over a random colour: over black alone, density painted black
@@ -93,13 +101,16 @@ def generator_adversarial_loss(scores_of_generated: Float[Tensor, "b 1"]) -> Flo
     return functional.softplus(-scores_of_generated.float()).mean()
 
 
-def discriminator_loss(scores_of_generated: Float[Tensor, "b 1"], scores_of_real: Float[Tensor, "b 1"]) -> Float[Tensor, ""]:
+def discriminator_loss(
+    scores_of_generated: Float[Tensor, "b 1"], scores_of_real: Float[Tensor, "b 1"]
+) -> Float[Tensor, ""]:
     """Logistic loss: mean softplus(D(generated)) + mean softplus(−D(real))."""
     return functional.softplus(scores_of_generated.float()).mean() + functional.softplus(-scores_of_real.float()).mean()
 
 
 def r1_penalty(scores_of_real: Float[Tensor, "b 1"], real: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
-    """Half the mean squared norm of the scores' gradient in the real pairs (Mescheder et al., 2018), with a graph of its own.
+    """Half the mean squared norm of the scores' gradient in the real pairs (Mescheder et al., 2018), with a graph of
+    its own.
 
     ``real`` must require gradients and ``scores_of_real`` come from it.
     """

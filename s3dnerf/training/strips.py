@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from s3dnerf.core.shapes import Float, Tensor
 from s3dnerf.model.s3dnerf import S3DNeRF
-from s3dnerf.shapes import Float, Tensor
 from s3dnerf.training.generator_data import Batch
 from s3dnerf.video.packs import write_atomic
 
@@ -47,16 +47,32 @@ def heat_map(cross_modal: Float[Tensor, "b n d"]) -> Float[Tensor, "b 1 h w"]:
 def strip(generator: S3DNeRF, batch: Batch) -> np.ndarray:
     """One picture, uint8 (rows · 128, 7 · 128, 3), of a batch's frames."""
     identity = generator.encode(
-        batch.source_face, batch.source_full, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks
+        batch.source_face,
+        batch.source_full,
+        batch.source_camera,
+        batch.source_intrinsics,
+        batch.box,
+        batch.source_landmarks,
     )
     rendered = generator.render(identity, batch.speech, batch.camera, batch.intrinsics)
     each = len(batch.speech) // len(batch.box)
     half_side = batch.box[:, 3].repeat_interleave(each)[:, None, None, None]
     delta = rendered.delta_x.norm(dim=1, keepdim=True) / half_side / FULL_DELTA
     heat = heat_map(rendered.cross_modal) if rendered.cross_modal is not None else torch.zeros_like(rendered.alpha)
-    columns = [batch.source_full.repeat_interleave(each, 0), batch.target, rendered.coarse, rendered.fine, rendered.alpha, delta, heat]
+    columns = [
+        batch.source_full.repeat_interleave(each, 0),
+        batch.target,
+        rendered.coarse,
+        rendered.fine,
+        rendered.alpha,
+        delta,
+        heat,
+    ]
     tiles = [
-        functional.interpolate(c.float().cpu(), (SIDE_PX, SIDE_PX), mode="bilinear", antialias=True).expand(-1, 3, -1, -1) for c in columns
+        functional.interpolate(c.float().cpu(), (SIDE_PX, SIDE_PX), mode="bilinear", antialias=True).expand(
+            -1, 3, -1, -1
+        )
+        for c in columns
     ]
     picture = torch.cat(tiles, 3).clamp(0, 1).permute(0, 2, 3, 1).flatten(0, 1)  # [rows · 128, 7 · 128, 3]
     return (picture * 255.0 + 0.5).to(torch.uint8).numpy()

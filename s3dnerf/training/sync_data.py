@@ -1,8 +1,8 @@
 """Windows for the lip-sync networks: who trains and who judges, lip crops cut once, a bounded pool, negatives.
 
-Reads the packs of ``align`` (``mp4``), ``lips`` and ``speech`` through :class:`s3dnerf.training.clips.ClipFolder`. A small
-corpus lies in memory whole; of a large one a pool of clips does, in a shuffled order that depends on the seed and the
-step alone, so that a resumed run sees what an unbroken one would have seen.
+Reads the packs of ``align`` (``mp4``), ``lips`` and ``speech`` through :class:`s3dnerf.training.clips.ClipFolder`. A
+small corpus lies in memory whole; of a large one a pool of clips does, in a shuffled order that depends on the seed and
+the step alone, so that a resumed run sees what an unbroken one would have seen.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from s3dnerf.config import Settings
+from s3dnerf.core.errors import S3DNeRFError
+from s3dnerf.settings.schema import Settings
 from s3dnerf.speech.mel import WINDOW_COLUMNS, mel_window_start
 from s3dnerf.sync.crops import cut_lips
-from s3dnerf.sync.speech_windows import speech_windows
+from s3dnerf.sync.speech_activity import windows_with_speech
 from s3dnerf.training.clips import ClipFolder
 from s3dnerf.video.encoding import decode_clip
 
@@ -32,7 +33,7 @@ POOL_BYTES = 3 << 30
 WINDOWS_PER_VISIT = 64  # windows drawn from a clip while it is in the pool, on average
 
 
-class SyncDataError(RuntimeError):
+class SyncDataError(S3DNeRFError, RuntimeError):
     """The lip-sync networks cannot be trained on these data; the message says why and what to do."""
 
 
@@ -78,7 +79,9 @@ def load_lip_clip(folder: ClipFolder, record: dict[str, Any], size: int, frames:
     windows = max(0, len(pictures) - frames + 1)
     margin = crop_margin(size)
     lips = cut_lips(pictures, folder.packs["lips"].read(clip, "crop_boxes.npy"), size, margin)
-    return LipClip(clip, f"{record['corpus']}/{record['speaker']}", lips, mel, speech_windows(mel, windows), margin)
+    return LipClip(
+        clip, f"{record['corpus']}/{record['speaker']}", lips, mel, windows_with_speech(mel, windows), margin
+    )
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,9 @@ class SyncSplit:
 
 
 def held_out_people(people: Sequence[str], fraction: float) -> list[str]:
-    """The share of ``people`` that comes first by a hash of the name: at least one, never all; stable when others join."""
+    """The share of ``people`` that comes first by a hash of the name: at least one, never all; stable when others
+    join.
+    """
     ranked = sorted(set(people), key=lambda name: hashlib.sha256(f"sync held out {name}".encode()).hexdigest())
     if fraction == 0 or len(ranked) < 2:
         return []
@@ -123,7 +128,8 @@ def split_for(role: str, data_dir: str | Path, settings: Settings) -> SyncSplit:
         held_out = [(hdtf, r) for r in records if r["speaker"] in apart] + held_out
     elif not train:
         raise SyncDataError(
-            f"judge: no LRS2 clip of the train split came through preprocessing — the judge is trained on LRS2 alone: set raw.lrs2 "
+            "judge: no LRS2 clip of the train split came through preprocessing — the judge is trained on LRS2 "
+            "alone: set raw.lrs2 "
             f"({settings.raw.lrs2!r} now) to a folder with mvlrs_v1/, or look up why its clips were excluded in "
             f"{Path(data_dir) / 'ingest' / 'lrs2'}"
         )
@@ -136,7 +142,9 @@ def split_for(role: str, data_dir: str | Path, settings: Settings) -> SyncSplit:
             )
     shared = set(SyncSplit.speakers(train)) & set(SyncSplit.speakers(held_out))
     if shared:
-        raise SyncDataError(f"{role}: {sorted(shared)} both train and judge — the split is by speaker: mend ingest's split")
+        raise SyncDataError(
+            f"{role}: {sorted(shared)} both train and judge — the split is by speaker: mend ingest's split"
+        )
     return SyncSplit(train, held_out)
 
 
@@ -186,7 +194,9 @@ class ClipPool:
         return load_lip_clip(folder, record, self.size)
 
     def at(self, step: int) -> list[LipClip]:
-        """The clips of a step, those without a usable window left out. Loads what is new, and begins with the next step's."""
+        """The clips of a step, those without a usable window left out. Loads what is new, and begins with the next
+        step's.
+        """
         wanted = self.members(step)
         ahead = [] if self.whole else self.members(step + 8)
         for number in [*wanted, *ahead]:
@@ -215,10 +225,12 @@ class SyncBatch:
 
 
 def negative_chances(clips: np.ndarray, frames: np.ndarray, speakers: np.ndarray) -> np.ndarray:
-    """Chance that window j of a batch is the negative of anchor i: float64 (b, b), rows sum to 1 (to 0 for an anchor without any).
+    """Chance that window j of a batch is the negative of anchor i: float64 (b, b), rows sum to 1 (to 0 for an anchor
+    without any).
 
     Four fifths go to the same clip's windows ±2 … ±10 frames away, mostly near (as 1 / distance); one fifth to other
-    speakers' windows, evenly. ±1 frame is never a negative: nobody could tell it. An anchor that lacks one kind takes the other.
+    speakers' windows, evenly. ±1 frame is never a negative: nobody could tell it. An anchor that lacks one kind takes
+    the other.
 
     Parameters
     ----------
@@ -233,13 +245,17 @@ def negative_chances(clips: np.ndarray, frames: np.ndarray, speakers: np.ndarray
     others = (speakers[:, None] != speakers[None]).astype(float)
     same_total, others_total = same.sum(axis=1, keepdims=True), others.sum(axis=1, keepdims=True)
     if not same_total.any() and not others_total.any():
-        raise SyncDataError("no window has a negative: the clips are too short and there is no other speaker — train on more clips")
+        raise SyncDataError(
+            "no window has a negative: the clips are too short and there is no other speaker — train on more clips"
+        )
     share = np.where(same_total == 0, 1.0, np.where(others_total == 0, 0.0, OTHER_SPEAKER_SHARE))
     return (1 - share) * same / np.maximum(same_total, 1e-12) + share * others / np.maximum(others_total, 1e-12)
 
 
 def draw_frames(speech: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Windows of one clip for a batch: ``count`` (or all there are) out of a stretch of 24, those with speech first; sorted."""
+    """Windows of one clip for a batch: ``count`` (or all there are) out of a stretch of 24, those with speech first;
+    sorted.
+    """
     spoken = np.flatnonzero(speech)
     anchor = int(spoken[rng.integers(len(spoken))])
     first = max(0, min(anchor - int(rng.integers(STRETCH)), len(speech) - STRETCH))
@@ -250,7 +266,9 @@ def draw_frames(speech: np.ndarray, count: int, rng: np.random.Generator) -> np.
 
 
 def draw_batch(clips: Sequence[LipClip], size: int, rng: np.random.Generator) -> SyncBatch:
-    """About ``size`` windows: groups of up to 16 of one clip, at least two groups, of different speakers as far as there are."""
+    """About ``size`` windows: groups of up to 16 of one clip, at least two groups, of different speakers as far as
+    there are.
+    """
     group = min(GROUP, max(2, size // 2))
     names = sorted({c.speaker for c in clips})
     free: list[int] = []
@@ -267,4 +285,6 @@ def draw_batch(clips: Sequence[LipClip], size: int, rng: np.random.Generator) ->
             frames.append(int(f))
             speakers.append(names.index(clip.speaker))
     chances = negative_chances(np.array(which), np.array(frames), np.array(speakers))
-    return SyncBatch(torch.from_numpy(np.stack(lips)), torch.from_numpy(np.stack(mel)), torch.from_numpy(chances.astype(np.float32)))
+    return SyncBatch(
+        torch.from_numpy(np.stack(lips)), torch.from_numpy(np.stack(mel)), torch.from_numpy(chances.astype(np.float32))
+    )

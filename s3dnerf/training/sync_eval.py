@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from s3dnerf.sync.accuracy import EmbeddedClip
 from s3dnerf.sync.expert import SyncExpert
+from s3dnerf.sync.held_out import EmbeddedClip
 from s3dnerf.sync.offsets import REACH_FRAMES, shifted_distances
 from s3dnerf.training.clips import ClipFolder
 from s3dnerf.training.distributed import World
@@ -60,13 +60,15 @@ def offset_curves(clips: Sequence[EmbeddedClip]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``offset_frames`` 15 … −15 (:mod:`s3dnerf.sync.offsets`' sign), ``distance`` (mean L2 of unit embeddings, 0 … 2),
-        ``by_corpus``, ``extreme_offset_frames`` (where the distance is least), ``windows``.
+        ``offset_frames`` 15 … −15 (:mod:`s3dnerf.sync.offsets`' sign), ``distance`` (mean L2 of unit embeddings, 0 …
+        2), ``by_corpus``, ``extreme_offset_frames`` (where the distance is least), ``windows``.
     """
     sums: dict[str, np.ndarray] = {}
     counts: dict[str, np.ndarray] = {}
     for clip in clips:
-        distances = shifted_distances(torch.from_numpy(clip.lips), torch.from_numpy(clip.audio), zero_padded=False).numpy()
+        distances = shifted_distances(
+            torch.from_numpy(clip.lips), torch.from_numpy(clip.audio), zero_padded=False
+        ).numpy()
         for name in ("all", clip.speaker.partition("/")[0]):
             sums[name] = sums.get(name, 0) + np.nansum(distances, axis=1)
             counts[name] = counts.get(name, 0) + np.isfinite(distances).sum(axis=1)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from s3dnerf.core.errors import S3DNeRFError
 
-class TrainingDiverged(RuntimeError):
+
+class TrainingDiverged(S3DNeRFError, RuntimeError):
     """A loss is not finite or has run away; the message says what to change."""
 
 
@@ -25,13 +27,15 @@ class LossWatch:
         self.factor, self.patience, self.spikes = factor, patience, 0
 
     def see(self, step: int, losses: dict[str, float]) -> None:
-        """Check a step's losses; ``losses["pix"]`` is the one whose level is followed: the total jumps by design where the adversary
-        and the sync loss come in. Raises TrainingDiverged."""
+        """Check a step's losses; ``losses["pix"]`` is the one whose level is followed: the total jumps by design where
+        the adversary and the sync loss come in. Raises TrainingDiverged."""
         for name, value in losses.items():
             if not math.isfinite(value):
                 raise TrainingDiverged(
-                    f"step {step}: {name} is {value}. The last checkpoint is whole. Try, in this order: train.precision: fp32; a smaller "
-                    "train.lr_generator and train.lr_discriminator; train.loss_preset: stable (an adversary from step 0 is the usual cause)"
+                    f"step {step}: {name} is {value}. The last checkpoint is whole. Try, in this order: "
+                    "train.precision: fp32; a smaller "
+                    "train.lr_generator and train.lr_discriminator; train.loss_preset: stable (an adversary from "
+                    "step 0 is the usual cause)"
                 )
         level = losses["pix"]
         usual = sorted(self.recent)[len(self.recent) // 2] if len(self.recent) >= 20 else math.inf

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from s3dnerf.rates import FPS_HZ
+from s3dnerf.core.rates import FPS_HZ
 from s3dnerf.video.probing import VideoInfo
 
 

@@ -1,8 +1,9 @@
 """Whether an mp4 or QuickTime file's edit lists are of the plain kind, read from its boxes in a tenth of a millisecond.
 
-Nearly every mp4 has an edit list, and nearly every one of those begins where the first frame stands: it takes back the delay that
-reordered frames bring. Only for the others must ffmpeg be asked what it makes of the list, which costs a start of it (half the time of
-opening a short clip). Layout of the boxes: ISO/IEC 14496-12 (``moov``, ``trak``, ``edts/elst``, ``ctts``).
+Nearly every mp4 has an edit list, and nearly every one of those begins where the first frame stands: it takes back the
+delay that reordered frames bring. Only for the others must ffmpeg be asked what it makes of the list, which costs a
+start of it (half the time of opening a short clip). Layout of the boxes: ISO/IEC 14496-12 (``moov``, ``trak``,
+``edts/elst``, ``ctts``).
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ UNIT_RATE = 1 << 16
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(type, content) of the boxes that lie one after the other in ``data``. Raises ValueError where they do not fit."""
+    """(type, content) of the boxes that lie one after the other in ``data``. Raises ValueError where they do not
+    fit.
+    """
     at = 0
     while at + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, at)
@@ -79,7 +82,8 @@ def _first_time(ctts: bytes | None) -> int:
 def starts_on_a_frame(path: str | os.PathLike[str]) -> bool:
     """True where each track has one edit at most, and that of the only video track begins at its first frame.
 
-    Then ffmpeg shows every frame at its time. False says nothing: the list is of another kind, or this cannot read the file.
+    Then ffmpeg shows every frame at its time. False says nothing: the list is of another kind, or this cannot read the
+    file.
     """
     try:
         with open(path, "rb") as handle:

@@ -15,13 +15,18 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import IO, cast
 
 import numpy as np
 
+from s3dnerf.core.errors import S3DNeRFError
 
-class VideoError(OSError):
-    """A video cannot be read or written as asked. ``reason`` is a quarantine code (``unreadable``, ``truncated``, …)."""
+
+class VideoError(S3DNeRFError, OSError):
+    """A video cannot be read or written as asked. ``reason`` is a quarantine code (``unreadable``, ``truncated``,
+    …).
+    """
 
     def __init__(self, message: str, reason: str = "unreadable") -> None:
         super().__init__(message)
@@ -31,7 +36,7 @@ class VideoError(OSError):
 ADDRESS = re.compile(r"\[[\w#:/,]+ @ 0x[0-9a-f]+\] ")
 
 
-class NoFrames(ValueError):
+class NoFrames(S3DNeRFError, ValueError):
     """A video without a frame was to be written."""
 
 
@@ -44,7 +49,8 @@ def ffmpeg_path() -> str:
 
 
 def plain_log(log: str, most: int = 200) -> str:
-    """The end of ffmpeg's log on one line, without addresses: they differ from run to run, and reasons are kept in hashed tables.
+    """The end of ffmpeg's log on one line, without addresses: they differ from run to run, and reasons are kept in
+    hashed tables.
 
     >>> plain_log("[mov @ 0x55d0c8] moov atom not found\\nx.mp4: Invalid data\\n")
     'moov atom not found; x.mp4: Invalid data'
@@ -62,18 +68,21 @@ def _size_of(frame: np.ndarray) -> tuple[int, int]:
 
 
 def feed_ffmpeg(frames: Iterable[np.ndarray], output: Sequence[str], fps: int, inputs: Sequence[str] = ()) -> int:
-    """Run ffmpeg over frames as they come: ``ffmpeg -i <frames> inputs… output…``. Returns how many frames it was given.
+    """Run ffmpeg over frames as they come: ``ffmpeg -i <frames> inputs… output…``. Returns how many frames it was
+    given.
 
     Parameters
     ----------
-    frames : uint8 (h, w, 3) each, RGB, even sides, all of one size; may be a generator, of which one frame is held at a time
+    frames : uint8 (h, w, 3) each, RGB, even sides, all of one size; may be a generator, of which one frame is held at a
+        time
     output : arguments for what is written, its name last; input 0 is the frames
     fps : frames per second, Hz
     inputs : arguments that open further inputs
 
     Raises
     ------
-    NoFrames; ValueError for frames that differ in shape; VideoError when ffmpeg fails; what ``frames`` raises. ffmpeg has ended by then.
+    NoFrames; ValueError for frames that differ in shape; VideoError when ffmpeg fails; what ``frames`` raises. ffmpeg
+    has ended by then.
     """
     frames = iter(frames)
     first = next(frames, None)
@@ -89,7 +98,9 @@ def feed_ffmpeg(frames: Iterable[np.ndarray], output: Sequence[str], fps: int, i
         try:
             for frame in itertools.chain([first], frames):
                 if _size_of(frame) != (h, w):
-                    raise ValueError(f"a frame of {frame.shape[1]}×{frame.shape[0]} after frames of {w}×{h}: expected one size")
+                    raise ValueError(
+                        f"a frame of {frame.shape[1]}×{frame.shape[0]} after frames of {w}×{h}: expected one size"
+                    )
                 pipe.write(np.ascontiguousarray(frame).tobytes())
                 count += 1
             pipe.close()
@@ -117,8 +128,33 @@ def encode_clip(frames: Iterable[np.ndarray], crf: int, fps: int = 25) -> bytes:
 
     Raises ValueError for no frames or frames that differ in shape, VideoError when ffmpeg fails.
     """
-    picture = ["-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", str(crf), "-g", "1", "-bf", "0", "-pix_fmt", "yuv420p"]
-    exact = ["-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-movflags", "+faststart"]
+    picture = [
+        "-an",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "veryfast",
+        "-crf",
+        str(crf),
+        "-g",
+        "1",
+        "-bf",
+        "0",
+        "-pix_fmt",
+        "yuv420p",
+    ]
+    exact = [
+        "-threads",
+        "1",
+        "-fflags",
+        "+bitexact",
+        "-flags:v",
+        "+bitexact",
+        "-map_metadata",
+        "-1",
+        "-movflags",
+        "+faststart",
+    ]
     with tempfile.TemporaryDirectory(prefix="s3dnerf-") as folder:
         target = Path(folder, "clip.mp4")
         feed_ffmpeg(frames, [*picture, *exact, str(target)], fps)
@@ -126,7 +162,9 @@ def encode_clip(frames: Iterable[np.ndarray], crf: int, fps: int = 25) -> bytes:
 
 
 def decode_clip(data: bytes) -> np.ndarray:
-    """Frames of a clip made by :func:`encode_clip`, uint8 (N, h, w, 3) RGB. Raises VideoError for bytes that are no video."""
+    """Frames of a clip made by :func:`encode_clip`, uint8 (N, h, w, 3) RGB. Raises VideoError for bytes that are no
+    video.
+    """
     decord = decord_quietly()
     try:
         reader = decord.VideoReader(io.BytesIO(data), num_threads=1)
@@ -136,7 +174,7 @@ def decode_clip(data: bytes) -> np.ndarray:
 
 
 @functools.cache
-def decord_quietly():
+def decord_quietly() -> ModuleType:
     """The ``decord`` module with its own logging off: what is wrong with a file is said once, by an exception."""
     os.environ.setdefault("DECORD_EOF_RETRY_MAX", "1024")
     import decord

@@ -4,7 +4,8 @@ A corpus folder of a stage (``data/<preset>/<stage>/<corpus>/``) holds
 
 - ``<pack>.tar``: uncompressed, WebDataset naming: ``<clip>.<kind>`` with the kind from the first dot on
   (``hdtf_0001.landmarks.npy``). Members sorted, times and owners zero: equal content is equal bytes;
-- ``index.parquet``: one row a member: pack, clip, kind, offset, size (bytes), crc32 (of its bytes, compared at each reading);
+- ``index.parquet``: one row a member: pack, clip, kind, offset, size (bytes), crc32 (of its bytes, compared at each
+  reading);
 - ``quarantine.parquet``: clips that stopped here: clip, stage, reason, detail.
 
 Writes are to a temporary name, flushed to disk, renamed.
@@ -25,6 +26,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from s3dnerf.core.errors import S3DNeRFError
+
 PACK_STAGES = ("resample", "align", "masks", "lips", "speech")  # in the order in which they run
 INDEX_COLUMNS = ["pack", "clip", "kind", "offset", "size", "crc32"]
 QUARANTINE_COLUMNS = ["clip", "stage", "reason", "detail"]
@@ -33,7 +36,7 @@ ROW_GROUP = 16384
 COPY_BYTES = 1 << 20
 
 
-class PackError(RuntimeError):
+class PackError(S3DNeRFError, RuntimeError):
     """A pack or its index is missing, damaged or not what the index says."""
 
 
@@ -86,7 +89,9 @@ def copy_sha256(source: IO[bytes], target: str | Path) -> str:
 
 @contextlib.contextmanager
 def _taking_the_place_of(path: Path) -> Iterator[IO[bytes]]:
-    """A file of a temporary name beside ``path``, open to be written; after the block flushed to disk and renamed, or removed."""
+    """A file of a temporary name beside ``path``, open to be written; after the block flushed to disk and renamed, or
+    removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -112,7 +117,10 @@ def write_pack(path: str | Path, clips: Mapping[str, Mapping[str, Any]]) -> list
     clip id with a dot or a slash: a name must not climb out of the archive.
     """
     rows = []
-    with _taking_the_place_of(Path(path)) as handle, tarfile.open(fileobj=handle, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+    with (
+        _taking_the_place_of(Path(path)) as handle,
+        tarfile.open(fileobj=handle, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
         for clip in sorted(clips):
             if not clip or "." in clip or "/" in clip:
                 raise ValueError(f"clip id {clip!r}: expected no dot and no slash")
@@ -123,7 +131,9 @@ def write_pack(path: str | Path, clips: Mapping[str, Mapping[str, Any]]) -> list
                 tar.addfile(info, io.BytesIO(data))
                 padded = -len(data) % tarfile.BLOCKSIZE
                 offset = tar.offset - len(data) - padded
-                rows.append({"clip": clip, "kind": kind, "offset": offset, "size": len(data), "crc32": zlib.crc32(data)})
+                rows.append(
+                    {"clip": clip, "kind": kind, "offset": offset, "size": len(data), "crc32": zlib.crc32(data)}
+                )
     return rows
 
 
@@ -159,7 +169,8 @@ class CorpusPacks:
         table = pd.read_parquet(path, filters=None if pack is None else [("pack", "==", pack)])
         if list(table.columns) != INDEX_COLUMNS:
             raise PackError(
-                f"{path}: columns {list(table.columns)}, expected {INDEX_COLUMNS} — make it again: dvc repro {self.folder.parent.name}"
+                f"{path}: columns {list(table.columns)}, expected {INDEX_COLUMNS} — make it again: dvc repro "
+                f"{self.folder.parent.name}"
             )
         # names as numbers: LRS2's four indexes are two million rows, and every training process holds them
         self.index = table.astype({"pack": "category", "clip": "category", "kind": "category"})
@@ -186,11 +197,15 @@ class CorpusPacks:
         return sorted(self._rows(clip))
 
     def read(self, clip: str, kind: str) -> Any:
-        """One part, decoded. Raises PackError when it is not in the index, or the tar is gone, too short or changed since it was made."""
+        """One part, decoded. Raises PackError when it is not in the index, or the tar is gone, too short or changed
+        since it was made.
+        """
         try:
             row = self._rows(clip)[kind]
         except KeyError:
-            raise PackError(f"{self.folder}: no {kind} of clip {clip}; its parts here: {self.kinds(clip) or 'none'}") from None
+            raise PackError(
+                f"{self.folder}: no {kind} of clip {clip}; its parts here: {self.kinds(clip) or 'none'}"
+            ) from None
         pack = self.index["pack"].cat.categories[self._codes["pack"][row]]
         offset, size = int(self.index["offset"].to_numpy()[row]), int(self.index["size"].to_numpy()[row])
         crc = int(self.index["crc32"].to_numpy()[row])
@@ -202,7 +217,9 @@ class CorpusPacks:
         except FileNotFoundError:
             raise PackError(f"{tar}: no such file, though the index names it — {again}") from None
         if len(data) != size:
-            raise PackError(f"{tar}: expected {size} bytes at {offset}, got {len(data)}: the pack is truncated — {again}")
+            raise PackError(
+                f"{tar}: expected {size} bytes at {offset}, got {len(data)}: the pack is truncated — {again}"
+            )
         if zlib.crc32(data) != crc:
             raise PackError(f"{tar}: {clip}.{kind} is not what was written: changed bytes — {again}")
         return decode(kind, data)

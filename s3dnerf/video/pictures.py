@@ -20,8 +20,8 @@ def read_picture(path: str | Path) -> np.ndarray:
 
     Raises
     ------
-    VideoError with a reason: ``missing``, ``unreadable``, ``too_large`` (more than 100 million pixels, or a compressed text or colour
-    profile that grows beyond what Pillow takes: nothing is decoded).
+    VideoError with a reason: ``missing``, ``unreadable``, ``too_large`` (more than 100 million pixels, or a compressed
+    text or colour profile that grows beyond what Pillow takes: nothing is decoded).
     """
     import cv2
     from PIL import Image, UnidentifiedImageError
@@ -37,7 +37,9 @@ def read_picture(path: str | Path) -> np.ndarray:
     except Image.DecompressionBombError as bomb:
         raise VideoError(f"{path}: {bomb}", "too_large") from bomb
     except UnidentifiedImageError as unknown:
-        raise VideoError(f"{path}: not a picture in a format that is read here (JPEG, PNG, WebP, BMP, TIFF)") from unknown
+        raise VideoError(
+            f"{path}: not a picture in a format that is read here (JPEG, PNG, WebP, BMP, TIFF)"
+        ) from unknown
     except ValueError as grown:
         raise VideoError(f"{path}: {grown}", "too_large") from grown
     if width * height > MAX_PIXELS:

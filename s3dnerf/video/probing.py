@@ -41,8 +41,8 @@ class VideoInfo:
     rotation : degrees by which the player turns the picture (0, 90, 180, 270), already applied to the size
     pts, time_base : the exact times: ``(pts − start_pts) · time_base`` seconds
     last_pts_end : pts at which the last frame ends, as ffmpeg estimates it
-    early_s : by how much ffmpeg shows the picture before its time (see :func:`_edits`); its sound keeps its time, so that
-        sound cut for a picture at t must be taken from ``t + early_s``
+    early_s : by how much ffmpeg shows the picture before its time (see :func:`_edits`); its sound keeps its time, so
+        that sound cut for a picture at t must be taken from ``t + early_s``
     several_edits : an edit list joins several pieces; ``early_s`` holds in the first alone
     declared_s : the container's own word for its duration (nan where it says nothing)
     damage : what ffmpeg found wrong while reading ('' for a sound file)
@@ -74,12 +74,32 @@ class VideoInfo:
 
 def source(path: str | Path) -> list[str]:
     """ffmpeg's input arguments for a raw file: any name, known containers only, one thread."""
-    return ["-format_whitelist", FORMATS, "-protocol_whitelist", "file,pipe", "-threads", "1", "-i", f"file:{os.fspath(path)}"]
+    return [
+        "-format_whitelist",
+        FORMATS,
+        "-protocol_whitelist",
+        "file,pipe",
+        "-threads",
+        "1",
+        "-i",
+        f"file:{os.fspath(path)}",
+    ]
 
 
 def _run(path: str | Path, *output: str, options: tuple[str, ...] = ()) -> tuple[str, str, int]:
     """ffmpeg over a file, with ``options`` of its demuxer: what it wrote, its log with levels, its status."""
-    command = [ffmpeg_path(), "-hide_banner", "-nostdin", "-nostats", "-v", "level+info", "-copyts", *options, *source(path), *output]
+    command = [
+        ffmpeg_path(),
+        "-hide_banner",
+        "-nostdin",
+        "-nostats",
+        "-v",
+        "level+info",
+        "-copyts",
+        *options,
+        *source(path),
+        *output,
+    ]
     try:
         done = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
@@ -94,7 +114,9 @@ def faults(log: str) -> str:
 
 
 def _packets(text: str) -> tuple[list[tuple[int, int]], bool]:
-    """(pts, duration) of each packet that is shown, in file order; and whether all have a time and none is marked corrupt."""
+    """(pts, duration) of each packet that is shown, in file order; and whether all have a time and none is marked
+    corrupt.
+    """
     rows, whole = [], True
     for line in text.splitlines():
         if line.startswith("#"):
@@ -116,16 +138,23 @@ def _shown(log: str) -> tuple[list[tuple[int, int]], Fraction]:
 
 
 def _edits(path: str, first_pts: int, time_base: Fraction) -> tuple[float, bool]:
-    """Seconds by which ffmpeg shows a QuickTime or mp4 picture before its time; and whether the edit list has several entries.
+    """Seconds by which ffmpeg shows a QuickTime or mp4 picture before its time; and whether the edit list has several
+    entries.
 
-    An edit list may begin between two frames. ffmpeg hides the frame before its start and moves all others forward, until the
-    first one shown stands at the start (``mov_fix_index`` in libavformat/mov.c: the smallest time becomes zero); the sound is cut
-    to the sample and not moved. With ``advanced_editlist 0`` the demuxer gives every packet its own time, counted from the edit list's
-    start: the first at or after the start tells how far ffmpeg moves. ``first_pts``: time of the first frame shown.
+    An edit list may begin between two frames. ffmpeg hides the frame before its start and moves all others forward,
+    until the first one shown stands at the start (``mov_fix_index`` in libavformat/mov.c: the smallest time becomes
+    zero); the sound is cut to the sample and not moved. With ``advanced_editlist 0`` the demuxer gives every packet its
+    own time, counted from the edit list's start: the first at or after the start tells how far ffmpeg moves.
+    ``first_pts``: time of the first frame shown.
     """
     early, several = 0.0, False
-    for limit in (("-to", f"{float(first_pts * time_base) + 2:.3f}"), ()):  # the start is enough, unless no frame stands there
-        text, log, _ = _run(path, "-map", "0:V:0", "-c", "copy", *limit, "-f", "framecrc", "pipe:1", options=("-advanced_editlist", "0"))
+    for limit in (
+        ("-to", f"{float(first_pts * time_base) + 2:.3f}"),
+        (),
+    ):  # the start is enough, unless no frame stands there
+        text, log, _ = _run(
+            path, "-map", "0:V:0", "-c", "copy", *limit, "-f", "framecrc", "pipe:1", options=("-advanced_editlist", "0")
+        )
         several = "multiple edit list entries" in log
         after = [pts for pts, _ in _packets(text)[0] if pts >= first_pts]
         if after and f"#tb 0: {time_base}" in text:
@@ -152,7 +181,9 @@ def probe(path: str | Path) -> VideoInfo:
 def _probe(path: str, size: int, mtime_ns: int) -> VideoInfo:
     if size == 0:
         raise VideoError(f"{path}: an empty file", "zero_bytes")
-    text, log, status = _run(path, "-map", "0:V:0", "-c", "copy", "-f", "framecrc", "pipe:1", "-frames:v", str(HEAD_FRAMES), *SHOW)
+    text, log, status = _run(
+        path, "-map", "0:V:0", "-c", "copy", "-f", "framecrc", "pipe:1", "-frames:v", str(HEAD_FRAMES), *SHOW
+    )
     header = re.search(r"Input #0, (\S+), from", log)
     if header is None:
         raise VideoError(f"{path}: not a readable video: {faults(log) or 'unknown container'}")
@@ -166,7 +197,14 @@ def _probe(path: str, size: int, mtime_ns: int) -> VideoInfo:
     rows = sorted(packets)
     # packets may have lost their presentation times and look well: the first frames that decoding gives must agree
     agree = [pts for pts, _ in _shown(log)[0]][:HEAD_FRAMES] == [pts for pts, _ in rows[:HEAD_FRAMES]]
-    if not status and not damage and whole and agree and base is not None and len({pts for pts, _ in rows}) == len(rows):
+    if (
+        not status
+        and not damage
+        and whole
+        and agree
+        and base is not None
+        and len({pts for pts, _ in rows}) == len(rows)
+    ):
         time_base = Fraction(base[1])
     else:
         _, log_of_all, _ = _run(path, *SHOW)
@@ -210,7 +248,9 @@ def _probe(path: str, size: int, mtime_ns: int) -> VideoInfo:
 
 
 def _rescale(value: int, given: Fraction, wanted: Fraction) -> int:
-    """``value`` counted in ``given`` seconds, counted in ``wanted`` seconds, halves away from zero (ffmpeg's av_rescale_q)."""
+    """``value`` counted in ``given`` seconds, counted in ``wanted`` seconds, halves away from zero (ffmpeg's
+    av_rescale_q).
+    """
     exact = value * given / wanted
     half = Fraction(1, 2)
     return int(exact + half) if exact >= 0 else -int(-exact + half)

@@ -1,10 +1,12 @@
 """Frames of a raw video by number, forward only: memory does not grow with the video.
 
-Reads raw video files through ffmpeg (one thread, a process of its own: a damaged file cannot take the worker along), writes
-nothing. decord reads the clips of our own packs (:mod:`s3dnerf.video.encoding`) but not raw files: it subtracts a late
-start, has times in single precision, and counts the frames an edit list hides (they come out as repeats of the last).
+Reads raw video files through ffmpeg (one thread, a process of its own: a damaged file cannot take the worker along),
+writes nothing. decord reads the clips of our own packs (:mod:`s3dnerf.video.encoding`) but not raw files: it subtracts
+a late start, has times in single precision, and counts the frames an edit list hides (they come out as repeats of the
+last).
 
-Frame numbers count the frames that decoding gives, in presentation order, as :func:`s3dnerf.video.probing.probe` lists them.
+Frame numbers count the frames that decoding gives, in presentation order, as :func:`s3dnerf.video.probing.probe` lists
+them.
 """
 
 from __future__ import annotations
@@ -30,12 +32,15 @@ SEEK_BEFORE_S = 1.0
 PATCHED = "corrupt decoded frame"
 
 
-def read_frames(path: str | Path, index: np.ndarray, crop: tuple[int, int, int, int] | None = None) -> Iterator[np.ndarray]:
+def read_frames(
+    path: str | Path, index: np.ndarray, crop: tuple[int, int, int, int] | None = None
+) -> Iterator[np.ndarray]:
     """Frames by number, one by one, decoding forward only: memory does not grow with the video.
 
     Parameters
     ----------
-    index : int (n,), non-decreasing frame numbers in presentation order; a number that repeats gives the same frame again
+    index : int (n,), non-decreasing frame numbers in presentation order; a number that repeats gives the same frame
+        again
     crop : x, y, w, h in pixels of the picture as shown, inside it; None for the whole frame
 
     Yields
@@ -44,8 +49,8 @@ def read_frames(path: str | Path, index: np.ndarray, crop: tuple[int, int, int, 
 
     Raises
     ------
-    VideoError: what :func:`probe` raises; ``truncated`` when fewer frames can be decoded than the file announces; ``damaged`` when one
-    of them had to be patched up from its neighbours.
+    VideoError: what :func:`probe` raises; ``truncated`` when fewer frames can be decoded than the file announces;
+    ``damaged`` when one of them had to be patched up from its neighbours.
     """
     index = np.asarray(index)
     if index.ndim != 1 or (len(index) and (index[0] < 0 or (np.diff(index) < 0).any())):
@@ -66,7 +71,8 @@ def read_frames(path: str | Path, index: np.ndarray, crop: tuple[int, int, int, 
     chain = f"trim=start_pts={info.pts[first]}:end_pts={info.pts[last] + 1}"
     if (wide, high) != (info.width_px, info.height_px):
         chain += f",crop={wide}:{high}:{x0}:{y0}:exact=1"
-    chain += ",scale=flags=bilinear+accurate_rnd+full_chroma_int,format=rgb24"  # one path for all sizes: a crop equals the whole's part
+    # one path for all sizes: a crop equals the whole's part
+    chain += ",scale=flags=bilinear+accurate_rnd+full_chroma_int,format=rgb24"
     seek: list[str] = []
     start_s = info.frame_times_s[first] - SEEK_BEFORE_S
     if start_s > 0 and info.container.split(",")[0] in SEEKABLE:
@@ -90,7 +96,10 @@ def read_frames(path: str | Path, index: np.ndarray, crop: tuple[int, int, int, 
         "pipe:1",
     ]
     given = 0
-    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, bufsize=1 << 20) as process:
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, bufsize=1 << 20) as process,
+    ):
         stream = cast(io.BufferedReader, process.stdout)
         try:
             numbers = iter(index.tolist())
@@ -112,8 +121,12 @@ def read_frames(path: str | Path, index: np.ndarray, crop: tuple[int, int, int, 
         said = log.read().decode(errors="replace")
         if given != last + 1 - first or extra:
             raise VideoError(
-                f"{path}: {given} frames could be decoded of {last + 1 - first} from frame {first} on. {plain_log(said)}", "truncated"
+                f"{path}: {given} frames could be decoded of {last + 1 - first} from frame {first} on. "
+                f"{plain_log(said)}",
+                "truncated",
             )
         patched = said.count(PATCHED)
         if patched:
-            raise VideoError(f"{path}: {patched} of {given} frames from frame {first} on are damaged. {faults(said)}", "damaged")
+            raise VideoError(
+                f"{path}: {patched} of {given} frames from frame {first} on are damaged. {faults(said)}", "damaged"
+            )

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from s3dnerf.config import IngestSettings
 from s3dnerf.corpora import hdtf
 from s3dnerf.corpora.cutting import SpanError, fit_crop
 from s3dnerf.corpora.records import CorpusError, Layout, RawFile, Span
 from s3dnerf.corpora.splits import hdtf_speaker
+from s3dnerf.settings.schema import IngestSettings
 
 LISTS = {
     "RD_video_url.txt": "Radio1 https://example.org/1\nRadio11 https://example.org/11\nRadio24 https://example.org/24\n",
@@ -105,7 +105,10 @@ def test_whole_videos(tmp_path: Path) -> None:
         "hdtf_WRA_MittRomney_000": "not_held",
         "hdtf_WRA_MittRomney_001": "not_held",
     }
-    assert layout.files["notes.txt"].reason == "not_in_layout" and layout.files["videos/Radio24.mp4"].reason == "no_interval"
+    assert (
+        layout.files["notes.txt"].reason == "not_in_layout"
+        and layout.files["videos/Radio24.mp4"].reason == "no_interval"
+    )
 
 
 def test_overlapping_intervals_share_nothing(tmp_path: Path) -> None:
@@ -136,7 +139,10 @@ def test_cut_clips(tmp_path: Path) -> None:
         "hdtf_WDA_EdMarkey0_000": "EdMarkey",
         "hdtf_EX_A_b_c_012": "A_b_c",
     }
-    assert {name for name, span in spans.items() if span.split == "test"} == {"hdtf_RD_Radio8_000", "hdtf_RD_Radio2_000"}
+    assert {name for name, span in spans.items() if span.split == "test"} == {
+        "hdtf_RD_Radio8_000",
+        "hdtf_RD_Radio2_000",
+    }
     assert layout.files["clips/strange name.mp4"].reason == "not_in_layout"
     assert layout.files["videos/Radio8.mp4"].reason == "duplicate"  # its clips are held already
 
@@ -172,7 +178,9 @@ def test_a_broken_line_is_named(name: str, text: str, line: str) -> None:
 
 
 def test_an_unreadable_interval_keeps_the_numbers_of_the_others(tmp_path: Path) -> None:
-    layout = find(tmp_path, ["videos/Radio11.mp4"], LISTS | {"RD_annotion_time.txt": "Radio11.mp4 oops 01:30-02:30 05:00-04:00\n"})
+    layout = find(
+        tmp_path, ["videos/Radio11.mp4"], LISTS | {"RD_annotion_time.txt": "Radio11.mp4 oops 01:30-02:30 05:00-04:00\n"}
+    )
     assert [(s.name, s.start_s) for s in layout.spans] == [("hdtf_RD_Radio11_001", 90)]
     assert excluded(layout)["hdtf_RD_Radio11_000"] == excluded(layout)["hdtf_RD_Radio11_002"] == "bad_interval"
 
@@ -183,7 +191,12 @@ def test_an_unreadable_interval_keeps_the_numbers_of_the_others(tmp_path: Path) 
         ((466, 0, 530, 530), 720, (1280, 720), (466, 0, 530, 530)),
         ((466, 0, 530, 530), 720, (1920, 1080), (699, 0, 795, 795)),  # a download at another resolution than annotated
         ((466, 10, 530, 530), 1080, (640, 360), (155, 3, 177, 177)),
-        ((389, 0, 776, 776), 720, (1920, 1080), (389, 0, 776, 776)),  # does not fit the stated 720: measured on a picture like this
+        (
+            (389, 0, 776, 776),
+            720,
+            (1920, 1080),
+            (389, 0, 776, 776),
+        ),  # does not fit the stated 720: measured on a picture like this
         ((100, 0, 240, 240), 0, (640, 360), (100, 0, 240, 240)),  # resolution 0: unknown, taken as it is
         ((700, 0, 600, 600), 720, (1280, 720), (700, 0, 580, 600)),  # a little over the border: cut there
     ],
@@ -193,7 +206,8 @@ def test_crops_fit_the_file_that_is_held(crop: tuple, stated: int, size: tuple, 
 
 
 @pytest.mark.parametrize(
-    ("crop", "stated", "size"), [((389, 0, 776, 776), 0, (640, 360)), ((-400, 0, 500, 500), 720, (1280, 720)), ((0, 0, 0, 9), 0, (64, 64))]
+    ("crop", "stated", "size"),
+    [((389, 0, 776, 776), 0, (640, 360)), ((-400, 0, 500, 500), 720, (1280, 720)), ((0, 0, 0, 9), 0, (64, 64))],
 )
 def test_crops_beyond_the_frame_are_excluded(crop: tuple, stated: int, size: tuple) -> None:
     with pytest.raises(SpanError) as caught:

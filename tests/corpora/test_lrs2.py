@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from s3dnerf.config import IngestSettings
 from s3dnerf.corpora import lrs2
 from s3dnerf.corpora.records import Layout, RawFile
+from s3dnerf.settings.schema import IngestSettings
 
 TRANSCRIPT = "Text:  DOWN THE ROAD \nConf:  1\n\nWORD START END ASDSCORE\nDOWN 0.08 0.26 9.3\nTHE 0.26 0.32 10.1\nROAD 12.32 12.66 9.7\n"
 
@@ -67,5 +67,7 @@ def test_val_folders_are_drawn_stably(tmp_path: Path) -> None:
     drawn = {s.speaker for s in find(tmp_path, {}, videos, fraction=0.25).spans if s.split == "val"}
     again = {s.speaker for s in find(tmp_path, {}, videos[::-1], fraction=0.25).spans if s.split == "val"}
     assert len(drawn) == 10 and drawn == again
-    one_more = {s.speaker for s in find(tmp_path, {}, [*videos, "main/99/00001.mp4"], fraction=0.25).spans if s.split == "val"}
+    one_more = {
+        s.speaker for s in find(tmp_path, {}, [*videos, "main/99/00001.mp4"], fraction=0.25).spans if s.split == "val"
+    }
     assert len(drawn ^ one_more) <= 2

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from s3dnerf.config import IngestSettings
 from s3dnerf.corpora import mead
 from s3dnerf.corpora.records import Layout, RawFile
+from s3dnerf.settings.schema import IngestSettings
 
 
 def find(paths: list[str], **settings) -> Layout:
@@ -19,14 +19,18 @@ def person(name: str, emotion: str, level: int, sentences: int, view: str = "fro
     """Paths of so many sentences with their sound."""
     where = f"{emotion}/level_{level}"
     return [
-        path for n in range(1, sentences + 1) for path in (f"{name}/video/{view}/{where}/{n:03d}.mp4", f"{name}/audio/{where}/{n:03d}.m4a")
+        path
+        for n in range(1, sentences + 1)
+        for path in (f"{name}/video/{view}/{where}/{n:03d}.mp4", f"{name}/audio/{where}/{n:03d}.m4a")
     ]
 
 
 def test_official_split_takes_the_last_sentences() -> None:
     layout = find(person("M003", "angry", 1, 30) + person("M003", "neutral", 1, 40))
     assert len(layout.spans) == 6 + 10 and {span.split for span in layout.spans} == {"test"}
-    assert {s.name for s in layout.spans if "angry" in s.name} == {f"mead_M003_front_angry_1_{n:03d}" for n in range(25, 31)}
+    assert {s.name for s in layout.spans if "angry" in s.name} == {
+        f"mead_M003_front_angry_1_{n:03d}" for n in range(25, 31)
+    }
     assert sum(row["reason"] == "training_sentence" for row in layout.excluded) == 24 + 30
     assert layout.files["M003/audio/angry/level_1/001.m4a"].reason == "orphan"
     assert not layout.files["M003/audio/angry/level_1/030.m4a"].reason
@@ -76,6 +80,8 @@ def test_views_sound_and_quirks() -> None:
     }
 
 
-@pytest.mark.parametrize("path", ["video/front/sad/level_3/001.mp4", "M030/video/front/sad/001.mp4", "M030/front/sad/level_3/001.mp4"])
+@pytest.mark.parametrize(
+    "path", ["video/front/sad/level_3/001.mp4", "M030/video/front/sad/001.mp4", "M030/front/sad/level_3/001.mp4"]
+)
 def test_other_paths_are_not_mead(path: str) -> None:
     assert mead.parse_path(RawFile(path, 1, "")) is None

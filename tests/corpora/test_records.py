@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from s3dnerf.config import IngestSettings
 from s3dnerf.corpora import portraits
 from s3dnerf.corpora.cutting import SpanError, cut_span, cut_ticks
 from s3dnerf.corpora.packing import assign_packs
 from s3dnerf.corpora.records import CLIP_COLUMNS, CorpusError, RawFile, Span, slug, table_bytes
 from s3dnerf.corpora.splits import canonical_names, check_files, check_people, held_out
+from s3dnerf.settings.schema import IngestSettings
 
 FACTS = {"fps_hz": 25.0, "width_px": 640, "height_px": 480, "first_tick": 0, "end_tick": 1000, "has_audio": True}
 
@@ -59,7 +59,8 @@ def test_cutting_a_span() -> None:
         ("lrs2_x-00", 0.0, 10.0, "A"),
         ("lrs2_x-01", 10.0, 20.0, "B C"),
     ]
-    assert cut_span(Span("y", "y", "train", "v.mp4", start_s=38.0, end_s=60.0), FACTS, 10.0, 1.0)[0]["end_s"] == 40.0  # to the file's end
+    # to the file's end
+    assert cut_span(Span("y", "y", "train", "v.mp4", start_s=38.0, end_s=60.0), FACTS, 10.0, 1.0)[0]["end_s"] == 40.0
     for start, end, reason in ((41.0, 60.0, "interval_outside"), (39.5, 60.0, "too_short")):
         with pytest.raises(SpanError) as caught:
             cut_span(Span("z", "z", "train", "v.mp4", start_s=start, end_s=end), FACTS, 10.0, 1.0)
@@ -127,7 +128,9 @@ def test_held_out_shares() -> None:
     many = held_out(names, 0.1, "s")
     assert 20 <= len(many) <= 65 and held_out([*names, "one more"], 0.1, "s") - {"one more"} == many
     assert (
-        len(held_out(names[:8], 0.25, "s")) == 2 and len(held_out(names[:3], 0.01, "s")) == 1 and len(held_out(names[:3], 0.99, "s")) == 2
+        len(held_out(names[:8], 0.25, "s")) == 2
+        and len(held_out(names[:3], 0.01, "s")) == 1
+        and len(held_out(names[:3], 0.99, "s")) == 2
     )
     assert held_out(names, 0.0, "s") == set() and held_out(names[:5], 1.0, "s") == set(names[:5])
 
@@ -140,9 +143,12 @@ def test_nobody_is_trained_and_tested_on() -> None:
 
 def test_the_same_bytes_are_the_same_person_whatever_the_name() -> None:
     check_files([("1", "train", "hdtf", "a.mp4"), ("1", "train", "lrs2", "b.mp4"), ("2", "test", "portraits", "c.mp4")])
-    check_files([("1", "train", "hdtf", "a.mp4"), ("1", "test", "hdtf", "b.mp4")])  # within a corpus ingest excludes the second
+    # within a corpus ingest excludes the second
+    check_files([("1", "train", "hdtf", "a.mp4"), ("1", "test", "hdtf", "b.mp4")])
     with pytest.raises(CorpusError, match="train as hdtf/a.mp4, test as portraits/me.mp4"):
-        check_files([("1", "train", "hdtf", "a.mp4"), ("2", "test", "hdtf", "c.mp4"), ("1", "test", "portraits", "me.mp4")])
+        check_files(
+            [("1", "train", "hdtf", "a.mp4"), ("2", "test", "hdtf", "c.mp4"), ("1", "test", "portraits", "me.mp4")]
+        )
 
 
 def test_portraits() -> None:
@@ -158,5 +164,9 @@ def test_portraits() -> None:
 def test_empty_tables_keep_their_types(tmp_path: Path) -> None:
     (tmp_path / "t.parquet").write_bytes(table_bytes([], CLIP_COLUMNS))
     empty = pd.read_parquet(tmp_path / "t.parquet")
-    assert list(empty.columns) == list(CLIP_COLUMNS) and str(empty["crop_x"].dtype) == "int64" and str(empty["start_s"].dtype) == "float64"
+    assert (
+        list(empty.columns) == list(CLIP_COLUMNS)
+        and str(empty["crop_x"].dtype) == "int64"
+        and str(empty["start_s"].dtype) == "float64"
+    )
     assert table_bytes([], CLIP_COLUMNS) == table_bytes([], CLIP_COLUMNS)

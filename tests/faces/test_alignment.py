@@ -7,17 +7,19 @@ import dataclasses
 import numpy as np
 import pytest
 
-from s3dnerf.config import AlignSettings
 from s3dnerf.faces.alignment import SMOOTH_FRAMES, align_track, clip_similarity, filled
-from s3dnerf.faces.detectors import FaceError
 from s3dnerf.faces.tracking import Track, Tracks
+from s3dnerf.faces.types import FaceError
 from s3dnerf.faces.warping import apply, invert
-from tests.faces.faces_world import box_at, points_in
+from s3dnerf.settings.schema import AlignSettings
+from tests.faces.drawn_clips import box_at, points_in
 
 SETTINGS = AlignSettings(backend="dlib", model_dir=None)
 
 
-def tracks(*paths: dict[int, tuple], frames: int = 40, size: tuple[int, int] = (640, 480), cuts: tuple[int, ...] = ()) -> Tracks:
+def tracks(
+    *paths: dict[int, tuple], frames: int = 40, size: tuple[int, int] = (640, 480), cuts: tuple[int, ...] = ()
+) -> Tracks:
     """Tracks of faces given as frame → box."""
     made = [Track({i: points_in(b) for i, b in path.items()}, dict(path), {min(path): 1.5}) for path in paths]
     return Tracks(frames, size, made, list(cuts), np.ones(frames))
@@ -45,7 +47,11 @@ def test_reasons_why_a_clip_cannot_be_used() -> None:
 
 def test_a_small_or_passing_second_face_does_no_harm() -> None:
     assert align_track(tracks(still(), still(560, 100, 50)), SETTINGS).landmarks.shape == (40, 68, 2)
-    assert align_track(tracks(still(), {i: box_at(560, 240, 110) for i in range(12)}), SETTINGS).landmarks.shape == (40, 68, 2)
+    assert align_track(tracks(still(), {i: box_at(560, 240, 110) for i in range(12)}), SETTINGS).landmarks.shape == (
+        40,
+        68,
+        2,
+    )
 
 
 def test_the_speaker_is_the_large_central_face_that_stays() -> None:
@@ -57,9 +63,12 @@ def test_the_matrix_is_upright_and_the_crop_has_the_size_asked_for() -> None:
     landmarks = np.stack([points_in(box) for box in still().values()]).astype(float)
     matrix = clip_similarity(landmarks, SETTINGS, (640, 480))
     extent = (landmarks[0].max(axis=0) - landmarks[0].min(axis=0)).max()
-    assert matrix[0, 1] == matrix[1, 0] == 0 and matrix[0, 0] == matrix[1, 1] == pytest.approx(256 / (SETTINGS.crop_factor * extent))
+    assert matrix[0, 1] == matrix[1, 0] == 0 and matrix[0, 0] == matrix[1, 1] == pytest.approx(
+        256 / (SETTINGS.crop_factor * extent)
+    )
     moved = apply(matrix, landmarks[0])
-    assert moved[:, 0].mean() == pytest.approx(128, abs=3) and 128 < moved[:, 1].mean() < 160  # a little below the middle: room for hair
+    # a little below the middle: room for hair
+    assert moved[:, 0].mean() == pytest.approx(128, abs=3) and 128 < moved[:, 1].mean() < 160
 
 
 def test_where_the_picture_ends_the_crop_shrinks_and_moves_into_it() -> None:

@@ -1,4 +1,6 @@
-"""The clip's lip box stands still and holds all lips, the frames' boxes follow the lips, crop boxes at most the head; all are square."""
+"""The clip's lip box stands still and holds all lips, the frames' boxes follow the lips, crop boxes at most the head;
+all are square.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import numpy as np
 import pytest
 
 from s3dnerf.faces.lips import crop_boxes, lip_boxes
-from tests.faces.faces_world import box_at, points_in
+from tests.faces.drawn_clips import box_at, points_in
 
 
 def moving(n: int = 120, reach: float = 8) -> np.ndarray:
@@ -17,12 +19,17 @@ def extent_of(landmarks: np.ndarray) -> float:
     return float((landmarks[0, 48:].max(axis=0) - landmarks[0, 48:].min(axis=0)).max())
 
 
+@pytest.mark.slow
 def test_boxes_are_square_and_scale_times_the_lips() -> None:
     landmarks = moving()
     box, boxes = lip_boxes(landmarks, 1.4)
     for b in boxes:
         assert np.allclose([b[2] - b[0], b[3] - b[1]], 1.4 * extent_of(landmarks), rtol=0.01)
-    assert box[2] - box[0] == pytest.approx(box[3] - box[1]) and box.dtype == boxes.dtype == np.float32 and boxes.shape == (120, 4)
+    assert (
+        box[2] - box[0] == pytest.approx(box[3] - box[1])
+        and box.dtype == boxes.dtype == np.float32
+        and boxes.shape == (120, 4)
+    )
 
 
 def test_a_still_head_s_box_is_the_frames_box() -> None:
@@ -44,7 +51,9 @@ def test_the_clip_s_box_holds_every_frame_s_lips_with_the_margin() -> None:
 def test_frames_boxes_follow_and_hold_their_lips() -> None:
     landmarks = moving()
     _, boxes = lip_boxes(landmarks, 1.4)
-    assert (landmarks[:, 48:].min(axis=1) >= boxes[:, :2]).all() and (landmarks[:, 48:].max(axis=1) <= boxes[:, 2:]).all()
+    assert (landmarks[:, 48:].min(axis=1) >= boxes[:, :2]).all() and (
+        landmarks[:, 48:].max(axis=1) <= boxes[:, 2:]
+    ).all()
     assert np.ptp(boxes[:, 0]) > 10
 
 
@@ -69,7 +78,8 @@ def test_crop_boxes_are_the_clip_s_box_unless_told_to_follow() -> None:
 
 
 def test_crop_boxes_follow_the_head_with_lips_larger_in_them() -> None:
-    slow = np.stack([points_in(box_at(128 + 40 * np.sin(i / 40), 130, 120)) for i in range(250)])  # a sway of ten seconds
+    # a sway of ten seconds
+    slow = np.stack([points_in(box_at(128 + 40 * np.sin(i / 40), 130, 120)) for i in range(250)])
     box, _ = lip_boxes(slow, 1.4)
     boxes = crop_boxes(slow, 1.4, 12.0)
     sides = boxes[:, 2:] - boxes[:, :2]

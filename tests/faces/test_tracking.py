@@ -1,4 +1,6 @@
-"""Tracking keeps what detection on every frame would have found, at a fraction of the detections, and doubts itself when it should."""
+"""Tracking keeps what detection on every frame would have found, at a fraction of the detections, and doubts itself
+when it should.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import numpy as np
 import pytest
 
 from s3dnerf.faces.tracking import Tracker, gaps, iou, stands_out
-from tests.faces.faces_world import ScriptedBackend, box_at, frames_of, points_in
+from tests.faces.drawn_clips import ScriptedBackend, box_at, frames_of, points_in
 
 
 def follow(script: list, every: int = 5, scene: list[int] | None = None, blind: set[int] = frozenset()):
@@ -15,6 +17,7 @@ def follow(script: list, every: int = 5, scene: list[int] | None = None, blind: 
     return tracker.run(frames_of(len(script), scene=scene)), backend
 
 
+@pytest.mark.slow
 def test_a_moving_face_is_followed_exactly_with_few_detections() -> None:
     script = [[box_at(100 + 3 * i, 120 + 10 * np.sin(i / 3), 80)] for i in range(41)]
     found, backend = follow(script)
@@ -82,7 +85,8 @@ def test_a_face_that_always_leaves_doubt_is_not_sought_anew_for_ever() -> None:
 def test_a_cut_is_seen_and_a_shaken_camera_is_not() -> None:
     still = [[box_at(120, 120, 80)]] * 30
     assert follow(still, scene=[0] * 17 + [1] * 13)[0].cuts == [17]
-    assert follow(still, scene=list(range(30)))[0].cuts == []  # every frame differs from the one before: nothing stands out
+    # every frame differs from the one before: nothing stands out
+    assert follow(still, scene=list(range(30)))[0].cuts == []
 
 
 def test_a_face_that_changes_size_at_once_while_the_picture_changes_is_a_leap() -> None:

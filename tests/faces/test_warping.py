@@ -50,7 +50,9 @@ def test_shrinking_is_near_the_mean_of_many_samples(scale: float) -> None:
     assert np.abs(warp(image, matrix, 88) - wanted)[4:-4, 4:-4].mean() < 0.06 * image.std()
 
 
-@pytest.mark.parametrize("matrix", [np.array([[0.4, 0.02, -30.3], [-0.02, 0.4, -20.7]]), np.array([[1.3, 0, 20.0], [0, 1.3, -150.0]])])
+@pytest.mark.parametrize(
+    "matrix", [np.array([[0.4, 0.02, -30.3], [-0.02, 0.4, -20.7]]), np.array([[1.3, 0, 20.0], [0, 1.3, -150.0]])]
+)
 def test_grey_cuts_are_the_grey_of_cuts(matrix: np.ndarray) -> None:
     image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (300, 260, 3), dtype=np.uint8), (0, 0), 3)
     grey = cv2.cvtColor(warp(image, matrix, 96), cv2.COLOR_RGB2GRAY)

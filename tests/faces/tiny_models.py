@@ -50,7 +50,12 @@ def constant_network(coefficients: np.ndarray, width: int = 4) -> ReconNetwork:
 def write_checkpoint(path: Path, network: ReconNetwork) -> None:
     """As Deep3DFaceRecon saves it: the network beside what training left."""
     torch.save(
-        {"net_recon": network.state_dict(), "opt_00": {"state": {}, "param_groups": [{"lr": 1e-4}]}, "sched_00": {"last_epoch": 20}}, path
+        {
+            "net_recon": network.state_dict(),
+            "opt_00": {"state": {}, "param_groups": [{"lr": 1e-4}]},
+            "sched_00": {"last_epoch": 20},
+        },
+        path,
     )
 
 

@@ -14,11 +14,11 @@ import torch
 import yaml
 
 from flows import cli, doctor
-from s3dnerf.config import as_dict, preset_settings, settings_from
+from s3dnerf.settings.loading import as_dict, preset_settings, settings_from
 from s3dnerf.speech.audio import wav_bytes
 from s3dnerf.video.encoding import encode_clip
 from s3dnerf.video.reading import probe, read_frames
-from tests.faces.faces_world import make_talking_video
+from tests.faces.drawn_clips import make_talking_video
 from tests.fake_preset import make_generator, make_preset, settings_of
 from tests.videos import write_video
 
@@ -27,12 +27,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def s3dnerf(folder: Path, *words: str) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, "-m", "flows.cli", *words], cwd=folder, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", *words], cwd=folder, env=environment, capture_output=True, text=True
+    )
 
 
 def stage(folder: Path, name: str) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "S3DNERF_RUNNER": "inline"}
-    return subprocess.run([sys.executable, "-m", "flows.run", name], cwd=folder, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "flows.run", name], cwd=folder, env=environment, capture_output=True, text=True
+    )
 
 
 @pytest.fixture
@@ -80,13 +84,22 @@ def test_preset_writes_every_value(tmp_path: Path) -> None:
 
 
 def test_a_preset_with_changes(tmp_path: Path) -> None:
-    said = s3dnerf(tmp_path, "preset", "sample", "--change", "train.steps=4000", "train.variants=[full, naive]", "seed=3")
+    said = s3dnerf(
+        tmp_path, "preset", "sample", "--change", "train.steps=4000", "train.variants=[full, naive]", "seed=3"
+    )
     assert said.returncode == 0, said.stderr
     given = yaml.safe_load((tmp_path / "params.yaml").read_text())
     assert (given["train"]["steps"], given["train"]["variants"], given["seed"]) == (4000, ["full", "naive"], 3)
     same = as_dict(preset_settings("sample"))
-    assert given["align"] == same["align"] and given["train"] | {"steps": 1, "variants": 1} == same["train"] | {"steps": 1, "variants": 1}
-    for wrong, told in (("train.stops=1", "accepted: FIELD=VALUE"), ("train.steps", "FIELD=VALUE"), ("train.steps=-1", "train.steps")):
+    assert given["align"] == same["align"] and given["train"] | {"steps": 1, "variants": 1} == same["train"] | {
+        "steps": 1,
+        "variants": 1,
+    }
+    for wrong, told in (
+        ("train.stops=1", "accepted: FIELD=VALUE"),
+        ("train.steps", "FIELD=VALUE"),
+        ("train.steps=-1", "train.steps"),
+    ):
         done = s3dnerf(tmp_path, "preset", "sample", "--change", wrong)
         assert done.returncode == 2 and told in done.stderr and len(done.stderr.splitlines()) == 1
 
@@ -111,7 +124,8 @@ def test_a_settings_typo_stops_a_stage_before_any_work(tmp_path: Path) -> None:
     done = stage(tmp_path, "inventory")
     assert done.returncode == 2
     assert (
-        done.stderr.startswith("s3dnerf: align.detect_evry: no such setting — did you mean detect_every?") and done.stderr.count("\n") == 1
+        done.stderr.startswith("s3dnerf: align.detect_evry: no such setting — did you mean detect_every?")
+        and done.stderr.count("\n") == 1
     )
     assert not (tmp_path / "data").exists()
 
@@ -130,6 +144,7 @@ def test_report_before_any_run_says_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 2 and "dvc repro" in done.stderr
 
 
+@pytest.mark.slow
 def test_doctor_names_what_is_missing_and_where_to_get_it(tmp_path: Path) -> None:
     s3dnerf(tmp_path, "preset", "tiny")
     done = s3dnerf(tmp_path, "doctor")
@@ -154,6 +169,7 @@ def test_doctor_writes_what_it_finds(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert settings_from(as_dict(written)) == written
 
 
+@pytest.mark.slow
 def test_a_portrait_and_a_voice_become_a_video(kit: Path, tmp_path: Path) -> None:
     words = [
         "--portrait",
@@ -190,7 +206,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_synthesize_cannot_use_is_one_message(case: str, kit: Path, tmp_path: Path, typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_synthesize_cannot_use_is_one_message(
+    case: str, kit: Path, tmp_path: Path, typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     given = {"--portrait": "face.png", "--speech": "voice.wav", "--model": "model"} | WRONG[case][0]
     words = [
@@ -221,11 +239,18 @@ def test_folders_of_videos_are_scored_and_every_file_is_accounted_for(
     assert "broken: unreadable" in said and "lonely: no_generated_video: lonely.mp4 has no partner" in said
     assert "1 of 2 videos scored" in said and "sync judged by: nobody" in said
     rows = pd.read_csv(tmp_path / "rows.csv").set_index(["clip", "metric"])
-    assert rows.loc[("good", "m_lmd"), "value"] == pytest.approx(0, abs=0.05) and rows.loc[("good", "ssim"), "value"] > 0.99
-    assert np.isnan(rows.loc[("broken", "ssim"), "value"]) and rows.loc[("broken", "ssim"), "reason"].startswith("unreadable")
+    assert (
+        rows.loc[("good", "m_lmd"), "value"] == pytest.approx(0, abs=0.05)
+        and rows.loc[("good", "ssim"), "value"] > 0.99
+    )
+    assert np.isnan(rows.loc[("broken", "ssim"), "value"]) and rows.loc[("broken", "ssim"), "reason"].startswith(
+        "unreadable"
+    )
 
 
-def test_folders_that_cannot_be_scored_are_one_message(kit: Path, tmp_path: Path, typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_that_cannot_be_scored_are_one_message(
+    kit: Path, tmp_path: Path, typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     typed("preset", "tiny")
     (tmp_path / "made").mkdir()
@@ -239,12 +264,19 @@ def test_folders_that_cannot_be_scored_are_one_message(kit: Path, tmp_path: Path
     assert status == 1 and "0 of 1 videos scored" in said and "a: truth_unreadable" in said
 
 
-def test_the_sheets_of_preprocessing_before_anything_is_trained(tmp_path: Path, typed, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_the_sheets_of_preprocessing_before_anything_is_trained(
+    tmp_path: Path, typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     settings = settings_of()
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(as_dict(settings)))
     status, _, said = typed("sheets")
-    assert status == 1 and "no preprocessed clip — run: dvc repro speech" in said and not (tmp_path / "sheets.html").exists()
+    assert (
+        status == 1
+        and "no preprocessed clip — run: dvc repro speech" in said
+        and not (tmp_path / "sheets.html").exists()
+    )
     make_preset(tmp_path, settings)
     status, said, wrong = typed("sheets", "--out", "pages/a.html")
     assert status == 0 and said.startswith("pages/a.html: ") and not wrong

@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_another_python_says_what_to_do_and_shows_no_traceback() -> None:
-    done = subprocess.run([sys.executable, "-S", "-m", "flows.run", "inventory"], cwd=ROOT, env={}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "flows.run", "inventory"], cwd=ROOT, env={}, capture_output=True, text=True
+    )
     assert done.returncode == 1
     assert "has no filelock, numpy, pandas, psutil, yaml: it is not the project's environment — " in done.stderr
     assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
@@ -34,7 +36,9 @@ def test_it_says_how_to_come_by_the_environment(
     assert "activate it first: . .venv/bin/activate" in capsys.readouterr().err
 
 
-def test_a_package_missing_in_the_environment_itself_is_an_import_error_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_missing_in_the_environment_itself_is_an_import_error_as_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(interpreter, "NEEDED", ("no_such_package",))
     monkeypatch.setattr(interpreter, "VENV", Path(sys.prefix))
     interpreter.check()

@@ -1,4 +1,6 @@
-"""Trainings on several processes: torchrun's workers really form a group, a failure is told, and kill -9 of the launcher leaves none behind."""
+"""Trainings on several processes: torchrun's workers really form a group, a failure is told, and kill -9 of the
+launcher leaves none behind.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def launcher(folder: Path, what: str) -> subprocess.Popen:
     (folder / "small_training.py").write_text(MODULE)
     code = f"from flows.run import launch; launch('small_training', [{str(folder)!r}, {what!r}], 2)"
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{folder}"}
-    return subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
+    )
 
 
 def test_two_processes_are_one_group(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Data by a DVC remote, over HTTP on loopback: what one clone pushed, another pulls and takes as it is.
 
-A remote that gives other bytes is found out, by DVC where it is told to (`verify`: it trusts a remote otherwise), else by the audit's rule.
+A remote that gives other bytes is found out, by DVC where it is told to (`verify`: it trusts a remote otherwise), else
+by the audit's rule.
 """
 
 from __future__ import annotations
@@ -77,11 +78,17 @@ def clone(project: Project, folder: Path) -> Project:
     return other
 
 
-def test_what_one_clone_pushed_another_takes_as_it_is(remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_one_clone_pushed_another_takes_as_it_is(
+    remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     quick = {"S3DNERF_RUNNER": "inline", "S3DNERF_TRACKING": "off"}
     first = Project(tmp_path / "first")
     first.settings()
-    for words in (("add", "-d", "team", remote), ("modify", "team", "method", "PUT"), ("modify", "team", "verify", "true")):
+    for words in (
+        ("add", "-d", "team", remote),
+        ("modify", "team", "method", "PUT"),
+        ("modify", "team", "verify", "true"),
+    ):
         assert dvc(first, "remote", *words).returncode == 0
     first.repro("ingest", **quick)
     pushed = dvc(first, "push", "--run-cache")
@@ -98,10 +105,13 @@ def test_what_one_clone_pushed_another_takes_as_it_is(remote: str, tmp_path: Pat
     }
     assert files and all((second.folder / path).read_bytes() == data for path, data in files.items())
     said = second.repro("ingest", **quick)
-    assert [line for line in said.splitlines() if line.startswith("Running stage")] == ["Running stage 'inventory':"], said
+    assert [line for line in said.splitlines() if line.startswith("Running stage")] == ["Running stage 'inventory':"], (
+        said
+    )
 
     victim = max(
-        (name for name in Store.held if "/files/md5/" in name and not name.endswith(".dir")), key=lambda name: len(Store.held[name])
+        (name for name in Store.held if "/files/md5/" in name and not name.endswith(".dir")),
+        key=lambda name: len(Store.held[name]),
     )
     Store.held[victim] = bytes(len(Store.held[victim]))
     third = clone(first, tmp_path / "third")

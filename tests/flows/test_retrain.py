@@ -1,4 +1,6 @@
-"""Retraining: real git, a real lock, a real MLflow registry; only ``dvc repro`` is played, by a function that leaves what it would leave."""
+"""Retraining: real git, a real lock, a real MLflow registry; only ``dvc repro`` is played, by a function that leaves
+what it would leave.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,22 @@ from mlflow.protos import databricks_pb2
 
 from flows import retrain
 from flows.champion import PromotionUnclear, Registry
-from flows.mlflow_store import Store
-from flows.retrain import BUSY, FAILED, KEPT, NOTHING_NEW, PROMOTED, RetrainError, exit_status, margins_of, no_worse, retrain_once
-from s3dnerf.config import SettingsError, settings_from
+from flows.mlflow_client import Store
+from flows.retrain import (
+    BUSY,
+    FAILED,
+    KEPT,
+    NOTHING_NEW,
+    PROMOTED,
+    RetrainError,
+    exit_status,
+    margins_of,
+    no_worse,
+    retrain_once,
+)
+from s3dnerf.core.errors import SettingsError
 from s3dnerf.reporting.comparison import compare
+from s3dnerf.settings.loading import settings_from
 from tests.reporting.small_report import SETTINGS, make_report, rows_of
 
 DIRECTIONS = {"m_lmd": "down", "f_lmd": "down", "ssim": "up"}
@@ -95,7 +109,11 @@ def champion(repository: Path):
 
 
 def state(repository: Path) -> tuple[str, str, str]:
-    return git(repository, "rev-parse", "HEAD"), git(repository, "status", "--porcelain"), git(repository, "branch", "--show-current")
+    return (
+        git(repository, "rev-parse", "HEAD"),
+        git(repository, "status", "--porcelain"),
+        git(repository, "branch", "--show-current"),
+    )
 
 
 def test_the_first_is_promoted_a_better_one_too_and_a_worse_one_is_kept_out(repository: Path, dvc: Played) -> None:
@@ -114,7 +132,11 @@ def test_the_first_is_promoted_a_better_one_too_and_a_worse_one_is_kept_out(repo
     kept = git(repository, "ls-tree", "-r", "--name-only", third.branch)
     assert "reports/tiny/report.json" in kept and "/comparison.html" in kept and "/outcome.md" in kept
     with_weights = Path(
-        str(Registry("tiny", f"sqlite:///{repository / 'mlflow.db'}").store.client.get_model_version("s3dnerf-tiny", "3").source)
+        str(
+            Registry("tiny", f"sqlite:///{repository / 'mlflow.db'}")
+            .store.client.get_model_version("s3dnerf-tiny", "3")
+            .source
+        )
     )
     assert (repository / "mlartifacts").as_uri() in str(with_weights).replace(":/", ":///")
 
@@ -123,7 +145,11 @@ def test_equal_weights_are_nothing_new(repository: Path, dvc: Played) -> None:
     retrain_once(repository)
     branches = git(repository, "branch", "--list", "retrain/*")
     again = retrain_once(repository)
-    assert again.status == NOTHING_NEW and "version 1" in again.lines[0] and git(repository, "branch", "--list", "retrain/*") == branches
+    assert (
+        again.status == NOTHING_NEW
+        and "version 1" in again.lines[0]
+        and git(repository, "branch", "--list", "retrain/*") == branches
+    )
 
 
 def test_what_was_kept_out_is_not_judged_every_night_again(repository: Path, dvc: Played) -> None:
@@ -132,7 +158,11 @@ def test_what_was_kept_out_is_not_judged_every_night_again(repository: Path, dvc
     assert retrain_once(repository).status == KEPT
     branches = git(repository, "branch", "--list", "retrain/*")
     again = retrain_once(repository)
-    assert again.status == NOTHING_NEW and "version 2" in again.lines[0] and git(repository, "branch", "--list", "retrain/*") == branches
+    assert (
+        again.status == NOTHING_NEW
+        and "version 2" in again.lines[0]
+        and git(repository, "branch", "--list", "retrain/*") == branches
+    )
     assert retrain_once(repository, {"m_lmd": 0.3}).status == PROMOTED  # other margins are another question
     assert champion(repository).version == "3"
 
@@ -148,7 +178,9 @@ def test_a_failure_anywhere_leaves_the_champion_and_the_working_copy(repository:
     assert retrain_once(repository).status == PROMOTED and champion(repository).version == "2"
 
 
-def test_a_registry_that_fails_at_the_last_act_leaves_the_champion(repository: Path, dvc: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registry_that_fails_at_the_last_act_leaves_the_champion(
+    repository: Path, dvc: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
     retrain_once(repository)
     dvc.weights = b"second"
 
@@ -159,7 +191,10 @@ def test_a_registry_that_fails_at_the_last_act_leaves_the_champion(repository: P
         patch.setattr(Registry, "promote", gone)
         assert retrain_once(repository).status == FAILED
     assert champion(repository).version == "1"
-    assert retrain_once(repository).status == PROMOTED and champion(repository).generator_sha256 == sha256(b"second").hexdigest()
+    assert (
+        retrain_once(repository).status == PROMOTED
+        and champion(repository).generator_sha256 == sha256(b"second").hexdigest()
+    )
 
 
 class _Client:
@@ -206,10 +241,14 @@ def test_an_odd_error_of_the_registry_promotes_nothing(
     assert champion(repository).version == "1"
 
 
-def test_an_answer_lost_at_the_last_act_is_asked_for_again_or_said(repository: Path, dvc: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_lost_at_the_last_act_is_asked_for_again_or_said(
+    repository: Path, dvc: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
     retrain_once(repository)
     registry = Registry("tiny", f"sqlite:///{repository / 'mlflow.db'}")
-    second = registry.register(retrain.model_folder(repository / retrain.PLACE, settings_from(SETTINGS)), "b" * 40, "second")
+    second = registry.register(
+        retrain.model_folder(repository / retrain.PLACE, settings_from(SETTINGS)), "b" * 40, "second"
+    )
     real = registry.store.client.set_registered_model_alias
 
     def done_and_lost(*words: str) -> None:
@@ -230,12 +269,17 @@ def test_an_alias_given_by_hand_to_a_foreign_version_is_said(repository: Path, d
     client.create_model_version("s3dnerf-tiny", "/somewhere")
     client.set_registered_model_alias("s3dnerf-tiny", "champion", "1")
     outcome = retrain_once(repository)
-    assert outcome.status == FAILED and "version 1 carries the alias champion and no tag 'report_commit'" in outcome.lines[0]
+    assert (
+        outcome.status == FAILED
+        and "version 1 carries the alias champion and no tag 'report_commit'" in outcome.lines[0]
+    )
 
 
 def test_a_model_without_the_alias_has_no_champion(repository: Path, dvc: Played) -> None:
     retrain_once(repository)
-    Registry("tiny", f"sqlite:///{repository / 'mlflow.db'}").store.client.delete_registered_model_alias("s3dnerf-tiny", "champion")
+    Registry("tiny", f"sqlite:///{repository / 'mlflow.db'}").store.client.delete_registered_model_alias(
+        "s3dnerf-tiny", "champion"
+    )
     assert champion(repository) is None
 
 
@@ -252,7 +296,9 @@ def test_what_a_killed_run_left_in_the_worktree_is_cleaned(repository: Path, dvc
 
 def test_what_a_failed_run_left_in_an_out_does_not_stop_the_next_one_from_fetching(tmp_path: Path) -> None:
     """With the real dvc: a half-made out, of which no cache knows, stands where the remote's is to be put."""
-    (tmp_path / "dvc.yaml").write_text("stages:\n  one:\n    cmd: mkdir -p data && echo good > data/a\n    outs: [data]\n")
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n  one:\n    cmd: mkdir -p data && echo good > data/a\n    outs: [data]\n"
+    )
     git(tmp_path, "init", "-q")
     for words in (["init", "-q"], ["remote", "add", "-d", "store", str(tmp_path / "remote")], ["repro"], ["push"]):
         retrain.dvc(tmp_path, tmp_path, *words)
@@ -277,7 +323,10 @@ def test_a_report_that_cannot_be_compared_is_not_promoted(repository: Path, dvc:
     original = make_report
 
     def other_version(name: str, rows: list, **more):
-        metrics = [{"name": m, "version": v, "direction": DIRECTIONS.get(m, "up")} for m, v in {(r["metric"], r["version"]) for r in rows}]
+        metrics = [
+            {"name": m, "version": v, "direction": DIRECTIONS.get(m, "up")}
+            for m, v in {(r["metric"], r["version"]) for r in rows}
+        ]
         return original(name, rows, metrics=metrics, **more)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -311,7 +360,10 @@ def test_people_are_told_and_a_webhook_that_fails_changes_nothing(repository: Pa
 
 
 def test_raw_folders_are_seen_from_the_worktree(repository: Path, dvc: Played) -> None:
-    settings = SETTINGS | {"raw": SETTINGS["raw"] | {"hdtf": "raw/HDTF"}, "sample": SETTINGS["sample"] | {"enabled": False}}
+    settings = SETTINGS | {
+        "raw": SETTINGS["raw"] | {"hdtf": "raw/HDTF"},
+        "sample": SETTINGS["sample"] | {"enabled": False},
+    }
     (repository / "params.yaml").write_text(yaml.safe_dump(settings))
     git(repository, "commit", "-qam", "raw")
     (repository / "raw/HDTF").mkdir(parents=True)
@@ -322,7 +374,9 @@ def test_raw_folders_are_seen_from_the_worktree(repository: Path, dvc: Played) -
 
 def test_no_worse_means_the_bad_end_of_the_interval() -> None:
     def judged(noise: float, by: float) -> bool:
-        change = lambda m, name, random: by + noise * random.standard_normal() if (m, name) == ("s3dnerf", "m_lmd") else 0.0  # noqa: E731
+        def change(method: str, metric: str, random: np.random.Generator) -> float:
+            return by + noise * random.standard_normal() if (method, metric) == ("s3dnerf", "m_lmd") else 0.0
+
         found = compare(make_report("a", rows_of()), make_report("b", rows_of(change=change)))
         return no_worse(found, "s3dnerf", {"m_lmd": 0.05}, DIRECTIONS)[0]
 
@@ -350,7 +404,9 @@ def test_a_challenger_that_lost_test_clips_is_not_promoted(repository: Path, dvc
         dvc.rows = all_rows
     dvc.weights, dvc.rows = b"fourth", [r for r in dvc.rows if r["speaker"] > "P01"]
     tolerated = retrain_once(repository)
-    assert tolerated.status == PROMOTED and any("2 of the champion's 20" in line and "tolerated" in line for line in tolerated.lines)
+    assert tolerated.status == PROMOTED and any(
+        "2 of the champion's 20" in line and "tolerated" in line for line in tolerated.lines
+    )
 
 
 def test_a_schedule_that_nobody_would_keep_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,6 @@
-"""CPBD against a literal, looping version of python-cpbd 1.0.7's algorithm, written from its description, pixel by pixel."""
+"""CPBD against a literal, looping version of python-cpbd 1.0.7's algorithm, written from its description, pixel by
+pixel.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,9 @@ def _pictures() -> dict[str, np.ndarray]:
     random = np.random.default_rng(3)
     smooth = gaussian_filter(random.normal(0, 1, (140, 200)), 2.0)
     smooth = (255 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
-    slow = np.broadcast_to((np.arange(256) // 2).astype(np.uint8), (64, 256)).copy()  # edges longer than the 100 pixels followed
+    slow = np.broadcast_to(
+        (np.arange(256) // 2).astype(np.uint8), (64, 256)
+    ).copy()  # edges longer than the 100 pixels followed
     slow[:, 200:] = 255 - slow[:, 200:]
     faint = (100 + 20 * (gaussian_filter(random.normal(0, 1, (128, 130)), 1.0) > 0)).astype(np.uint8)  # contrast ≤ 50
     one_edge = np.zeros((64, 128), np.uint8)
@@ -150,7 +154,12 @@ def test_falls_with_blur() -> None:
     radius[0, 0] = 1
     sharp = np.fft.ifft2(np.fft.fft2(random.normal(size=(256, 256))) / radius).real
     sharp = 128 + 40 * sharp / sharp.std()
-    frames = np.stack([gaussian_filter(sharp, s) for s in (0, 0.5, 0.7, 0.9, 1.2, 1.6, 2.0)]).clip(0, 255).round().astype(np.uint8)
+    frames = (
+        np.stack([gaussian_filter(sharp, s) for s in (0, 0.5, 0.7, 0.9, 1.2, 1.6, 2.0)])
+        .clip(0, 255)
+        .round()
+        .astype(np.uint8)
+    )
     values = cpbd.cpbd(np.repeat(frames[..., None], 3, axis=-1))
     assert (np.diff(values) < 0).all() and values[0] > 0.7 and values[-1] < 0.05, values
 

@@ -1,4 +1,6 @@
-"""Identity: dlib's recogniser against dlib's own call, an ArcFace-shaped network against its formula, and the choice of frames."""
+"""Identity: dlib's recogniser against dlib's own call, an ArcFace-shaped network against its formula, and the choice of
+frames.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s3dnerf.faces.weights import MissingWeights, dlib_data
+from s3dnerf.core.errors import MissingWeights
+from s3dnerf.faces.dlib_files import dlib_data
 from s3dnerf.metrics import identity
 
 
+@pytest.mark.slow
 def test_dlib_is_dlibs_own_descriptor(shared) -> None:
     import decord
     import dlib
 
     clips = shared / "corpora/HDTF/clips"
     video = decord.VideoReader(str(clips / "RD_Radio8_000.mp4"))
-    frames = [video[100].asnumpy(), video[101].asnumpy(), decord.VideoReader(str(clips / "WDA_KatieHill_000.mp4"))[50].asnumpy()]
+    frames = [
+        video[100].asnumpy(),
+        video[101].asnumpy(),
+        decord.VideoReader(str(clips / "WDA_KatieHill_000.mp4"))[50].asnumpy(),
+    ]
     detector, predictor = dlib.get_frontal_face_detector(), dlib.shape_predictor(str(dlib_data("landmarks")))
     network = dlib.face_recognition_model_v1(str(dlib_data("recogniser")))
     recogniser = identity.load_recogniser("dlib", None)
@@ -61,8 +69,11 @@ def test_arcface_crops_by_five_points(tmp_path: Path) -> None:
     landmarks = np.zeros((68, 2))
     for part, point in zip((slice(36, 42), slice(42, 48), 30, 48, 54), identity.ARCFACE_POINTS):
         landmarks[part] = point
-    expected = ((frame.astype(np.float64) - 127.5) / 127.5).reshape(4, 28, 4, 28, 3).mean((1, 3)).transpose(2, 0, 1).ravel()
-    assert np.allclose(recogniser.describe(frame, landmarks), expected, atol=1e-5)  # the points stand where the crop wants them
+    expected = (
+        ((frame.astype(np.float64) - 127.5) / 127.5).reshape(4, 28, 4, 28, 3).mean((1, 3)).transpose(2, 0, 1).ravel()
+    )
+    # the points stand where the crop wants them
+    assert np.allclose(recogniser.describe(frame, landmarks), expected, atol=1e-5)
     assert recogniser.similarity(np.array([1.0, 0]), np.array([2.0, 0])) == pytest.approx(1)
     assert recogniser.similarity(np.array([1.0, 0]), np.array([0, 3.0])) == pytest.approx(0)
     assert recogniser.recipe.version != identity.DLIB_RECIPE.version and recogniser.real

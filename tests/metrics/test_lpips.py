@@ -1,4 +1,6 @@
-"""LPIPS against a literal version on the same random weights, its files, and what is said when they are missing or wrong."""
+"""LPIPS against a literal version on the same random weights, its files, and what is said when they are missing or
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def write_weights(folder: Path, seed: int = 0) -> tuple[dict[str, torch.Tensor],
     torch.manual_seed(seed)
     backbone = {}
     for i, (out, channels, side) in CONVOLUTIONS.items():
-        backbone[f"features.{i}.weight"] = torch.randn(out, channels, side, side) * (2 / (channels * side * side)) ** 0.5
+        backbone[f"features.{i}.weight"] = (
+            torch.randn(out, channels, side, side) * (2 / (channels * side * side)) ** 0.5
+        )
         backbone[f"features.{i}.bias"] = torch.randn(out) * 0.1
     backbone["classifier.6.weight"] = torch.zeros(10, 16)
     heads = {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(lpips.CHANNELS)}
@@ -75,7 +79,9 @@ def against_the_literal_version(folder: Path, size: tuple[int, int], seed: int =
 
 LITERAL = Margin(
     "test_equals_the_literal_version",
-    lambda seed, folder: {"relative difference": max(against_the_literal_version(folder, size, seed) for size in SIZES)},
+    lambda seed, folder: {
+        "relative difference": max(against_the_literal_version(folder, size, seed) for size in SIZES)
+    },
     {"relative difference": Between(high=1e-4)},
 )
 
@@ -111,12 +117,12 @@ def test_grows_with_blur_and_shift(tmp_path: Path) -> None:
 def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
     write_weights(tmp_path)
     torch.save([torch.zeros(1)], tmp_path / lpips.HEADS)
-    with pytest.raises(lpips.WeightsError, match="lpips_alex.pth: not a plain file of tensors: holds a list"):
+    with pytest.raises(lpips.LpipsWeightsError, match="lpips_alex.pth: not a plain file of tensors: holds a list"):
         lpips.load_lpips(tmp_path)
 
 
 def test_missing_is_not_zero(tmp_path: Path) -> None:
-    with pytest.raises(lpips.WeightsError, match="alexnet.pth: no such file"):
+    with pytest.raises(lpips.LpipsWeightsError, match="alexnet.pth: no such file"):
         lpips.load_lpips(tmp_path)
     frames = np.zeros((2, 64, 64, 3), np.uint8)
     measured = lpips.measure(None, frames, frames, "no LPIPS weights")
@@ -126,7 +132,7 @@ def test_missing_is_not_zero(tmp_path: Path) -> None:
 def test_a_wrong_shape_is_named(tmp_path: Path) -> None:
     _, heads = write_weights(tmp_path)
     torch.save({**heads, "lin2.model.1.weight": torch.zeros(1, 5, 1, 1)}, tmp_path / lpips.HEADS)
-    with pytest.raises(lpips.WeightsError, match=r"heads\.2 of shape \(1, 384, 1, 1\), got shape \(1, 5, 1, 1\)"):
+    with pytest.raises(lpips.LpipsWeightsError, match=r"heads\.2 of shape \(1, 384, 1, 1\), got shape \(1, 5, 1, 1\)"):
         lpips.load_lpips(tmp_path)
 
 
@@ -139,6 +145,6 @@ class Evil:
 def test_a_pickle_is_never_executed(tmp_path: Path) -> None:
     write_weights(tmp_path)
     (tmp_path / lpips.BACKBONE).write_bytes(pickle.dumps({"features.0.weight": Evil()}))
-    with pytest.raises(lpips.WeightsError, match="not a plain file of tensors"):
+    with pytest.raises(lpips.LpipsWeightsError, match="not a plain file of tensors"):
         lpips.load_lpips(tmp_path)
     assert not Path("/tmp/lpips_pickle_was_executed").exists()

@@ -1,4 +1,6 @@
-"""Every metric file has a recipe with a version, says formula, source, unit, range and direction, has an example, and keeps its range."""
+"""Every metric file has a recipe with a version, says formula, source, unit, range and direction, has an example, and
+keeps its range.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 import s3dnerf.metrics
-from s3dnerf.evaluation import Tools
+from s3dnerf.evaluation.protocol import Tools
 from s3dnerf.metrics import cpbd, lmd, psnr, ssim
 from s3dnerf.metrics.result import Recipe
 
@@ -49,7 +51,12 @@ def test_a_file_has_an_example(name: str) -> None:
 
 
 def test_versions_tell_recipes_apart() -> None:
-    versions = [recipe.version for name in FILES for recipe in recipes(name) if recipe.name not in ("lse_c", "lse_d", "sync_offset")]
+    versions = [
+        recipe.version
+        for name in FILES
+        for recipe in recipes(name)
+        if recipe.name not in ("lse_c", "lse_d", "sync_offset")
+    ]
     assert len(set(versions)) == len(versions)
     judged = [
         {r.version for r in Tools(faces=None, judge_key=key).recipes() if r.name == "lse_c"}
@@ -63,7 +70,13 @@ def test_values_stay_in_their_range(seed: int) -> None:
     random = np.random.default_rng(seed)
     size = int(random.integers(64, 130)), int(random.integers(64, 130))
     truth = random.integers(0, 256, (2, *size, 3), dtype=np.uint8)
-    made = [truth, 255 - truth, np.zeros_like(truth), np.full_like(truth, 255), random.integers(0, 256, truth.shape, dtype=np.uint8)][seed]
+    made = [
+        truth,
+        255 - truth,
+        np.zeros_like(truth),
+        np.full_like(truth, 255),
+        random.integers(0, 256, truth.shape, dtype=np.uint8),
+    ][seed]
     points, others = random.normal(0, 1e3, (2, 3, 68, 2))
     found = [ssim.measure(made, truth), psnr.measure(made, truth), cpbd.measure(made), *lmd.measure(points, others)]
     for measured in found:

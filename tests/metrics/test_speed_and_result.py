@@ -25,7 +25,11 @@ def test_speed_counts_what_it_says() -> None:
 
     written: list = []
     speed = measure_speed(
-        lambda: spend(2.0, "in"), lambda x: spend(1.0, "who"), frames, lambda made: spend(2.0, written.extend(made)), clock=lambda: now[0]
+        lambda: spend(2.0, "in"),
+        lambda x: spend(1.0, "who"),
+        frames,
+        lambda made: spend(2.0, written.extend(made)),
+        clock=lambda: now[0],
     )
     assert speed.network_fps == pytest.approx(10 / 5)
     assert speed.with_portrait_fps == pytest.approx(10 / 6)
@@ -35,7 +39,9 @@ def test_speed_counts_what_it_says() -> None:
 
 
 def test_the_device_is_waited_for_before_every_mark(monkeypatch) -> None:
-    """Work that is only queued takes its time when the device is waited for: it must fall between the marks it belongs to."""
+    """Work that is only queued takes its time when the device is waited for: it must fall between the marks it belongs
+    to.
+    """
     now, queued = [0.0], [0.0]
 
     def finish(device: str) -> None:

@@ -15,7 +15,9 @@ def _pair(height: int, width: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
     if kind == "extremes":
         truth = np.where(truth > 127, np.uint8(255), np.uint8(0))
     noise = random.normal(0, 12, truth.shape)
-    other = truth if kind == "equal" else (truth + noise).clip(0, 255).astype(np.uint8) if kind == "noisy" else 255 - truth
+    other = (
+        truth if kind == "equal" else (truth + noise).clip(0, 255).astype(np.uint8) if kind == "noisy" else 255 - truth
+    )
     return other, truth
 
 
@@ -29,7 +31,9 @@ def test_ssim_is_scikit_images(size: tuple[int, int], kind: str) -> None:
 
 def test_ssim_falls_with_a_shift() -> None:
     random = np.random.default_rng(0)
-    wide = np.repeat(np.cumsum(random.integers(-3, 4, (64, 96, 1)), axis=1) + 128, 3, axis=2).clip(0, 255).astype(np.uint8)
+    wide = (
+        np.repeat(np.cumsum(random.integers(-3, 4, (64, 96, 1)), axis=1) + 128, 3, axis=2).clip(0, 255).astype(np.uint8)
+    )
     values = [ssim.ssim(wide[None, :, k : k + 64], wide[None, :, :64])[0] for k in range(4)]
     assert values[0] == 1.0 and all(a > b for a, b in zip(values, values[1:])), values
 

@@ -1,4 +1,6 @@
-"""The sync metrics are the judge's own numbers, named after the judge; what it cannot measure has its words as the reason."""
+"""The sync metrics are the judge's own numbers, named after the judge; what it cannot measure has its words as the
+reason.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from s3dnerf.config import SyncSettings
 from s3dnerf.metrics import sync
+from s3dnerf.settings.schema import SyncSettings
 from s3dnerf.sync.expert import SyncExpert
 from s3dnerf.sync.judge import TrainedJudge
-from tests.small_world import LIP_BOX, picture
+from tests.small_corpus import LIP_BOX, picture
 
 
 @pytest.fixture(scope="module")

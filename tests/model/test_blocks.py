@@ -38,7 +38,9 @@ def test_each_plane_answers_to_its_own_two_coordinates(plane: int) -> None:
         assert changed == (axis in PLANES[plane]), f"plane {plane}, axis {axis}"
 
 
-@pytest.mark.parametrize(("axis", "plane", "dimension"), [(0, 0, "x"), (1, 0, "y"), (1, 1, "x"), (2, 1, "y"), (0, 2, "x"), (2, 2, "y")])
+@pytest.mark.parametrize(
+    ("axis", "plane", "dimension"), [(0, 0, "x"), (1, 0, "y"), (1, 1, "x"), (2, 1, "y"), (0, 2, "x"), (2, 2, "y")]
+)
 def test_a_field_of_one_coordinate_is_read_along_that_coordinate(axis: int, plane: int, dimension: str) -> None:
     ramp = (torch.arange(16) + 0.5) / 8 - 1
     level = torch.zeros(1, 3, 1, 16, 16)
@@ -84,7 +86,8 @@ def test_speech_windows_stand_around_their_frame() -> None:
     tokens = torch.arange(20.0)[:, None]  # ten frames
     windows = speech_windows(tokens, 16)[..., 0]
     assert windows.shape == (10, 16)
-    assert windows[5].tolist() == [3 + i for i in range(16)]  # frame 5 stands between tokens 10 and 11, the 8th and 9th of 16
+    # frame 5 stands between tokens 10 and 11, the 8th and 9th of 16
+    assert windows[5].tolist() == [3 + i for i in range(16)]
     assert windows[0].tolist() == [0] * 7 + list(range(9)) and windows[9, -1] == 19
     assert torch.equal(speech_windows(tokens, 16, first_frame=4, frames=2)[..., 0], windows[4:6])
 
@@ -107,7 +110,9 @@ def test_speech_is_standardised() -> None:
 
 
 def _deformation(**given) -> Deformation:
-    return Deformation(**{"widths": (16, 8, 16), "octaves": 2, "speech_dim": 4, "cell_dim": 6, "point_dim": 0, "bound": 0.2, **given})
+    return Deformation(
+        **{"widths": (16, 8, 16), "octaves": 2, "speech_dim": 4, "cell_dim": 6, "point_dim": 0, "bound": 0.2, **given}
+    )
 
 
 def test_deformation_is_exactly_zero_before_training_and_bounded_after() -> None:

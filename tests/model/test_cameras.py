@@ -8,11 +8,13 @@ import torch
 
 from s3dnerf.faces.camera import project as numpy_project
 from s3dnerf.model import cameras
-from tests.small_world import BOX, INTRINSICS, turn
+from tests.small_corpus import BOX, INTRINSICS, turn
 
 
 def _cameras(*yaws: float) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.from_numpy(np.stack([turn(y) for y in yaws])), torch.from_numpy(INTRINSICS)[None].repeat(len(yaws), 1, 1)
+    return torch.from_numpy(np.stack([turn(y) for y in yaws])), torch.from_numpy(INTRINSICS)[None].repeat(
+        len(yaws), 1, 1
+    )
 
 
 def test_projection_equals_the_numpy_camera() -> None:
@@ -34,7 +36,9 @@ def test_a_ray_goes_through_the_centre_of_its_pixel() -> None:
 
 def test_box_bounds_are_the_box() -> None:
     box = torch.tensor([[0.0, 0.0, 0.0, 1.0]])
-    near, far, hit = cameras.box_bounds(torch.tensor([[0.0, 0.5, 4.0]]), torch.tensor([[[0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]]), box)
+    near, far, hit = cameras.box_bounds(
+        torch.tensor([[0.0, 0.5, 4.0]]), torch.tensor([[[0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]]), box
+    )
     assert hit.tolist() == [[True, False]] and near[0, 0] == 3.0 and far[0, 0] == 5.0 and near[0, 1] == far[0, 1] == 0.0
 
 
@@ -72,6 +76,10 @@ def test_head_motion_follows_the_plane_through_the_box_centre() -> None:
     on_plane = torch.tensor([[[0.35], [-0.2], [0.0]]])  # the target faces the camera: the plane is z = 0
     at = cameras.project(cameras.to_camera(on_plane, target), k)[0, :, 0] / 4
     wanted = cameras.project(cameras.to_camera(on_plane, source), k)[0, :, 0] / 128 - 1
-    found = torch.nn.functional.grid_sample(grid.permute(0, 3, 1, 2), (at / 32 - 1)[None, None, None], align_corners=False)[0, :, 0, 0]
+    found = torch.nn.functional.grid_sample(
+        grid.permute(0, 3, 1, 2), (at / 32 - 1)[None, None, None], align_corners=False
+    )[0, :, 0, 0]
     assert torch.allclose(found, wanted, atol=1e-3)
-    assert torch.allclose(cameras.head_motion(target, k, target, k, box, 8)[0, 3, 5], torch.tensor([5.5, 3.5]) / 4 - 1, atol=1e-4)
+    assert torch.allclose(
+        cameras.head_motion(target, k, target, k, box, 8)[0, 3, 5], torch.tensor([5.5, 3.5]) / 4 - 1, atol=1e-4
+    )

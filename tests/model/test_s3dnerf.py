@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from s3dnerf.config import VARIANTS, ModelSettings, preset_settings
 from s3dnerf.model import cameras
 from s3dnerf.model.discriminator import Discriminator, dual, group_deviation
 from s3dnerf.model.reference import render_reference
 from s3dnerf.model.s3dnerf import Conditions, Identity, S3DNeRF
+from s3dnerf.settings.loading import preset_settings
+from s3dnerf.settings.schema import VARIANTS, ModelSettings
 from tests.margins import Between, Margin
-from tests.small_world import BOX, INTRINSICS, turn
+from tests.small_corpus import BOX, INTRINSICS, turn
 
 SPEECH_DIM = 20
 
@@ -30,7 +31,9 @@ def _trained(variant: str, settings: ModelSettings, seed: int = 0) -> S3DNeRF:
     model = S3DNeRF(settings, SPEECH_DIM, variant)
     if model.source_lips is not None:
         torch.nn.init.normal_(model.source_lips.layer.weight, std=0.3)
-    for layer in [model.superres.out, model.superres.share] + ([model.deformation.out] if model.deformation is not None else []):
+    for layer in [model.superres.out, model.superres.share] + (
+        [model.deformation.out] if model.deformation is not None else []
+    ):
         torch.nn.init.normal_(layer.weight, std=0.3)
     return model
 
@@ -67,7 +70,8 @@ def _worst_of_variants(seed: int, folder: Path) -> dict[str, float]:
     return {name: choose(f[name] for f in found if name in f) for name, choose in worst.items()}
 
 
-# Opacity and motion fifty and ten times the tolerance: some starts are almost transparent, and empty pictures are equal by nothing.
+# Opacity and motion at least fifty and ten times the tolerance, as two empty pictures would be equal and say nothing; some
+# random starts are almost transparent.
 FAST_PATH = Margin(
     "test_fast_path_equals_the_plain_one",
     _worst_of_variants,
@@ -93,8 +97,12 @@ def test_every_block_receives_gradient_once_the_zero_layers_moved(variant: str) 
 
 
 def test_variants_take_what_table_3_says() -> None:
-    full, naive, concat, rigid = (S3DNeRF(_settings(), SPEECH_DIM, v) for v in ("full", "naive", "feature_concat", "no_deform"))
-    assert full.crossmodal is not None and full.deformation.from_cells is not None and full.deformation.from_points is None
+    full, naive, concat, rigid = (
+        S3DNeRF(_settings(), SPEECH_DIM, v) for v in ("full", "naive", "feature_concat", "no_deform")
+    )
+    assert (
+        full.crossmodal is not None and full.deformation.from_cells is not None and full.deformation.from_points is None
+    )
     assert naive.crossmodal is None and naive.deformation.from_cells is None and naive.deformation.from_points is None
     assert concat.crossmodal is None and concat.deformation.from_points is not None
     assert rigid.deformation is None and rigid.decoder.from_speech is not None and full.decoder.from_speech is None
@@ -148,7 +156,9 @@ SOURCE_POSE = Margin("test_the_source_pose_takes_part", _another_source_pose, {"
 
 
 def test_the_source_pose_takes_part(tmp_path: Path) -> None:
-    """Eq. 2: planes are read in the source camera's frame, so the same planes under another source pose give another picture."""
+    """Eq. 2: planes are read in the source camera's frame, so the same planes under another source pose give another
+    picture.
+    """
     SOURCE_POSE.check(SOURCE_POSE.measure(SOURCE_POSE.seed, tmp_path))
 
 
@@ -158,12 +168,16 @@ def _together_and_alone(seed: int, folder: Path) -> dict[str, float]:
     with torch.no_grad():
         identity = model.encode(*portrait)
         together = model.render(identity, speech, camera, k).fine
-        alone = torch.cat([model.render(identity, speech[i : i + 1], camera[i : i + 1], k[i : i + 1]).fine for i in range(3)])
+        alone = torch.cat(
+            [model.render(identity, speech[i : i + 1], camera[i : i + 1], k[i : i + 1]).fine for i in range(3)]
+        )
     return {"farthest apart": float((together - alone).abs().max())}
 
 
 # Which kernel a convolution of three frames takes, and so its last digits, is the processor's choice.
-TOGETHER = Margin("test_frames_of_one_call_do_not_touch_each_other", _together_and_alone, {"farthest apart": Between(high=1e-5)})
+TOGETHER = Margin(
+    "test_frames_of_one_call_do_not_touch_each_other", _together_and_alone, {"farthest apart": Between(high=1e-5)}
+)
 
 
 def test_frames_of_one_call_do_not_touch_each_other(tmp_path: Path) -> None:
@@ -223,6 +237,7 @@ def test_group_deviation_sees_alike_frames() -> None:
     assert spread.shape == (10, 1, 4, 4) and spread[0].max() < 1e-3 < 0.1 < spread[5].min()
 
 
+@pytest.mark.slow
 def test_paper_preset_has_the_methods_sizes() -> None:
     with torch.device("meta"):
         model = S3DNeRF(preset_settings("paper").model, 768, "full")

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import torch
 
-from s3dnerf.config import preset_settings
 from s3dnerf.model.s3dnerf import S3DNeRF
 from s3dnerf.model.source_lips import SHAPE, SourceLips, lip_shape
-from tests.small_world import BOX, INTRINSICS, landmarks, turn
+from s3dnerf.settings.loading import preset_settings
+from tests.small_corpus import BOX, INTRINSICS, landmarks, turn
 
 
 def _shape(*openings: float) -> torch.Tensor:
@@ -23,7 +23,8 @@ def test_a_shape_knows_the_opening_and_neither_place_nor_size() -> None:
     assert torch.allclose(lip_shape(face * 1.7 + torch.tensor([12.0, -5.0])), _shape(0.5), atol=1e-6)
     heights = _shape(0.0, 0.5, 1.0).unflatten(1, (-1, 2))[..., 1]
     opened = heights.amax(1) - heights.amin(1)
-    by_hand = torch.tensor([2 * (3 + 16 * opening) / 116 for opening in (0.0, 0.5, 1.0)])  # the face of the small world is 116 px wide
+    # the face of the small world is 116 px wide
+    by_hand = torch.tensor([2 * (3 + 16 * opening) / 116 for opening in (0.0, 0.5, 1.0)])
     assert torch.allclose(opened, by_hand, atol=1e-5)
 
 
@@ -48,7 +49,12 @@ def test_the_same_speech_moves_another_mouth_otherwise_only_where_the_lips_are_t
         k, box, speech = torch.from_numpy(INTRINSICS)[None], torch.from_numpy(BOX)[None], torch.randn(1, 16, 20)
         with torch.no_grad():
             shut, wide = (
-                model.render(model.encode(picture, picture, camera, k, box, torch.from_numpy(landmarks(o))[None]), speech, camera, k)
+                model.render(
+                    model.encode(picture, picture, camera, k, box, torch.from_numpy(landmarks(o))[None]),
+                    speech,
+                    camera,
+                    k,
+                )
                 for o in (0.0, 1.0)
             )
         assert torch.equal(shut.delta_x, wide.delta_x) == (not told)

@@ -10,30 +10,48 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from s3dnerf.config import as_dict, preset_settings
-from s3dnerf.evaluation import COLUMNS
+from s3dnerf.evaluation.protocol import COLUMNS
 from s3dnerf.metrics import cpbd, lmd, psnr, ssim
 from s3dnerf.reporting.audit import MANIFEST, Report
 from s3dnerf.reporting.document import SCHEMA, manifest
 from s3dnerf.reporting.membership import COLUMNS as MEMBERSHIP
 from s3dnerf.reporting.summary import summarise
+from s3dnerf.settings.loading import as_dict, preset_settings
 
 RECIPES = (ssim.RECIPE, psnr.RECIPE, lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, cpbd.RECIPE)
 TYPICAL = {"ssim": 0.87, "psnr": 26.0, "f_lmd": 2.1, "m_lmd": 1.4, "cpbd": 0.1}
-SPREAD = {"ssim": 0.02, "psnr": 1.5, "f_lmd": 0.4, "m_lmd": 0.25, "cpbd": 0.03}  # between speakers; of reports/sample's order
+SPREAD = {
+    "ssim": 0.02,
+    "psnr": 1.5,
+    "f_lmd": 0.4,
+    "m_lmd": 0.25,
+    "cpbd": 0.03,
+}  # between speakers; of reports/sample's order
 SETTINGS = as_dict(preset_settings("tiny"))
 
 
 def rows_of(
-    speakers: int = 10, seed: int = 0, change: Callable[[str, str, np.random.Generator], float] = lambda method, metric, random: 0.0
+    speakers: int = 10,
+    seed: int = 0,
+    change: Callable[[str, str, np.random.Generator], float] = lambda method, metric, random: 0.0,
 ) -> list[dict[str, Any]]:
     """One clip a speaker; a value is the speaker's own plus ``change(method, metric, random)``."""
     base, random, rows = np.random.default_rng(99), np.random.default_rng(seed), []
     for i in range(speakers):
         for method in ("s3dnerf", "still", "truth", "wrong_speech"):
             for recipe in RECIPES:
-                value = TYPICAL[recipe.name] + SPREAD[recipe.name] * base.standard_normal() + change(method, recipe.name, random)
-                about = {"clip": f"hdtf_P{i:02d}_000", "corpus": "hdtf", "speaker": f"P{i:02d}", "method": method, "metric": recipe.name}
+                value = (
+                    TYPICAL[recipe.name]
+                    + SPREAD[recipe.name] * base.standard_normal()
+                    + change(method, recipe.name, random)
+                )
+                about = {
+                    "clip": f"hdtf_P{i:02d}_000",
+                    "corpus": "hdtf",
+                    "speaker": f"P{i:02d}",
+                    "method": method,
+                    "metric": recipe.name,
+                }
                 rows.append(
                     {
                         **about,
@@ -60,7 +78,16 @@ def membership_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     empty = dict.fromkeys(MEMBERSHIP, "")
     clips = sorted({(r["corpus"], r["clip"], r["speaker"]) for r in rows})
     found = [
-        {**empty, "corpus": c, "kind": "clip", "name": n, "speaker": s, "split": "test", "status": "used", "used_for": "evaluate"}
+        {
+            **empty,
+            "corpus": c,
+            "kind": "clip",
+            "name": n,
+            "speaker": s,
+            "split": "test",
+            "status": "used",
+            "used_for": "evaluate",
+        }
         for c, n, s in clips
     ]
     return [
@@ -97,7 +124,13 @@ def make_report(
         "cards": {"full": {"speakers": list(trained_on)}},
         "membership": [],
         "networks": {},
-        "origin": {"git": {"revision": "a", "dirty": False}, "dvc_lock": {}, "lock_sha256": "0", "packages": {}, "hardware": {}},
+        "origin": {
+            "git": {"revision": "a", "dirty": False},
+            "dvc_lock": {},
+            "lock_sha256": "0",
+            "packages": {},
+            "hardware": {},
+        },
     } | document
     files = {
         "clips.parquet": table(rows, COLUMNS),

@@ -56,7 +56,10 @@ def test_settings_that_differ_from_params_are_named() -> None:
 
 
 def test_a_person_on_both_sides_is_named() -> None:
-    assert "hdtf/P03 was measured and is in train_s3dnerf" in failed(make_report("r", ROWS, trained_on=("T", "P03")))["people"]
+    assert (
+        "hdtf/P03 was measured and is in train_s3dnerf"
+        in failed(make_report("r", ROWS, trained_on=("T", "P03")))["people"]
+    )
     both = membership_of(ROWS)
     both[-1]["speaker"] = "P01"
     assert "hdtf/P01 has clips to train on and clips to test on" in failed(make_report("r", ROWS, both))["people"]

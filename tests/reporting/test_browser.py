@@ -90,6 +90,8 @@ def test_tables_sort_pictures_load_and_nothing_is_asked_for(html: str, tmp_path:
     assert measured == sorted(measured) and found["up"] != found["before"]
     assert [float(v) for v in found["down"] if v] == measured[::-1] and found["sorted"] == "descending"
     assert found["up"][-1] == found["down"][-1] == ""  # cells without a value stay last
-    assert found["wide"] <= found["window"], "the page is wider than a narrow window: tables must scroll within themselves"
+    assert found["wide"] <= found["window"], (
+        "the page is wider than a narrow window: tables must scroll within themselves"
+    )
     assert found["pictures"] == [300] and found["asked"] == []
     assert "CONSOLE" not in done.stderr, done.stderr

@@ -1,4 +1,6 @@
-"""Comparing two reports: equal ones, worse ones, ones that must not be compared, and how often chance alone is taken for a change."""
+"""Comparing two reports: equal ones, worse ones, ones that must not be compared, and how often chance alone is taken
+for a change.
+"""
 
 from __future__ import annotations
 
@@ -75,9 +77,15 @@ def test_names_from_outside_are_text_on_the_page() -> None:
     assert "<script>" not in text and "<b>a" not in text and "&lt;script&gt;" in text
 
 
+@pytest.mark.slow
 def test_chance_alone_is_taken_for_a_change_no_more_often_than_claimed() -> None:
-    """200 pairs of equal systems that differ by noise of the size of the speakers' own: a verdict in at most 5 % of them."""
-    noise = lambda method, metric, random: 0.3 * SPREAD[metric] * random.standard_normal() if method == "s3dnerf" else 0.0  # noqa: E731
+    """200 pairs of equal systems that differ by noise of the size of the speakers' own: a verdict in at most 5 % of
+    them.
+    """
+
+    def noise(method: str, metric: str, random: np.random.Generator) -> float:
+        return 0.3 * SPREAD[metric] * random.standard_normal() if method == "s3dnerf" else 0.0
+
     a, b = make_report("a", rows_of()), make_report("b", rows_of())
     alarms = 0
     for seed in range(200):

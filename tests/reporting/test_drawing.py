@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from s3dnerf.reporting.pictures import annotated, colour_scale, cut_out, heat_overlay, mel_picture, source_picture, token_picture
+from s3dnerf.reporting.pictures import (
+    annotated,
+    colour_scale,
+    cut_out,
+    heat_overlay,
+    mel_picture,
+    source_picture,
+    token_picture,
+)
 from s3dnerf.reporting.png import photo_uri, png_array, png_bytes
 from s3dnerf.reporting.svg import Bar, Series, interval_plot, line_chart, nice_ticks, trace, waveform
 
@@ -21,7 +29,10 @@ def parse(markup: str) -> ElementTree.Element:
 
 def test_a_line_chart_is_svg_and_breaks_at_gaps() -> None:
     chart = line_chart(
-        [Series("a <b>", [0, 1, 2, 3], [0.0, 1.0, None, 2.0], 0), Series("c", [0, 3], [1.0, 1.0], 1)], "x", "y & z", mark_x=2
+        [Series("a <b>", [0, 1, 2, 3], [0.0, 1.0, None, 2.0], 0), Series("c", [0, 3], [1.0, 1.0], 1)],
+        "x",
+        "y & z",
+        mark_x=2,
     )
     tree = parse(chart)
     lines = [p for p in tree.iter("path") if "line" in p.get("class", "")]
@@ -32,7 +43,11 @@ def test_a_line_chart_is_svg_and_breaks_at_gaps() -> None:
 
 
 def test_higher_values_stand_higher() -> None:
-    path = next(p for p in parse(line_chart([Series("a", [0, 1], [0.0, 1.0])], "x", "y")).iter("path") if "line" in p.get("class", ""))
+    path = next(
+        p
+        for p in parse(line_chart([Series("a", [0, 1], [0.0, 1.0])], "x", "y")).iter("path")
+        if "line" in p.get("class", "")
+    )
     (x0, y0), (x1, y1) = (tuple(map(float, part.split())) for part in path.get("d")[1:].split("L"))
     assert x1 > x0 and y1 < y0
 
@@ -45,7 +60,11 @@ def test_ticks() -> None:
 
 
 def test_intervals_and_waves_are_svg() -> None:
-    plot = parse(interval_plot([Bar("SSIM", -0.1, -0.2, 0.0, "−0.1", False), Bar("one", 1.0, None, None, "+1", True)], "differences"))
+    plot = parse(
+        interval_plot(
+            [Bar("SSIM", -0.1, -0.2, 0.0, "−0.1", False), Bar("one", 1.0, None, None, "+1", True)], "differences"
+        )
+    )
     dots = [c for c in plot.iter("circle")]
     middle = float(next(p for p in plot.iter("path") if p.get("class") == "mark").get("d").split(" ")[0][1:])
     assert float(dots[0].get("cx")) < middle < float(dots[1].get("cx"))
@@ -62,26 +81,39 @@ def test_annotations_stand_where_they_belong() -> None:
     mask[100:200, 20:60] = True
     drawn = annotated(frame, landmarks, mask, np.array([150.0, 180, 200, 230]), size_px=256).astype(int)
     assert drawn[64, 64, 2] > 200 and drawn[128, 192, 0] > 200  # blue point, pink point
-    assert drawn[150, 20, 0] > 180 and drawn[150, 20, 2] < 110 and (drawn[150, 40] == 100).all()  # yellow outline, empty inside
+    # yellow outline, empty inside
+    assert drawn[150, 20, 0] > 180 and drawn[150, 20, 2] < 110 and (drawn[150, 40] == 100).all()
     assert drawn[205, 150, 1] > 180
     assert np.array_equal(annotated(frame, size_px=256), frame)
     axes = np.array([[128.0, 128], [200, 128], [128, 60], [128, 200]])
     drawn = annotated(frame, axes=axes, size_px=256).astype(int)
-    assert drawn[128, 170].argmax() == 0 and drawn[80, 128].argmax() == 1 and drawn[180, 128].argmax() == 2  # x red, y green, z blue
+    # x red, y green, z blue
+    assert drawn[128, 170].argmax() == 0 and drawn[80, 128].argmax() == 1 and drawn[180, 128].argmax() == 2
     assert (drawn[40, 40] == 100).all()
 
 
 def test_a_source_frame_shows_its_crop_and_keeps_its_shape() -> None:
     frame = np.full((360, 640, 3), 100, np.uint8)
     drawn = source_picture(frame, (160, 90, 320, 180), 320).astype(int)
-    assert drawn.shape == (180, 320, 3) and drawn[90, 80, 1] > 180 and drawn[45, 160, 1] > 180 and (drawn[90, 160] == 100).all()
-    assert (source_picture(frame, None, 320) == 100).all() and source_picture(frame[:, :180], None, 100).shape == (100, 50, 3)
+    assert (
+        drawn.shape == (180, 320, 3)
+        and drawn[90, 80, 1] > 180
+        and drawn[45, 160, 1] > 180
+        and (drawn[90, 160] == 100).all()
+    )
+    assert (source_picture(frame, None, 320) == 100).all() and source_picture(frame[:, :180], None, 100).shape == (
+        100,
+        50,
+        3,
+    )
 
 
 def test_the_lips_are_what_is_in_the_box() -> None:
     frame = np.zeros((256, 256, 3), np.uint8)
     frame[128:192, 64:128] = (200, 10, 20)
-    assert np.abs(cut_out(frame, np.array([64.0, 128, 128, 192]), 64)[2:-2, 2:-2].astype(int) - (200, 10, 20)).max() <= 1
+    assert (
+        np.abs(cut_out(frame, np.array([64.0, 128, 128, 192]), 64)[2:-2, 2:-2].astype(int) - (200, 10, 20)).max() <= 1
+    )
     assert not cut_out(frame, np.array([-64.0, 0, 0, 64]), 32).any()  # beyond the frame
 
 
@@ -96,7 +128,9 @@ def test_tokens_are_stretched_each_for_itself() -> None:
 def test_a_trace_rises_with_its_values_and_breaks_at_gaps() -> None:
     path = next(parse(trace([0.0, 1.0, float("nan"), 2.0], "a <b>")).iter("path")).get("d")
     heights = [
-        float(part.split()[1]) for part in path.replace("M", " M").replace("L", " L").replace("M", "").replace("L", "").split("  ") if part
+        float(part.split()[1])
+        for part in path.replace("M", " M").replace("L", " L").replace("M", "").replace("L", "").split("  ")
+        if part
     ]
     assert path.count("M") == 2 and heights == sorted(heights, reverse=True)
     assert "No data" in trace([float("nan")], "a") and parse(trace([3.0, 3.0], "flat")).find("svg") is not None
@@ -115,7 +149,11 @@ def test_heat_lies_in_its_window() -> None:
 def test_colours_grow_brighter() -> None:
     scale = colour_scale(np.linspace(0, 1, 50)[None])[0].astype(float) @ [0.3, 0.59, 0.11]
     assert (np.diff(scale) > 0).all()
-    assert mel_picture(np.zeros((30, 80))).shape == (64, 30, 3) and mel_picture(np.zeros((900, 80))).shape == (64, 520, 3)
+    assert mel_picture(np.zeros((30, 80))).shape == (64, 30, 3) and mel_picture(np.zeros((900, 80))).shape == (
+        64,
+        520,
+        3,
+    )
 
 
 def test_pictures_come_back() -> None:
@@ -133,4 +171,7 @@ def test_thin_coloured_marks_on_a_photograph_in_the_page_are_truer_than_a_jpeg()
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=78, optimize=True)  # the usual way
     usual = np.asarray(Image.open(buffer)).astype(float)
-    assert np.abs(seen - image).mean() < np.abs(usual - image).mean() and ((seen - image) ** 2).mean() < ((usual - image) ** 2).mean()
+    assert (
+        np.abs(seen - image).mean() < np.abs(usual - image).mean()
+        and ((seen - image) ** 2).mean() < ((usual - image) ** 2).mean()
+    )

@@ -1,4 +1,6 @@
-"""Contact sheets: clips by hash, the planted worst clip is found, what is shown is what the packs hold, equal data gives equal bytes."""
+"""Contact sheets: clips by hash, the planted worst clip is found, what is shown is what the packs hold, equal data
+gives equal bytes.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,21 @@ import pytest
 
 from s3dnerf.faces.camera import project
 from s3dnerf.faces.recon.morphable import own_model
-from s3dnerf.reporting.sheet_choice import Preprocessed, box_margin, by_hash, landmark_error_px, lowest_score, measures, quiet_share, ranked
+from s3dnerf.reporting.sheet_choice import (
+    Preprocessed,
+    box_margin,
+    by_hash,
+    landmark_error_px,
+    lowest_score,
+    measures,
+    quiet_share,
+    ranked,
+)
 from s3dnerf.reporting.sheets import contact_sheets, positions, resample_entry, sheets_page
 from s3dnerf.video.encoding import encode_clip
 from s3dnerf.video.packs import QUARANTINE_COLUMNS, write_table
 from tests.fake_preset import FRAMES, add_parts, make_preset, settings_of
-from tests.small_world import INTRINSICS, turn
+from tests.small_corpus import INTRINSICS, turn
 
 STAGES = ["resample", "align", "masks", "lips", "speech"]
 
@@ -79,7 +90,8 @@ def test_the_worst_clip_of_a_stage_is_shown_at_its_worst_moment(here: Path) -> N
     assert sheets["lips"].entries[0].caption == "The lip box is 72 px wide; it stands still."
     assert worst["resample"].clip == "hdtf_C_000" and worst["resample"].why.endswith("stands for 120 ms")
     assert "2 show the frame before them" in worst["resample"].caption
-    assert worst["speech"] is None and sheets["speech"].head == "quiet for 0 % of the clip in 5 clips"  # all alike: none is the worst
+    # all alike: none is the worst
+    assert worst["speech"] is None and sheets["speech"].head == "quiet for 0 % of the clip in 5 clips"
 
 
 def test_source_frames_are_those_of_the_clock_with_their_crop(here: Path) -> None:
@@ -110,7 +122,11 @@ def test_stopped_clips_are_shown_with_their_reason(here: Path, tmp_path: Path, m
     bad = [{"clip": "hdtf_C_000", "stage": "align", "reason": "no_face", "detail": "no <face> in 12 frames"}]
     write_table(root / "data/tiny/align/hdtf/quarantine.parquet", bad, QUARANTINE_COLUMNS)
     stopped = contact_sheets(settings_of())[0].sheets[-1]
-    assert stopped.stage == "stopped" and stopped.head == "1 clip" and [e.why for e in stopped.entries] == ["align: no_face"]
+    assert (
+        stopped.stage == "stopped"
+        and stopped.head == "1 clip"
+        and [e.why for e in stopped.entries] == ["align: no_face"]
+    )
     page = sheets_page(settings_of())
     assert "no &lt;face&gt; in 12 frames" in page and "no <face>" not in page
 
@@ -128,7 +144,9 @@ def test_before_preprocessing_there_is_a_message(tmp_path: Path, monkeypatch) ->
 
 
 def test_a_missing_face_model_is_said_and_ranks_nothing(here: Path) -> None:
-    settings = settings_of(masks={"backend": "deep3d", "network": "weights/net.pth", "morphable_model": "weights/BFM_model_front.mat"})
+    settings = settings_of(
+        masks={"backend": "deep3d", "network": "weights/net.pth", "morphable_model": "weights/BFM_model_front.mat"}
+    )
     masks = contact_sheets(settings)[0].sheets[2]
     assert masks.head == "no clip is ranked: the face model is not here (weights/BFM_model_front.mat)"
     assert len(masks.entries) == 3 and not any(e.why for e in masks.entries)
@@ -149,7 +167,9 @@ def test_the_other_numbers_by_hand() -> None:
     boxes = np.array([[10.0, 10, 30, 30], [50, 10, 70, 30], [12, 10, 32, 30]])
     found = box_margin(np.array([10.0, 8, 32, 30]), boxes, 256)
     assert (found.value, found.frame) == (8.0, 1)
-    samples = np.concatenate([np.full(640, 0.5), np.full(640, 0.004), np.full(640, 0.006), np.zeros(640)]).astype(np.float32)
+    samples = np.concatenate([np.full(640, 0.5), np.full(640, 0.004), np.full(640, 0.006), np.zeros(640)]).astype(
+        np.float32
+    )
     assert quiet_share(samples).value == 50.0  # 40 dB below 0.5 is 0.005
 
 
@@ -157,7 +177,9 @@ def test_equals_are_ranked_by_name_and_large_corpora_by_a_part(here: Path, monke
     corpus, measure = Preprocessed(settings_of(), "hdtf"), measures(settings_of())["align"]
     assert [clip for clip, _ in ranked(corpus, corpus.clips("align"), measure)] == [f"hdtf_{n}_000" for n in "DABCE"]
     monkeypatch.setattr("s3dnerf.reporting.sheet_choice.MOST_RANKED", 2)
-    assert {clip for clip, _ in ranked(corpus, corpus.clips("align"), measure)} == set(by_hash(corpus.clips("align"), 2))
+    assert {clip for clip, _ in ranked(corpus, corpus.clips("align"), measure)} == set(
+        by_hash(corpus.clips("align"), 2)
+    )
 
 
 def test_positions_hold_both_ends_unless_the_moment_is_one() -> None:

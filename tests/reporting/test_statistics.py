@@ -47,7 +47,10 @@ def false_alarms(seed: int, folder: Path) -> dict[str, float]:
         person = random.normal(0, 1, 8)
         values = np.repeat(person, 3) + random.normal(0, 0.3, 24)
         alarms += sign_flip_p(values.tolist(), [f"s{i // 3}" for i in range(24)]) < 0.05
-    naive = sum(stats.ttest_1samp(np.repeat(random.normal(0, 1, 8), 3) + random.normal(0, 0.3, 24), 0).pvalue < 0.05 for _ in range(400))
+    naive = sum(
+        stats.ttest_1samp(np.repeat(random.normal(0, 1, 8), 3) + random.normal(0, 0.3, 24), 0).pvalue < 0.05
+        for _ in range(400)
+    )
     return {"false alarms": alarms / 400, "false alarms, speakers forgotten": naive / 400}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from s3dnerf.evaluation import Tools
+from s3dnerf.evaluation.protocol import Tools
 from s3dnerf.reporting import paper
 from s3dnerf.reporting.summary import summarise
 from s3dnerf.reporting.tables import MISSING, QUOTED, further, markdown, table_1, table_2, table_3
@@ -14,16 +14,27 @@ RECIPES = Tools(faces=DrawnFaces()).recipes()
 
 
 def long_table(effect: float = 0.5) -> list[dict]:
-    """Ten speakers; ours is better than both controls on M-LMD and equal on SSIM; LPIPS is missing; one clip of ours failed."""
+    """Ten speakers; ours is better than both controls on M-LMD and equal on SSIM; LPIPS is missing; one clip of ours
+    failed.
+    """
     rows = []
     for i in range(10):
-        for method, shift in (("truth", 0.0), ("s3dnerf", 1.0), ("wrong_speech", 1.0 + effect), ("still", 1.2 + effect), ("wav2lip", 0.9)):
+        for method, shift in (
+            ("truth", 0.0),
+            ("s3dnerf", 1.0),
+            ("wrong_speech", 1.0 + effect),
+            ("still", 1.2 + effect),
+            ("wav2lip", 0.9),
+        ):
             for recipe in RECIPES:
                 value, reason = 0.8, ""
                 if recipe.name == "m_lmd":
                     value = shift * (1 + 0.05 * i)
                 if recipe.name == "lpips" or (recipe.name == "m_lmd" and method == "s3dnerf" and i == 9):
-                    value, reason = math.nan, "no weights" if recipe.name == "lpips" else "no frame has landmarks in both videos"
+                    value, reason = (
+                        math.nan,
+                        "no weights" if recipe.name == "lpips" else "no frame has landmarks in both videos",
+                    )
                 rows.append(
                     {
                         "clip": f"hdtf_{i}",
@@ -51,7 +62,9 @@ def test_the_summary_pairs_and_judges() -> None:
     assert found["m_lmd"]["clips"] == 9 and found["m_lmd"]["better"] and found["m_lmd"]["verdict"] == "better"
     assert found["m_lmd"]["p"] < found["m_lmd"]["p_holm"] < 0.05
     assert found["ssim"]["verdict"] == "no difference shown" and found["lpips"]["mean"] is None
-    worse = summarise(long_table(-0.5), "sample", "s3dnerf", 500)["corpora"]["hdtf"]["differences"]["s3dnerf - wrong_speech"]
+    worse = summarise(long_table(-0.5), "sample", "s3dnerf", 500)["corpora"]["hdtf"]["differences"][
+        "s3dnerf - wrong_speech"
+    ]
     assert worse["m_lmd"]["verdict"] == "worse"
     assert "sync_offset" not in found  # an offset is neither better nor worse
 
@@ -73,7 +86,8 @@ def test_table_1_quotes_and_measures() -> None:
     assert cell_of(table, "S³D-NeRF (this run)", "M-LMD", "paper").text == "2.929"
     assert cell_of(table, "PC-AVS", "F-LMD", "paper").text == "3.925"
     assert cell_of(table, "Truth (GT)", "Sync", "paper").text == "8.144"
-    assert cell_of(table, "Wav2Lip", "SSIM", "here").kind == "measured"  # laid as wav2lip/, shown beside the paper's Wav2Lip
+    # laid as wav2lip/, shown beside the paper's Wav2Lip
+    assert cell_of(table, "Wav2Lip", "SSIM", "here").kind == "measured"
     missing = cell_of(table, "SadTalker", "SSIM", "here")
     assert missing.kind == MISSING and "no videos of this method" in missing.title
     assert cell_of(table, "S³D-NeRF (this run)", "LPIPS", "here").title == "no weights"
@@ -93,7 +107,14 @@ def test_tables_2_and_3_without_data_say_why() -> None:
     assert cell_of(three, "S³D-NeRF (full)", "SSIM", "paper").text == "0.829"
     assert cell_of(three, "Without deformation", "F-LMD", "paper").text == "N/A"
     assert any("0.819" in note for note in three.notes)
-    fast = {"network_fps": 12.5, "with_portrait_fps": 11.0, "with_files_fps": 9.0, "fit_time_s": 0.4, "frames": 25, "device": "cpu"}
+    fast = {
+        "network_fps": 12.5,
+        "with_portrait_fps": 11.0,
+        "with_files_fps": 9.0,
+        "fit_time_s": 0.4,
+        "frames": 25,
+        "device": "cpu",
+    }
     two = table_2(None, RECIPES, "s3dnerf", {"s3dnerf": "full"}, fast, "why")
     assert cell_of(two, "S³D-NeRF (this run)", "FPS", "here").text == "12.50"
 
@@ -101,7 +122,11 @@ def test_tables_2_and_3_without_data_say_why() -> None:
 def test_further_measures_and_markdown() -> None:
     part = summarise(long_table(), "sample", "s3dnerf", 200)["corpora"]["hdtf"]
     more = further("hdtf", part, RECIPES, "s3dnerf", {"s3dnerf": "full"})
-    assert "PSNR" in str(more.groups) and "SSIM" not in str(more.groups) and all(c.kind != QUOTED for row in more.rows for c in row)
+    assert (
+        "PSNR" in str(more.groups)
+        and "SSIM" not in str(more.groups)
+        and all(c.kind != QUOTED for row in more.rows for c in row)
+    )
     text = markdown(table_1("hdtf", part, RECIPES, "s3dnerf", {"s3dnerf": "full"}, "why"))
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1 and "*0.819*" in text and "[1]" in text

@@ -7,7 +7,14 @@ import pytest
 
 from s3dnerf.reporting.templates import HERE, render
 
-COMPARED = {"a": "x", "b": "y", "warnings": [], "verdict": "v", "method": "m", "sections": [("Clips", ["what"], [["<script>"]])]}
+COMPARED = {
+    "a": "x",
+    "b": "y",
+    "warnings": [],
+    "verdict": "v",
+    "method": "m",
+    "sections": [("Clips", ["what"], [["<script>"]])],
+}
 
 
 def test_a_page_has_its_frame_its_style_and_text_as_text() -> None:

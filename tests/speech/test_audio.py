@@ -33,7 +33,9 @@ def test_whole_and_part(click: Path) -> None:
     assert len(read_audio(click, 5.0, 6.0)) == 0
 
 
-@pytest.mark.parametrize(("codec", "suffix"), [("aac", ".m4a"), ("libmp3lame", ".mp3"), ("pcm_s24le", ".wav"), ("flac", ".flac")])
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("aac", ".m4a"), ("libmp3lame", ".mp3"), ("pcm_s24le", ".wav"), ("flac", ".flac")]
+)
 def test_codecs_keep_time(click: Path, tmp_path: Path, codec: str, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     ffmpeg("-i", click, "-ar", "44100", "-ac", "2", "-c:a", codec, path)
@@ -57,7 +59,23 @@ def test_two_channels_are_averaged_not_summed(tmp_path: Path, codec: str, rate_h
 def test_late_sound_is_led_in_by_zeros(click: Path, tmp_path: Path) -> None:
     silent = write(tmp_path / "v.mp4", 75, "25")
     path = tmp_path / "late.mp4"
-    ffmpeg("-i", silent, "-itsoffset", "0.5", "-i", click, "-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "aac", path)
+    ffmpeg(
+        "-i",
+        silent,
+        "-itsoffset",
+        "0.5",
+        "-i",
+        click,
+        "-map",
+        "0:v",
+        "-map",
+        "1:a",
+        "-c:v",
+        "copy",
+        "-c:a",
+        "aac",
+        path,
+    )
     assert abs(onset(read_audio(path)) - 24000) <= 32
 
 

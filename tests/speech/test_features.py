@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from s3dnerf.config import SpeechSettings
+from s3dnerf.settings.schema import SpeechSettings
 from s3dnerf.speech.features import speech_backend, tokens_of_long
 from s3dnerf.speech.wav2vec2 import SpeechModelError, model_files
 from tests.margins import Between, Margin
@@ -77,9 +77,16 @@ def against_transformers(folder):
 
     samples = np.random.default_rng(2).uniform(-0.3, 0.4, 640 * 5).astype(np.float32)
     ours = speech_backend(SpeechSettings(backend="wav2vec2", model=str(folder))).tokens(samples)
-    values = Wav2Vec2FeatureExtractor.from_pretrained(folder)(samples, sampling_rate=16000, return_tensors="np").input_values[0]
+    values = Wav2Vec2FeatureExtractor.from_pretrained(folder)(
+        samples, sampling_rate=16000, return_tensors="np"
+    ).input_values[0]
     with torch.inference_mode():
-        theirs = Wav2Vec2Model.from_pretrained(folder).eval()(torch.from_numpy(np.pad(values, 40))[None]).last_hidden_state[0].numpy()
+        theirs = (
+            Wav2Vec2Model.from_pretrained(folder)
+            .eval()(torch.from_numpy(np.pad(values, 40))[None])
+            .last_hidden_state[0]
+            .numpy()
+        )
     assert theirs.shape == ours.shape
     return {"farthest apart": float(np.abs(ours - theirs).max())}
 
@@ -126,9 +133,15 @@ def test_missing_model_names_the_setting_and_how_to_get_it(model):
 
 def test_half_a_model_is_refused(folder, tmp_path):
     (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
-    with pytest.raises(SpeechModelError, match=r"lacks preprocessor_config.json, model.safetensors or pytorch_model.bin"):
+    with pytest.raises(
+        SpeechModelError, match=r"lacks preprocessor_config.json, model.safetensors or pytorch_model.bin"
+    ):
         model_files(str(tmp_path))
-    assert [p.name for p in model_files(str(folder))] == ["config.json", "preprocessor_config.json", "model.safetensors"]
+    assert [p.name for p in model_files(str(folder))] == [
+        "config.json",
+        "preprocessor_config.json",
+        "model.safetensors",
+    ]
 
 
 def test_a_model_without_its_weights_is_refused(folder, tmp_path):
@@ -144,7 +157,9 @@ def test_a_model_without_its_weights_is_refused(folder, tmp_path):
 
 @pytest.mark.parametrize("frames", [40, 300, 333, 507])
 def test_long_speech_in_parts_is_the_whole(frames, folder):
-    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 640 * frames) * np.repeat(np.random.default_rng(1).uniform(0, 1, frames), 640)
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 640 * frames) * np.repeat(
+        np.random.default_rng(1).uniform(0, 1, frames), 640
+    )
     backend = speech_backend(SpeechSettings(backend="logmel", model=None))
     assert np.array_equal(tokens_of_long(backend, samples, part_s=4.0), backend.tokens(samples))
     network = speech_backend(SpeechSettings(backend="wav2vec2", model=str(folder)))

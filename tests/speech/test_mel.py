@@ -11,7 +11,9 @@ from s3dnerf.speech.mel import HOP, clip_mel, mel_filters, mel_window_start, syn
 
 def literal_column(samples: np.ndarray, column: int, filters: np.ndarray) -> list[float]:
     """One column by the recipe's words: loops, a discrete Fourier transform written out, no shared code."""
-    emphasised = [float(samples[0])] + [float(samples[i]) - 0.97 * float(samples[i - 1]) for i in range(1, len(samples))]
+    emphasised = [float(samples[0])] + [
+        float(samples[i]) - 0.97 * float(samples[i - 1]) for i in range(1, len(samples))
+    ]
 
     def mirrored(i: int) -> float:
         last = len(emphasised) - 1
@@ -31,7 +33,9 @@ def literal_column(samples: np.ndarray, column: int, filters: np.ndarray) -> lis
 def voice(n: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     t = np.arange(n) / 16000
-    return (0.3 * np.sin(2 * np.pi * 180 * t) * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * t)) + 0.02 * rng.standard_normal(n)).astype(np.float32)
+    return (
+        0.3 * np.sin(2 * np.pi * 180 * t) * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * t)) + 0.02 * rng.standard_normal(n)
+    ).astype(np.float32)
 
 
 @pytest.mark.parametrize("n, columns", [(1600, (0, 1, 4, 8)), (1000, (0, 5)), (1810, (9,))])

@@ -1,6 +1,8 @@
-"""One file of every kind that goes wrong, in HDTF's layout among good ones; each with the stage where it stops and its reason code.
+"""One file of every kind that goes wrong, in HDTF's layout among good ones; each with the stage where it stops and its
+reason code.
 
-The people are synthetic speakers, 25 frames each; the bad files are made of their frames and sound. Nothing here needs the network.
+The people are synthetic speakers, 25 frames each; the bad files are made of their frames and sound. Nothing here needs
+the network.
 """
 
 from __future__ import annotations
@@ -40,7 +42,18 @@ def make_good(root: Path) -> list[Person]:
         place = ((WIDTH / 2, HEIGHT * 0.45, 55.0),)
         video = f"clips/{name}"
         plan = VideoPlan(
-            "hdtf", f"hdtf/{who}", 0, 0, str(root), str(root.parent), video, "", (25, 1), (HEIGHT, WIDTH), place, ((0.0, 1.0, "speaker"),)
+            "hdtf",
+            f"hdtf/{who}",
+            0,
+            0,
+            str(root),
+            str(root.parent),
+            video,
+            "",
+            (25, 1),
+            (HEIGHT, WIDTH),
+            place,
+            ((0.0, 1.0, "speaker"),),
         )
         make_video(plan)
         frames = [frame.copy() for frame in read_frames(root / video, np.arange(FRAMES))]
@@ -53,7 +66,9 @@ Make = Callable[[Path, list[Person]], object]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of file: its name below ``clips``, the stage where it stops ('' nowhere: it is odd, and good), the reason, its maker."""
+    """One kind of file: its name below ``clips``, the stage where it stops ('' nowhere: it is odd, and good), the
+    reason, its maker.
+    """
 
     file: str
     stage: str
@@ -132,7 +147,10 @@ def _picture(path: Path, people: list[Person]) -> None:
 def _turned(path: Path, people: list[Person]) -> None:
     """Lying frames that the player is told to turn upright."""
     lying = write(
-        path.with_suffix(".lying.mp4"), [np.ascontiguousarray(np.rot90(f)) for f in people[0].frames], "25", sound=people[0].sound
+        path.with_suffix(".lying.mp4"),
+        [np.ascontiguousarray(np.rot90(f)) for f in people[0].frames],
+        "25",
+        sound=people[0].sound,
     )
     ffmpeg("-display_rotation", "-90", "-i", lying, "-c", "copy", path)
     lying.unlink()
@@ -140,7 +158,10 @@ def _turned(path: Path, people: list[Person]) -> None:
 
 def _leaving(frames: list[np.ndarray]) -> list[np.ndarray]:
     """The speaker walks out of the picture."""
-    return [np.roll(np.pad(f, ((0, 0), (0, WIDTH), (0, 0)), mode="edge"), 14 * i, axis=1)[:, :WIDTH] for i, f in enumerate(frames)]
+    return [
+        np.roll(np.pad(f, ((0, 0), (0, WIDTH), (0, 0)), mode="edge"), 14 * i, axis=1)[:, :WIDTH]
+        for i, f in enumerate(frames)
+    ]
 
 
 def _beside(path: Path, people: list[Person]) -> None:
@@ -219,7 +240,12 @@ def make_lists(root: Path, people: list[Person]) -> None:
         f"Gone_0.mp4 0 {WIDTH} 0 {HEIGHT}\nWhole_0.mp4 0 {WIDTH} 0 {HEIGHT}\nWhole_1.mp4 0 {WIDTH} 0 {HEIGHT}\nWhole_2.mp4 200 {WIDTH} 0 {HEIGHT}\n"
     )
     (lists / "RD_resolution.txt").write_text(f"Whole.mp4 {HEIGHT}\n")
-    write(root / "videos" / "Whole.mp4", people[1].frames + people[1].frames[::-1], "25", sound=np.tile(people[1].sound, 2))
+    write(
+        root / "videos" / "Whole.mp4",
+        people[1].frames + people[1].frames[::-1],
+        "25",
+        sound=np.tile(people[1].sound, 2),
+    )
 
 
 def make_bad(root: Path, people: list[Person]) -> None:

@@ -8,22 +8,30 @@ from typing import Any
 
 import pandas as pd
 
-from s3dnerf.config import Settings, settings_from
+from s3dnerf.settings.loading import settings_from
+from s3dnerf.settings.schema import Settings
 from stages.context import Context
 
 
-def settings_for(ingest: dict[str, Any] | None = None, resample: dict[str, Any] | None = None, **raw: str | Path | None) -> Settings:
+def settings_for(
+    ingest: dict[str, Any] | None = None, resample: dict[str, Any] | None = None, **raw: str | Path | None
+) -> Settings:
     """Settings (preset ``tiny``'s name) whose raw folders are those given; the others are not used."""
-    folders = {corpus: None if raw.get(corpus) is None else str(raw[corpus]) for corpus in ("hdtf", "lrs2", "mead", "portraits")}
+    folders = {
+        corpus: None if raw.get(corpus) is None else str(raw[corpus])
+        for corpus in ("hdtf", "lrs2", "mead", "portraits")
+    }
     defaults = {"max_failed_fraction": 1.0, "hdtf_test_fraction": 0.0}
-    return settings_from({"preset": "tiny", "raw": folders, "ingest": {**defaults, **(ingest or {})}, "resample": resample or {}})
+    return settings_from(
+        {"preset": "tiny", "raw": folders, "ingest": {**defaults, **(ingest or {})}, "resample": resample or {}}
+    )
 
 
 def run(settings: Settings, *stages: str) -> dict[str, Any]:
     """Run stages in the working directory; the summary of the last."""
     summary: dict[str, Any] = {}
     for name in stages:
-        summary = importlib.import_module(f"stages.{name}").main(Context(settings=settings, stage=name, say=lambda line: None))
+        summary = importlib.import_module(f"stages.{name}").main(Context(settings=settings, stage=name))
     return summary
 
 

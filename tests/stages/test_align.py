@@ -1,4 +1,6 @@
-"""The align stage on real and made videos: contract's parts, exact geometry, quarantine by reason, one clip's fault its own."""
+"""The align stage on real and made videos: contract's parts, exact geometry, quarantine by reason, one clip's fault its
+own.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s3dnerf.config import preset_settings
 from s3dnerf.corpora.synthetic.truth import load_truth, truth_path
 from s3dnerf.faces.warping import apply
+from s3dnerf.settings.loading import preset_settings
 from s3dnerf.video.encoding import decode_clip, encode_clip
 from s3dnerf.video.packs import INDEX_COLUMNS, write_pack, write_table
 from stages import align
 from stages.align import align_clip
-from stages.packs import PackJob, Quarantine
-from tests.faces.faces_world import ScriptedBackend, box_at, frames_of, make_talking_video
+from stages.preprocessing import PackJob, Quarantine
+from tests.faces.drawn_clips import ScriptedBackend, box_at, frames_of, make_talking_video
 
 SETTINGS = preset_settings("tiny")
 
@@ -24,13 +26,17 @@ SETTINGS = preset_settings("tiny")
 def job_for(folder: Path, clips: dict[str, tuple[str, np.ndarray, tuple[int, int, int, int]]]) -> PackJob:
     """A pack job whose clips are (video, source frames, crop), with resample's pack on disk."""
     rows = write_pack(
-        folder / "resample" / "hdtf-0000.tar", {c: {"frames.npy": index.astype(np.int32)} for c, (_, index, _) in clips.items()}
+        folder / "resample" / "hdtf-0000.tar",
+        {c: {"frames.npy": index.astype(np.int32)} for c, (_, index, _) in clips.items()},
     )
     write_table(folder / "resample" / "index.parquet", [{"pack": "hdtf-0000", **r} for r in rows], INDEX_COLUMNS)
     records = tuple(
-        {"clip": c, "video": v, **{f"crop_{k}": n for k, n in zip("xywh", crop, strict=True)}} for c, (v, _, crop) in clips.items()
+        {"clip": c, "video": v, **{f"crop_{k}": n for k, n in zip("xywh", crop, strict=True)}}
+        for c, (v, _, crop) in clips.items()
     )
-    return PackJob("align", "hdtf", "hdtf-0000", records, {"resample": str(folder / "resample")}, str(folder / "raw"), SETTINGS)
+    return PackJob(
+        "align", "hdtf", "hdtf-0000", records, {"resample": str(folder / "resample")}, str(folder / "raw"), SETTINGS
+    )
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +84,9 @@ def test_landmarks_and_matrix_agree_with_the_truth_whole_and_cropped(made: tuple
         true = apply(parts["matrix.npy"], truth.landmarks[rows] - corner)
         assert np.linalg.norm(parts["landmarks.npy"] - true, axis=2).mean() < 4
     # both clips show the same head at the same size
-    assert results["hdtf_b"].parts["matrix.npy"][0, 0] == pytest.approx(results["hdtf_a"].parts["matrix.npy"][0, 0], rel=0.05)
+    assert results["hdtf_b"].parts["matrix.npy"][0, 0] == pytest.approx(
+        results["hdtf_a"].parts["matrix.npy"][0, 0], rel=0.05
+    )
 
 
 def test_the_picture_is_where_the_landmarks_say(made: tuple) -> None:
@@ -86,7 +94,9 @@ def test_the_picture_is_where_the_landmarks_say(made: tuple) -> None:
     frame, points = decode_clip(parts["mp4"])[0].astype(int), parts["landmarks.npy"][0].astype(int)
     lips = frame[points[48:60, 1].min() : points[48:60, 1].max(), points[48, 0] : points[54, 0]].mean(axis=(0, 1))
     cheek = frame[points[33, 1] - 3 : points[33, 1] + 3, points[48, 0] - 12 : points[48, 0] - 4].mean(axis=(0, 1))
-    assert (lips[0] - lips[1]) / lips.sum() > (cheek[0] - cheek[1]) / cheek.sum() + 0.01  # lips are redder than the cheek beside them
+    assert (lips[0] - lips[1]) / lips.sum() > (
+        cheek[0] - cheek[1]
+    ) / cheek.sum() + 0.01  # lips are redder than the cheek beside them
 
 
 def test_each_bad_clip_has_its_reason_and_spoils_no_other(made: tuple) -> None:
@@ -115,7 +125,7 @@ def test_two_people_are_quarantined() -> None:
 
 def test_the_stage_depends_on_its_weights_and_settings() -> None:
     assert [p.name for p in align.SPEC.weights(SETTINGS)] == ["shape_predictor_68_face_landmarks.dat"]
-    assert align.SPEC.upstream == ("resample",) and "align" in align.SPEC.sections
+    assert align.SPEC.upstream == ("resample",)
 
 
 def test_real_clips_of_every_corpus(shared: Path) -> None:

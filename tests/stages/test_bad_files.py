@@ -1,4 +1,6 @@
-"""Every kind of bad file among good ones, through all of preprocessing: each stops with its own reason, the rest is untouched."""
+"""Every kind of bad file among good ones, through all of preprocessing: each stops with its own reason, the rest is
+untouched.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from s3dnerf.config import RawSettings, Settings, preset_settings
 from s3dnerf.reporting.membership import PACK_STAGES, membership
+from s3dnerf.settings.loading import preset_settings
+from s3dnerf.settings.schema import RawSettings, Settings
 from s3dnerf.video.packs import CorpusPacks
 from stages.inventory import path_text
 from tests.stages.bad_files import GOOD, KINDS, LISTED, make_bad, make_good
@@ -81,9 +84,11 @@ def test_each_kind_stops_where_it_must_and_says_why(runs: Runs, kind) -> None:
     else:
         (clip,) = clips
         assert file["status"] == "used"
-        assert (clip["status"], clip["stage"], clip["reason"]) == ("excluded" if kind.stage else "used", kind.stage, kind.reason), clip[
-            "detail"
-        ]
+        assert (clip["status"], clip["stage"], clip["reason"]) == (
+            "excluded" if kind.stage else "used",
+            kind.stage,
+            kind.reason,
+        ), clip["detail"]
         assert bool(clip["detail"]) == bool(kind.stage)
 
 
@@ -94,13 +99,18 @@ def test_lists_that_point_nowhere_are_accounted_for(runs: Runs) -> None:
 
 
 def test_every_file_and_clip_is_accounted_for_once(runs: Runs) -> None:
-    held = {path_text(str(Path(folder, name).relative_to(runs.raw))) for folder, _, names in os.walk(runs.raw) for name in names}
+    held = {
+        path_text(str(Path(folder, name).relative_to(runs.raw)))
+        for folder, _, names in os.walk(runs.raw)
+        for name in names
+    }
     files = [row["path"] for row in runs.rows if row["kind"] == "file"]
     assert sorted(files) == sorted(held)
     clips = [row["name"] for row in runs.rows if row["kind"] == "clip"]
     assert len(set(clips)) == len(clips)
     assert not [row for row in runs.rows if row["status"] == "unaccounted"]
-    assert not [row["detail"] for row in runs.rows if str(runs.raw) in row["detail"]]  # the tables are the same wherever the files lie
+    # the tables are the same wherever the files lie
+    assert not [row["detail"] for row in runs.rows if str(runs.raw) in row["detail"]]
 
 
 def test_the_good_ones_are_untouched_byte_for_byte(runs: Runs) -> None:

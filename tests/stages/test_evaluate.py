@@ -1,4 +1,6 @@
-"""The stage ``evaluate`` on a drawn preset: rows for every clip, method and metric, controls, others' videos, equal bytes twice."""
+"""The stage ``evaluate`` on a drawn preset: rows for every clip, method and metric, controls, others' videos, equal
+bytes twice.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from s3dnerf.evaluation import COLUMNS
-from s3dnerf.othermethods import MethodVideo
+from s3dnerf.evaluation.other_methods import MethodVideo
+from s3dnerf.evaluation.protocol import COLUMNS
 from s3dnerf.video.encoding import encode_clip
 from s3dnerf.video.packs import CorpusPacks
 from stages import evaluate
 from stages.context import Context
-from stages.packs import StageError
+from stages.preprocessing import StageError
 from tests.fake_preset import FRAMES, DrawnFaces, FakeJudge, make_preset, settings_of
-from tests.small_world import picture
+from tests.small_corpus import picture
 
 METHODS = {"truth", "s3dnerf", "wrong_speech", "still"}
 
@@ -32,7 +34,7 @@ VARIANTS = {"train": {"variants": ["full", "no_deform"]}}
 def patched(root: Path, patch) -> None:
     """In the preset's folder, with the drawn faces' own finder and a fake judge; nothing cached from another test."""
     patch.chdir(root)
-    patch.setattr("s3dnerf.scoring.face_backend", lambda settings: DrawnFaces())
+    patch.setattr("s3dnerf.evaluation.tools.face_backend", lambda settings: DrawnFaces())
     patch.setattr("s3dnerf.sync.judge.sync_judge", lambda settings, trained: FakeJudge())
 
 
@@ -63,8 +65,8 @@ def kept(here: Path):
     (here / "kept").rename(out)
 
 
-def run(settings, said: list | None = None, runner=None) -> dict:
-    context = Context(settings, "evaluate", say=(said if said is not None else []).append)
+def run(settings, runner=None) -> dict:
+    context = Context(settings, "evaluate")
     if runner is not None:
         context.run = runner
     return evaluate.main(context)
@@ -75,18 +77,30 @@ def table(root: Path, settings) -> pd.DataFrame:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 def test_every_clip_method_and_metric_has_a_row(here: Path) -> None:
     rows = table(here, settings_of())
     assert list(rows.columns) == COLUMNS and set(rows["method"]) == METHODS
-    assert set(rows["clip"]) == {"hdtf_C_000", "hdtf_D_000", "hdtf_E_000", "mead_M1_000", "mead_M2_000"}  # test people alone
+    assert set(rows["clip"]) == {
+        "hdtf_C_000",
+        "hdtf_D_000",
+        "hdtf_E_000",
+        "mead_M1_000",
+        "mead_M2_000",
+    }  # test people alone
     assert (rows.groupby(["clip", "method"]).size() == 10).all()
     missing = rows[rows["value"].isna()]
     assert (missing["reason"] != "").all() and set(missing["metric"]) == {"lpips", "identity", "psnr"}
     truth = rows[rows["method"] == "truth"].set_index(["clip", "metric"])["value"]
-    assert truth["hdtf_C_000", "ssim"] == 1 and truth["hdtf_C_000", "f_lmd"] == 0 and 0 < truth["hdtf_C_000", "cpbd"] <= 1
+    assert (
+        truth["hdtf_C_000", "ssim"] == 1 and truth["hdtf_C_000", "f_lmd"] == 0 and 0 < truth["hdtf_C_000", "cpbd"] <= 1
+    )
     assert rows.equals(rows.sort_values(["corpus", "clip", "method", "metric"]).reset_index(drop=True))
 
 
@@ -140,7 +154,10 @@ def test_variants_and_other_methods_get_rows_and_bad_ones_reasons(kept: Path, tm
     rows = table(here, settings).set_index(["clip", "method", "metric"])
     assert rows.loc[("hdtf_C_000", "s3dnerf_no_deform", "ssim"), "value"] > 0
     assert rows.loc[("hdtf_C_000", "wav2lip", "ssim"), "value"] > 0.99
-    assert rows.loc[("hdtf_C_000", "wav2lip", "m_lmd"), "value"] < 0.3 * rows.loc[("hdtf_C_000", "still", "m_lmd"), "value"]
+    assert (
+        rows.loc[("hdtf_C_000", "wav2lip", "m_lmd"), "value"]
+        < 0.3 * rows.loc[("hdtf_C_000", "still", "m_lmd"), "value"]
+    )
     broken = rows.loc[("hdtf_D_000", "broken", "ssim")]
     assert np.isnan(broken["value"]) and broken["reason"].startswith("unreadable")
     methods = json.loads((here / settings.data_dir / "evaluate" / "methods.json").read_text())
@@ -163,7 +180,9 @@ def test_pictures_and_maps(here: Path) -> None:
     out = here / "data/tiny/evaluate"
     strips, heat = json.loads((out / "strips.json").read_text()), json.loads((out / "heatmap.json").read_text())
     assert set(strips) == {"hdtf_C_000", "hdtf_D_000", "mead_M1_000", "mead_M2_000"}  # report.strips a corpus
-    assert strips["hdtf_C_000"]["names"] == ["truth", "s3dnerf", "wrong_speech", "still"] and strips["hdtf_C_000"]["frames"] == [0, 6, 11]
+    assert strips["hdtf_C_000"]["names"] == ["truth", "s3dnerf", "wrong_speech", "still"] and strips["hdtf_C_000"][
+        "frames"
+    ] == [0, 6, 11]
     assert (out / "pictures/hdtf_C_000.png").is_file()
     mean = np.array(heat["hdtf_C_000"]["mean"])
     assert mean.shape == (4, 4) and np.isfinite(mean).all() and np.ptp(mean) > 0

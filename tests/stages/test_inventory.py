@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages import inventory
-from stages.packs import StageError
+from stages.preprocessing import StageError
 from tests.stages.running import run, settings_for, table
 
 OLD = 1_600_000_000
@@ -81,7 +81,10 @@ def test_links(raw: Path) -> None:
 
 
 def test_a_missing_folder_is_one_clear_error(raw: Path) -> None:
-    with pytest.raises(StageError, match=r"raw\.lrs2: nowhere: no such folder — put the corpus there, name its folder, or set it to null"):
+    with pytest.raises(
+        StageError,
+        match=r"raw\.lrs2: nowhere: no such folder — put the corpus there, name its folder, or set it to null",
+    ):
         run(settings_for(hdtf=raw, lrs2="nowhere"), "inventory")
     (raw.parent / "empty").mkdir()
     with pytest.raises(StageError, match=r"raw\.mead: empty: the folder is empty"):

@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s3dnerf.config import MasksSettings, preset_settings
 from s3dnerf.faces import camera
 from s3dnerf.faces.recon.morphable import LAYOUT, own_model
 from s3dnerf.faces.recon.reconstruct import reconstructor
+from s3dnerf.settings.loading import preset_settings
+from s3dnerf.settings.schema import MasksSettings
 from s3dnerf.video.encoding import encode_clip
 from s3dnerf.video.packs import INDEX_COLUMNS, write_pack, write_table
 from stages import masks
 from stages.masks import CONTOUR, masks_of
-from stages.packs import PackJob, Quarantine
+from stages.preprocessing import PackJob, Quarantine
 from tests.faces.recon.test_fit import made
 from tests.faces.tiny_models import constant_network, write_checkpoint, write_face_model
 
@@ -34,10 +35,13 @@ PARTS = {
 def job_for(folder: Path, clips: dict[str, np.ndarray], settings=SETTINGS) -> PackJob:
     mp4 = encode_clip([np.full((256, 256, 3), 90, np.uint8)] * 14, 30)
     rows = write_pack(
-        folder / "align" / "hdtf-0000.tar", {c: {"landmarks.npy": p.astype(np.float32), "mp4": mp4} for c, p in clips.items()}
+        folder / "align" / "hdtf-0000.tar",
+        {c: {"landmarks.npy": p.astype(np.float32), "mp4": mp4} for c, p in clips.items()},
     )
     write_table(folder / "align" / "index.parquet", [{"pack": "hdtf-0000", **r} for r in rows], INDEX_COLUMNS)
-    return PackJob("masks", "hdtf", "hdtf-0000", tuple({"clip": c} for c in clips), {"align": str(folder / "align")}, "", settings)
+    return PackJob(
+        "masks", "hdtf", "hdtf-0000", tuple({"clip": c} for c in clips), {"align": str(folder / "align")}, "", settings
+    )
 
 
 def test_parts_have_the_contract_s_shapes_and_types(tmp_path: Path) -> None:
@@ -51,7 +55,9 @@ def test_parts_have_the_contract_s_shapes_and_types(tmp_path: Path) -> None:
     # what downstream will do with it: the head's points land on the landmarks
     c, model = result.parts["coefficients.npy"].astype(float), own_model()
     points = model.shape(c[:, LAYOUT["id"]], c[:, LAYOUT["exp"]], model.keypoints[17:])
-    pixels = camera.project(points, result.parts["world_to_camera.npy"].astype(float), result.parts["intrinsics.npy"].astype(float))
+    pixels = camera.project(
+        points, result.parts["world_to_camera.npy"].astype(float), result.parts["intrinsics.npy"].astype(float)
+    )
     assert np.linalg.norm(pixels - landmarks[:, 17:], axis=2).mean() < 2
     # and the cube that the rays are bounded by holds the mean head
     assert np.abs(model.mean - result.parts["box.npy"][:3]).max() < result.parts["box.npy"][3]
@@ -61,7 +67,11 @@ def test_landmarks_that_are_no_face_stop_here_and_spoil_no_other_clip(tmp_path: 
     landmarks, _, _ = made(n=14)
     nonsense = np.random.default_rng(0).uniform(20, 236, (14, 68, 2))
     results = {r.clip: r for r in masks.process(job_for(tmp_path, {"hdtf_bad": nonsense, "hdtf_good": landmarks}))}
-    assert results["hdtf_bad"].reason == "fit_failed" and "px" in results["hdtf_bad"].detail and results["hdtf_good"].reason == ""
+    assert (
+        results["hdtf_bad"].reason == "fit_failed"
+        and "px" in results["hdtf_bad"].detail
+        and results["hdtf_good"].reason == ""
+    )
 
 
 def test_the_same_landmarks_give_the_same_bytes() -> None:
@@ -78,7 +88,11 @@ def test_the_real_network_gives_the_same_parts(tmp_path: Path) -> None:
     write_face_model(tmp_path)
     real = MasksSettings(network=str(tmp_path / "epoch_20.pth"), morphable_model=str(tmp_path / "BFM_model_front.mat"))
     settings = dataclasses.replace(SETTINGS, masks=real)
-    assert {p.name for p in masks.SPEC.weights(settings)} == {"epoch_20.pth", "BFM_model_front.mat", "similarity_Lm3D_all.mat"}
+    assert {p.name for p in masks.SPEC.weights(settings)} == {
+        "epoch_20.pth",
+        "BFM_model_front.mat",
+        "similarity_Lm3D_all.mat",
+    }
     model = own_model()
     seen = camera.project(
         model.mean[model.keypoints],

@@ -14,13 +14,15 @@ from tests.video.flashes import KINDS, apart, set_edits
 from tests.video.numbered import tone, write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_flash_and_beep_stay_together(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = apart(kind, tmp_path)
     assert found["flashes"] >= 100
     assert found["largest_ms"] <= 21.0  # half a tick of rounding, and a millisecond
-    assert abs(found["drift_ms"]) < 12.0  # over the minute; rounding alone leaves a slope of 3.8 ms, one standard deviation
+    # over the minute; rounding alone leaves a slope of 3.8 ms, one standard deviation
+    assert abs(found["drift_ms"]) < 12.0
 
 
 def test_several_pieces_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +53,14 @@ def bad_folder(root: Path, good: Path) -> dict[str, str]:
     write(clips / "RD_Shortsound_000.mp4", 75, "25", sound=tone(2.0))
     write(clips / "RD_Sound300ms_000.mp4", 75, "25", sound=tone(2.7))
     write(clips / "RD_Frozen_000.mp4", 75, "25", sound=tone(4.0), filters="setpts='(N/25+gte(N,30)*0.8)/TB'")
-    return {"Good": "", "Silent": "silent", "Quiet": "silent", "Shortsound": "audio_too_short", "Sound300ms": "", "Frozen": "frames_lost"}
+    return {
+        "Good": "",
+        "Silent": "silent",
+        "Quiet": "silent",
+        "Shortsound": "audio_too_short",
+        "Sound300ms": "",
+        "Frozen": "frames_lost",
+    }
 
 
 def test_bad_clips_stop_alone(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,17 +98,25 @@ def test_separate_sound_is_on_the_same_clock(tmp_path: Path, monkeypatch: pytest
 def test_unchanged_sources_come_from_the_store(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings = settings_for(hdtf=speech)
-    assert run(settings, "inventory", "ingest", "resample")["hdtf"] == {"clips": 1, "packs": 1, "made": 1, "quarantined": 0}
+    assert run(settings, "inventory", "ingest", "resample")["hdtf"] == {
+        "clips": 1,
+        "packs": 1,
+        "made": 1,
+        "quarantined": 0,
+    }
     assert run(settings, "inventory", "ingest", "resample")["hdtf"]["made"] == 0
     louder = settings_for(hdtf=speech, resample={"silence_dbfs": -50.0})
     assert run(louder, "resample")["hdtf"]["made"] == 1
 
 
+@pytest.mark.slow
 def test_one_added_video_makes_one_pack_and_equals_a_run_from_scratch(
     speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = tmp_path / "raw" / "clips"
-    for grey, name in enumerate(("Ames", "Boone", "Castro", "Dalton", "Ellison")):  # of their own bytes each, or they are one person
+    for grey, name in enumerate(
+        ("Ames", "Boone", "Castro", "Dalton", "Ellison")
+    ):  # of their own bytes each, or they are one person
         write(clips / f"RD_{name}_000.mp4", [np.full((32, 32, 3), 40 * grey, np.uint8)] * 50, "25", sound=tone(2.0))
     settings = settings_for({"pack_clips": 2}, hdtf=tmp_path / "raw")
 

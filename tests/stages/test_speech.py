@@ -1,15 +1,18 @@
-"""Stage ``speech``: two tokens a frame and a mel for each clip; a clip with broken sound is quarantined, the rest goes on; the sync filter."""
+"""Stage ``speech``: two tokens a frame and a mel for each clip; a clip with broken sound is quarantined, the rest goes
+on; the sync filter.
+"""
 
 import numpy as np
 import pytest
 
-from s3dnerf.config import CORPORA, Settings, settings_from
+from s3dnerf.settings.loading import settings_from
+from s3dnerf.settings.schema import CORPORA, Settings
 from s3dnerf.speech.audio import wav_bytes
 from s3dnerf.speech.mel import clip_mel
 from s3dnerf.video.packs import INDEX_COLUMNS, QUARANTINE_COLUMNS, CorpusPacks, write_pack, write_table
 from stages import speech
 from stages.context import Context
-from stages.packs import StageError
+from stages.preprocessing import StageError
 
 
 def sound(frames: int, seed: int) -> np.ndarray:
@@ -23,7 +26,9 @@ SOUNDS = {"lrs2_a_000": sound(30, 0), "lrs2_b_000": sound(30, 1), "lrs2_c_000": 
 def settings(tmp_path, monkeypatch) -> Settings:
     """Resample's and align's packs of three good clips, two broken ones, and one that align dropped."""
     monkeypatch.chdir(tmp_path)
-    made = settings_from({"preset": "tiny", "speech": {"backend": "logmel", "model": None}, "ingest": {"max_failed_fraction": 1.0}})
+    made = settings_from(
+        {"preset": "tiny", "speech": {"backend": "logmel", "model": None}, "ingest": {"max_failed_fraction": 1.0}}
+    )
     wavs = {clip: wav_bytes(samples) for clip, samples in SOUNDS.items()}
     wavs |= {
         "lrs2_cut_000": wav_bytes(sound(3, 4))[:-300],
@@ -65,7 +70,7 @@ def settings(tmp_path, monkeypatch) -> Settings:
 def test_tokens_mel_and_quarantine(settings):
     import pandas as pd
 
-    summary = speech.main(Context(settings, "speech", say=lambda line: None))
+    summary = speech.main(Context(settings, "speech"))
     assert summary["lrs2"]["clips"] == 5 and summary["lrs2"]["quarantined"] == 2
     packs = CorpusPacks(settings.data_dir / "speech" / "lrs2")
     assert packs.clips == sorted(SOUNDS)
@@ -80,9 +85,9 @@ def test_tokens_mel_and_quarantine(settings):
 
 
 def test_a_second_run_takes_everything_from_the_store_and_writes_the_same(settings):
-    first = speech.main(Context(settings, "speech", say=lambda line: None))
+    first = speech.main(Context(settings, "speech"))
     before = {p.name: p.read_bytes() for p in (settings.data_dir / "speech" / "lrs2").iterdir()}
-    again = speech.main(Context(settings, "speech", say=lambda line: None))
+    again = speech.main(Context(settings, "speech"))
     assert first["lrs2"]["made"] == 1 and again["lrs2"]["made"] == 0
     assert {p.name: p.read_bytes() for p in (settings.data_dir / "speech" / "lrs2").iterdir()} == before
 
@@ -90,5 +95,5 @@ def test_a_second_run_takes_everything_from_the_store_and_writes_the_same(settin
 def test_a_missing_speech_model_stops_before_any_work(settings):
     wanting = settings_from({"preset": "tiny", "speech": {"backend": "wav2vec2", "model": "no/such/folder"}})
     with pytest.raises(StageError, match="(?s)speech.model.*hf download"):
-        speech.main(Context(wanting, "speech", say=lambda line: None))
+        speech.main(Context(wanting, "speech"))
     assert not (settings.data_dir / "speech").exists()

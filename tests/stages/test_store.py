@@ -1,4 +1,6 @@
-"""The store's clean-up: it removes what nothing uses and what kills left behind, never what the settings in force would take."""
+"""The store's clean-up: it removes what nothing uses and what kills left behind, never what the settings in force would
+take.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 from filelock import FileLock, Timeout
 
 from flows.store import run_store, size_text
-from s3dnerf.config import CORPORA, Settings, as_dict, preset_settings
+from s3dnerf.settings.loading import as_dict, preset_settings
+from s3dnerf.settings.schema import CORPORA, Settings
 from stages import align, store, train_sync
-from stages.packs import ClipResult, PackJob, StageError
+from stages.preprocessing import ClipResult, PackJob, StageError
 from stages.store import CHECKPOINTS, PACK_STAGES, Entry, needless, remove, survey
+from tests.stages.clip_records import write_clip_records
 from tests.stages.running import run
 
 CLIPS = {"hdtf_a": "hdtf-0", "hdtf_b": "hdtf-0", "hdtf_c": "hdtf-1", "hdtf_bad": "hdtf-2"}
@@ -46,7 +49,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.chdir(tmp_path)
     for stage in PACK_STAGES:
         monkeypatch.setattr(f"stages.{stage}.process", process)
-    monkeypatch.setattr(align, "SPEC", dataclasses.replace(align.SPEC, weights=lambda settings: []))  # a hundred megabytes to hash
+    # a hundred megabytes to hash
+    monkeypatch.setattr(align, "SPEC", dataclasses.replace(align.SPEC, weights=lambda settings: []))
     tiny = preset_settings("tiny")
     made = dataclasses.replace(tiny, ingest=dataclasses.replace(tiny.ingest, max_failed_fraction=1.0))
     write_records(made)
@@ -56,10 +60,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 def write_records(settings: Settings, clips: dict[str, str] = CLIPS) -> None:
     for corpus in CORPORA:
-        folder = settings.data_dir / "ingest" / corpus
-        folder.mkdir(parents=True, exist_ok=True)
         rows = [{"clip": clip, "pack": pack} for clip, pack in clips.items() if clip.startswith(corpus)]
-        pd.DataFrame(rows, columns=["clip", "pack"]).to_parquet(folder / "clips.parquet")
+        write_clip_records(settings.data_dir / "ingest" / corpus, rows)
 
 
 def with_(settings: Settings, section: str, **values: object) -> Settings:
@@ -80,9 +82,11 @@ def collect(settings: Settings) -> list[str]:
 
 def test_after_a_run_everything_is_planned_and_nothing_goes(settings: Settings) -> None:
     run(settings, *PACK_STAGES)
-    assert states(settings) == {"planned": 12}  # 3 packs of resample and align; the third has no clip left for the others
+    # 3 packs of resample and align; the third has no clip left for the others
+    assert states(settings) == {"planned": 12}
     assert collect(settings) == []
-    shutil.rmtree("data/tiny/masks")  # dvc removes outs, somebody else cleans up: the plan is followed through the store
+    # dvc removes outs, somebody else cleans up: the plan is followed through the store
+    shutil.rmtree("data/tiny/masks")
     assert states(settings) == {"planned": 12}
     MADE.clear()
     run(settings, *PACK_STAGES)
@@ -106,7 +110,12 @@ def test_the_plan_counts_and_not_what_the_outs_hold(settings: Settings) -> None:
     changed = with_(settings, "align", detect_every=3)
     run(settings, *PACK_STAGES)
     run(changed, *PACK_STAGES)
-    assert states(settings, "align") == {"planned": 3, "on disk": 2, "unused": 1}  # an empty pack is held by the planned one
+    # an empty pack is held by the planned one
+    assert states(settings, "align") == {
+        "planned": 3,
+        "on disk": 2,
+        "unused": 1,
+    }
     assert collect(settings) == ["align"]
     MADE.clear()
     run(settings, *PACK_STAGES)
@@ -137,7 +146,7 @@ def test_another_preset_s_outs_keep_what_they_came_from(settings: Settings) -> N
 
 def test_code_that_changed_nothing_leaves_one_entry(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     run(settings, *PACK_STAGES)
-    monkeypatch.setattr("stages.packs.code_version", lambda module: "another")
+    monkeypatch.setattr("stages.keys.stage_versions", lambda stage, settings: {"another": 2})
     run(settings, *PACK_STAGES)
     assert states(settings) == {"planned": 12, "unused": 12}
 
@@ -148,7 +157,11 @@ def test_what_a_killed_run_left_goes_at_once(settings: Settings) -> None:
     (lips[0] / "result.json").unlink()
     (lips[1] / "pack.tar").unlink()
     Path(".packs/inventory").mkdir()
-    for name in (".packs/inventory/.tiny.parquet.77.part", ".packs/inventory/tiny.parquet", ".packs/inventory/paper.parquet"):
+    for name in (
+        ".packs/inventory/.tiny.parquet.77.part",
+        ".packs/inventory/tiny.parquet",
+        ".packs/inventory/paper.parquet",
+    ):
         Path(name).write_bytes(b"1234")
     (CHECKPOINTS / "train_sync" / "abc").mkdir(parents=True)
     half = [entry for entry in survey(settings) if entry.state == "half-made"]
@@ -172,7 +185,8 @@ def test_only_what_is_old_enough_goes(settings: Settings) -> None:
 def test_without_records_nothing_can_be_told(settings: Settings) -> None:
     shutil.rmtree("data/tiny/ingest")
     with pytest.raises(
-        StageError, match="ingest/hdtf/clips.parquet: no such file — run what the settings in force plan first: dvc repro ingest"
+        StageError,
+        match="ingest/hdtf/clips.parquet: no such file — run what the settings in force plan first: dvc repro ingest",
     ):
         survey(settings)
 
@@ -199,10 +213,24 @@ def test_checkpoints_of_the_plan_and_of_the_outs_stay(settings: Settings, monkey
     Path("data/tiny/train_sync/expert/card.json").write_text(json.dumps({"settings": as_dict(longer.sync)}))
     found = {entry.path.name: entry.state for entry in survey(settings) if entry.stage == "train_sync"}
     # nobody speaks in this made-up data: the stage's plan fails, and whatever has its settings may be it
-    assert found == {"planned": "undecided", "older_data": "undecided", "out_before": "unused", "out_now": "on disk", "nowhere": "unused"}
-    monkeypatch.setattr(train_sync, "plan", lambda context, role: train_sync.Job(context.settings, role, "", str(planned), ""))
+    assert found == {
+        "planned": "undecided",
+        "older_data": "undecided",
+        "out_before": "unused",
+        "out_now": "on disk",
+        "nowhere": "unused",
+    }
+    monkeypatch.setattr(
+        train_sync, "plan", lambda context, role: train_sync.Job(context.settings, role, "", str(planned), "")
+    )
     found = {entry.path.name: entry.state for entry in survey(settings) if entry.stage == "train_sync"}
-    assert found == {"planned": "planned", "older_data": "unused", "out_before": "unused", "out_now": "on disk", "nowhere": "unused"}
+    assert found == {
+        "planned": "planned",
+        "older_data": "unused",
+        "out_before": "unused",
+        "out_now": "on disk",
+        "nowhere": "unused",
+    }
 
 
 def test_the_command_says_removes_and_refuses(
@@ -212,7 +240,9 @@ def test_the_command_says_removes_and_refuses(
     changed = with_(settings, "lips", scale=2.0)
     run(changed, *PACK_STAGES)
     Path("params.yaml").write_text(yaml.safe_dump(as_dict(changed)))
-    with pytest.raises(RuntimeError, match=r"ingest has not run with the settings in force \(preset, raw, ingest\).*dvc repro ingest"):
+    with pytest.raises(
+        RuntimeError, match=r"ingest has not run with the settings in force \(preset, raw, ingest\).*dvc repro ingest"
+    ):
         run_store(collect=True, older_than_days=0)
     ran = {"preset": "tiny", "raw": as_dict(changed.raw), "ingest": as_dict(changed.ingest)}
     Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"ingest": {"params": {"params.yaml": ran}}}}))
@@ -221,7 +251,10 @@ def test_the_command_says_removes_and_refuses(
     assert "2 have no use any more" in said and "s3dnerf store --collect" in said and "2 planned" in said
     assert len(list(Path(".packs/lips").iterdir())) == 4
     Path(".locks").mkdir(exist_ok=True)
-    with FileLock(".locks/mini-masks.lock"), pytest.raises(RuntimeError, match="mini-masks is running: nothing was removed"):
+    with (
+        FileLock(".locks/mini-masks.lock"),
+        pytest.raises(RuntimeError, match="mini-masks is running: nothing was removed"),
+    ):
         run_store(collect=True, older_than_days=0)
 
     def removing(entries: list[Entry]) -> int:
@@ -238,7 +271,13 @@ def test_the_command_says_removes_and_refuses(
 
 def test_every_stage_that_writes_into_the_store_has_its_lock_taken() -> None:
     names = set(store.lock_names())
-    assert {"tiny-align", "paper-inventory", "mini-train_sync-judge", "sample-train_s3dnerf-full", "sample-train_s3dnerf"} <= names
+    assert {
+        "tiny-align",
+        "paper-inventory",
+        "mini-train_sync-judge",
+        "sample-train_s3dnerf-full",
+        "sample-train_s3dnerf",
+    } <= names
 
 
 def test_sizes() -> None:

@@ -1,4 +1,6 @@
-"""The sync filter in stage ``speech``: shifted sound is found and moved back or excluded, recorded; off, nothing changes."""
+"""The sync filter in stage ``speech``: shifted sound is found and moved back or excluded, recorded; off, nothing
+changes.
+"""
 
 import dataclasses
 import hashlib
@@ -8,29 +10,38 @@ import pandas as pd
 import pytest
 import torch
 
-from s3dnerf.config import CORPORA, Settings, settings_from
+from s3dnerf.settings.loading import settings_from
+from s3dnerf.settings.schema import CORPORA, Settings
 from s3dnerf.speech.audio import wav_bytes, wav_samples
-from s3dnerf.speech.clip_sound import clip_samples
 from s3dnerf.speech.mel import clip_mel
-from s3dnerf.sync.filtering import shift_samples
+from s3dnerf.sync.filtering import clip_samples, shift_samples
 from s3dnerf.sync.offsets import SyncResult
 from s3dnerf.video.encoding import encode_clip
 from s3dnerf.video.packs import INDEX_COLUMNS, QUARANTINE_COLUMNS, CorpusPacks, write_pack, write_table
 from stages import speech
 from stages.context import Context
-from stages.packs import StageError, plan
+from stages.preprocessing import StageError, plan
 from tests.sync.moving_mouth import speaking
 from tests.sync.test_syncnet import official_state
 
 FRAMES = 150
-LATE = {"lrs2_step_000": 0, "lrs2_late_000": 4, "lrs2_early_000": -3, "lrs2_far_000": 9}  # frames the sound comes after the picture
+LATE = {
+    "lrs2_step_000": 0,
+    "lrs2_late_000": 4,
+    "lrs2_early_000": -3,
+    "lrs2_far_000": 9,
+}  # frames the sound comes after the picture
 QUIET = "lrs2_quiet_000"  # lips that do not move
 RECORDS = ["clip", "corpus", "speaker", "split", "pack", "video", "audio", "duration_s"]
 
 
 def settings(**given) -> Settings:
     return settings_from(
-        {"preset": "tiny", "speech": {"backend": "logmel", "model": None, **given}, "ingest": {"max_failed_fraction": 1.0}}
+        {
+            "preset": "tiny",
+            "speech": {"backend": "logmel", "model": None, **given},
+            "ingest": {"max_failed_fraction": 1.0},
+        }
     )
 
 
@@ -45,7 +56,13 @@ def sounds(tmp_path, monkeypatch) -> dict[str, bytes]:
     for corpus in CORPORA:
         clips = sorted(made) if corpus == "lrs2" else []
         rows = [
-            dict(zip(RECORDS, (clip, corpus, clip, "train", f"{corpus}-0000", f"{clip}.mp4", "", FRAMES / 25), strict=True))
+            dict(
+                zip(
+                    RECORDS,
+                    (clip, corpus, clip, "train", f"{corpus}-0000", f"{clip}.mp4", "", FRAMES / 25),
+                    strict=True,
+                )
+            )
             for clip in clips
         ]
         write_table(data / "ingest" / corpus / "clips.parquet", rows, RECORDS)
@@ -63,7 +80,7 @@ def sounds(tmp_path, monkeypatch) -> dict[str, bytes]:
 
 def run(chosen: Settings) -> tuple[CorpusPacks, dict[str, dict]]:
     """The packs that ``speech`` made of LRS2, and clip → row of its quarantine."""
-    speech.main(Context(chosen, "speech", say=lambda line: None))
+    speech.main(Context(chosen, "speech"))
     folder = chosen.data_dir / "speech" / "lrs2"
     bad = pd.read_parquet(folder / "quarantine.parquet").set_index("clip").to_dict("index")
     return CorpusPacks(folder), bad
@@ -88,7 +105,11 @@ def test_shifted_clips_are_moved_back_in_step_and_recorded(sounds):
     for clip, each in said.items():
         heard = wav_samples(sounds[clip])
         if each["verdict"] == "shifted":
-            assert abs(each["offset_frames"] + LATE[clip]) <= 1 and each["confidence"] >= 2.5 and each["measured_on"] == "clip"
+            assert (
+                abs(each["offset_frames"] + LATE[clip]) <= 1
+                and each["confidence"] >= 2.5
+                and each["measured_on"] == "clip"
+            )
             assert each["shifted_frames"] == each["offset_frames"]
         moved = shift_samples(heard, each["shifted_frames"])
         assert np.array_equal(packs.read(clip, "mel.npy"), clip_mel(moved))
@@ -110,7 +131,12 @@ def test_off_leaves_every_byte_and_every_part_as_it_was(sounds):
         assert plain[clip, "mel.npy"] == clip_mel(wav_samples(wav)).tobytes()
         assert np.array_equal(clip_samples(settings().data_dir, record(clip)), wav_samples(wav))
     filtered, _ = run(settings(sync_filter="mouth", sync_unsure="keep"))
-    changed = {c for c in filtered.clips for kind in ("mel.npy", "tokens.npy") if filtered.read(c, kind).tobytes() != plain[c, kind]}
+    changed = {
+        c
+        for c in filtered.clips
+        for kind in ("mel.npy", "tokens.npy")
+        if filtered.read(c, kind).tobytes() != plain[c, kind]
+    }
     assert changed == {"lrs2_late_000", "lrs2_early_000"}
 
 
@@ -132,14 +158,17 @@ def test_a_clip_that_says_too_little_goes_with_its_recording():
 
 
 def test_syncnet_decides_by_its_own_offset_and_confidence(sounds, tmp_path, monkeypatch):
-    """The official layout with random weights, on frames and sound of the clip; then what it says, told apart by its confidence."""
+    """The official layout with random weights, on frames and sound of the clip; then what it says, told apart by its
+    confidence.
+    """
     torch.save(official_state(), tmp_path / "syncnet_v2.model")
     chosen = settings(sync_filter="syncnet", sync_unsure="keep", sync_weights="syncnet_v2.model")
     folder = chosen.data_dir / "align" / "lrs2"
     landmarks = CorpusPacks(folder)
     frames = np.random.default_rng(0).integers(0, 255, (8, 256, 256, 3), dtype=np.uint8)
     parts = {
-        c: {"landmarks.npy": landmarks.read(c, "landmarks.npy"), "mp4": encode_clip(frames, 14)} for c in ("lrs2_step_000", "lrs2_late_000")
+        c: {"landmarks.npy": landmarks.read(c, "landmarks.npy"), "mp4": encode_clip(frames, 14)}
+        for c in ("lrs2_step_000", "lrs2_late_000")
     }
     index = write_pack(folder / "lrs2-0000.tar", parts)
     write_table(folder / "index.parquet", [{"pack": "lrs2-0000", **row} for row in index], INDEX_COLUMNS)
@@ -153,7 +182,8 @@ def test_syncnet_decides_by_its_own_offset_and_confidence(sounds, tmp_path, monk
 
     monkeypatch.setattr(speech, "sync_result", told)
     packs, _ = run(chosen)
-    assert len(seen) == 2 and all(isinstance(m, SyncResult) and m.windows == 3 for m in seen)  # 8 frames: 3 windows, the protocol's
+    # 8 frames: 3 windows, the protocol's
+    assert len(seen) == 2 and all(isinstance(m, SyncResult) and m.windows == 3 for m in seen)
     first, second = (packs.read(clip, "sync.json") for clip in ("lrs2_late_000", "lrs2_step_000"))
     assert (first["backend"], first["verdict"], first["shifted_frames"]) == ("syncnet", "shifted", -2)
     assert (second["verdict"], second["confidence"]) == ("unsure", round(seen[1].lse_c, 3))
@@ -162,7 +192,7 @@ def test_syncnet_decides_by_its_own_offset_and_confidence(sounds, tmp_path, monk
 def test_missing_weights_stop_before_any_work_and_their_bytes_are_in_the_key(sounds, tmp_path):
     wanting = settings(sync_filter="syncnet", sync_weights="no/such/file.model")
     with pytest.raises(StageError, match="(?s)speech.sync_weights: no/such/file.model.*speech.sync_filter: off"):
-        speech.main(Context(wanting, "speech", say=lambda line: None))
+        speech.main(Context(wanting, "speech"))
     assert not (wanting.data_dir / "speech").exists()
     chosen = settings(sync_filter="syncnet", sync_weights="net.model")
     keys = []

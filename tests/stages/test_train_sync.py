@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from s3dnerf.config import Settings, settings_from
+from s3dnerf.settings.loading import settings_from
+from s3dnerf.settings.schema import Settings
 from stages import train_sync
 from stages.context import Context, NoTracker
-from stages.packs import StageError
+from stages.preprocessing import StageError
 from tests.sync.corpus import write_corpus
 
 SYNC = {
@@ -50,11 +51,16 @@ def settings(tmp_path, monkeypatch) -> Settings:
 
 def test_both_roles_in_one_go(settings):
     tracker = Recorder()
-    summary = train_sync.main(Context(settings, "train_sync", tracker=tracker, say=lambda line: None))
-    assert set(summary) == {"expert", "judge"} and all(0 <= s["accuracy"] <= 1 and s["passes"] for s in summary.values())
+    summary = train_sync.main(Context(settings, "train_sync", tracker=tracker))
+    assert set(summary) == {"expert", "judge"} and all(
+        0 <= s["accuracy"] <= 1 and s["passes"] for s in summary.values()
+    )
     cards = {role: json.loads((settings.data_dir / "train_sync" / role / "card.json").read_text()) for role in summary}
     assert cards["expert"]["corpora"] == ["hdtf", "lrs2"] and cards["judge"]["corpora"] == ["lrs2"]
-    assert cards["expert"]["seed"] != cards["judge"]["seed"] and (cards["expert"]["steps"], cards["judge"]["steps"]) == (2, 3)
+    assert cards["expert"]["seed"] != cards["judge"]["seed"] and (
+        cards["expert"]["steps"],
+        cards["judge"]["steps"],
+    ) == (2, 3)
     assert tracker.values["expert_held_out_accuracy"] == summary["expert"]["accuracy"] and len(tracker.followed) == 2
 
 
@@ -65,7 +71,7 @@ def test_one_part_alone_through_a_launcher(settings):
         launched.append((module, processes))
         __import__(module, fromlist=["main"]).main(arguments)
 
-    summary = train_sync.main(Context(settings, "train_sync", part="judge", launch=launch, say=lambda line: None))
+    summary = train_sync.main(Context(settings, "train_sync", part="judge", launch=launch))
     assert set(summary) == {"judge"} and launched == [("s3dnerf.training.train_sync", 1)]
     assert not (settings.data_dir / "train_sync" / "expert").exists()
     assert sorted(p.name for p in (settings.data_dir / "train_sync" / "judge").iterdir()) == [
@@ -84,13 +90,15 @@ def test_checkpoints_are_keyed_by_settings_data_and_role(settings):
     works["settings"] = train_sync.plan(Context(other, "train_sync"), "expert").work
     write_corpus(settings.data_dir, "lrs2", {"lea": "train", "max": "train", "new": "train", "val": "val"}, 1.2)
     works["data"] = train_sync.plan(Context(settings, "train_sync"), "expert").work
-    assert len(set(works.values())) == 4 and all(Path(w).parts[:2] == (".checkpoints", "train_sync") for w in works.values())
+    assert len(set(works.values())) == 4 and all(
+        Path(w).parts[:2] == (".checkpoints", "train_sync") for w in works.values()
+    )
 
 
 def test_no_lrs2_and_an_unknown_part_are_refused_before_any_work(settings):
     write_corpus(settings.data_dir, "lrs2", {}, 1.2)
     with pytest.raises(StageError, match="raw.lrs2"):
-        train_sync.main(Context(settings, "train_sync", say=lambda line: None))
+        train_sync.main(Context(settings, "train_sync"))
     with pytest.raises(StageError, match="accepted: expert, judge"):
-        train_sync.main(Context(settings, "train_sync", part="jugde", say=lambda line: None))
+        train_sync.main(Context(settings, "train_sync", part="jugde"))
     assert not (settings.data_dir / "train_sync").exists() and not Path(".checkpoints").exists()

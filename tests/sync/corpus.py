@@ -21,7 +21,9 @@ def frames_of(lips: np.ndarray) -> np.ndarray:
     return frames
 
 
-def write_corpus(data_dir: Path, corpus: str, people: dict[str, str], seconds: float, clips: int = 1, shuffled: bool = False) -> None:
+def write_corpus(
+    data_dir: Path, corpus: str, people: dict[str, str], seconds: float, clips: int = 1, shuffled: bool = False
+) -> None:
     """Corpus folders of ingest, align, masks, lips and speech for ``people`` (name → split).
 
     ``shuffled``: every clip has the sound of another recording of the same length.

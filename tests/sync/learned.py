@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import torch
 
-from s3dnerf.config import SyncSettings
+from s3dnerf.settings.schema import SyncSettings
 from s3dnerf.sync.expert import SyncExpert
 from s3dnerf.sync.losses import expected_triplet_loss
 from s3dnerf.training.sync_augment import plain_lips
@@ -27,7 +27,10 @@ def learned(seed: int = 0) -> SyncExpert:
     for step in range(90):
         batch = draw_batch(clips, TINY.batch, np.random.default_rng([seed, step]))
         loss = expected_triplet_loss(
-            network.visual(plain_lips(batch.lips, clips[0].margin)), network.audio(batch.mel), batch.negatives, TINY.margin
+            network.visual(plain_lips(batch.lips, clips[0].margin)),
+            network.audio(batch.mel),
+            batch.negatives,
+            TINY.margin,
         )
         optimiser.zero_grad()
         loss.backward()

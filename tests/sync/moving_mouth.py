@@ -12,7 +12,9 @@ JAW = [8, 56, 57, 58]
 
 
 def speaking(frames: int, seed: int, late_frames: int = 0, noise_px: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
-    """Landmarks (N, 68, 2) of a head that sways and speaks in syllables, and samples (640 N,) whose sound comes so many frames later."""
+    """Landmarks (N, 68, 2) of a head that sways and speaks in syllables, and samples (640 N,) whose sound comes so many
+    frames later.
+    """
     rng = np.random.default_rng([seed, 4099])
     reach = 20  # frames beyond both ends, so that a moved sound is real sound to its end
     opening = gaussian_filter1d(rng.random(frames + 2 * reach) * (rng.random(frames + 2 * reach) < 0.35), 1.2)

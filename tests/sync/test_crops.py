@@ -23,7 +23,12 @@ def literal_crop(frame: np.ndarray, box: list[float], size: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "h, w, box", [(256, 256, [90.3, 150.7, 171.1, 231.5]), (64, 96, [10.0, 20.0, 90.0, 100.0]), (128, 128, [-20.0, 200.0, 60.0, 280.0])]
+    "h, w, box",
+    [
+        (256, 256, [90.3, 150.7, 171.1, 231.5]),
+        (64, 96, [10.0, 20.0, 90.0, 100.0]),
+        (128, 128, [-20.0, 200.0, 60.0, 280.0]),
+    ],
 )
 def test_equals_bilinear_sampling_written_out(h, w, box):
     frame = torch.rand(1, 3, h, w, generator=torch.Generator().manual_seed(0))
@@ -63,13 +68,16 @@ def test_stored_crops_hold_the_plain_crop_inside_their_margin():
     box = np.array([91.5, 140.25, 150.5, 199.25], np.float32)
     stored = cut_lips(frames, box, 48, 4, batch=2)
     assert stored.shape == (5, 3, 56, 56) and stored.dtype == np.uint8
-    plain = crop_lips(torch.from_numpy(frames).permute(0, 3, 1, 2).float(), torch.from_numpy(box)[None].expand(5, 4), 48)
+    plain = crop_lips(
+        torch.from_numpy(frames).permute(0, 3, 1, 2).float(), torch.from_numpy(box)[None].expand(5, 4), 48
+    )
     assert np.abs(stored[:, :, 4:-4, 4:-4] - plain.numpy()).max() <= 0.51
 
 
 def test_a_box_a_frame_cuts_each_frame_by_its_own():
     frames = np.random.default_rng(1).integers(0, 256, (5, 256, 256, 3), dtype=np.uint8)
-    boxes = np.array([[90 + 7 * i, 140 - 3 * i, 150 + 7 * i, 200 - 3 * i] for i in range(6)], np.float32)  # one more than frames
+    # one more than frames
+    boxes = np.array([[90 + 7 * i, 140 - 3 * i, 150 + 7 * i, 200 - 3 * i] for i in range(6)], np.float32)
     crops = cut_lips(frames, boxes, 48, 4, batch=2)
     for i in range(5):
         assert np.array_equal(crops[i], cut_lips(frames[i : i + 1], boxes[i], 48, 4)[0])

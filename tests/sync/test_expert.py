@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from s3dnerf.config import SyncSettings
+from s3dnerf.settings.schema import SyncSettings
 from s3dnerf.sync.expert import SyncExpert, SyncGateError, check_gate, load_expert, save_expert
 
 SETTINGS = SyncSettings(crop_px=48, width=4, embed=16)

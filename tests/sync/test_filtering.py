@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from s3dnerf.config import SpeechSettings
+from s3dnerf.settings.schema import SpeechSettings
 from s3dnerf.sync.filtering import judge_clip, shift_samples, threshold
 
 SHIFT = SpeechSettings(sync_filter="syncnet")
@@ -31,7 +31,12 @@ SHIFT = SpeechSettings(sync_filter="syncnet")
 def test_verdicts(offset, confidence, given, verdict, moved):
     speech = dataclasses.replace(SHIFT, **given)
     found = judge_clip(offset, confidence, "clip", speech)
-    assert (found.verdict, found.shifted_frames, found.offset_frames, found.backend) == (verdict, moved, offset, speech.sync_filter)
+    assert (found.verdict, found.shifted_frames, found.offset_frames, found.backend) == (
+        verdict,
+        moved,
+        offset,
+        speech.sync_filter,
+    )
     assert found.as_dict()["confidence"] == confidence
     assert f"{offset:+d} frames" in found.why(speech) and f"{confidence:.2f}" in found.why(speech)
 
@@ -53,5 +58,9 @@ def test_sound_moves_by_whole_frames_and_keeps_its_length():
     assert not late[:1280].any() and np.array_equal(late[1280:], sound[:1280])
     assert np.array_equal(early[:-640], sound[640:]) and not early[-640:].any()
     assert shift_samples(sound, 0) is sound
-    assert len(shift_samples(sound, 9)) == len(sound) and not shift_samples(sound, 9).any() and not shift_samples(sound, -9).any()
+    assert (
+        len(shift_samples(sound, 9)) == len(sound)
+        and not shift_samples(sound, 9).any()
+        and not shift_samples(sound, -9).any()
+    )
     assert late.dtype == np.float32

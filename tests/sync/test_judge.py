@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from s3dnerf.config import EvaluateSettings
+from s3dnerf.settings.schema import EvaluateSettings
 from s3dnerf.speech.mel import clip_mel
-from s3dnerf.sync.accuracy import held_out_accuracy
 from s3dnerf.sync.expert import save_expert
+from s3dnerf.sync.held_out import held_out_accuracy
 from s3dnerf.sync.judge import SyncJudge, TrainedJudge, sync_judge
 from s3dnerf.sync.syncnet import SyncNetWeightsError
 from s3dnerf.training.distributed import World
@@ -71,7 +71,9 @@ def shift_errors(judge):
 
 SHIFTS = Margin(
     "test_sound_shifted_by_k_frames_is_found",
-    lambda seed, folder: {"farthest from the made shift (frames)": max(shift_errors(TrainedJudge(learned(seed), CARD)))},
+    lambda seed, folder: {
+        "farthest from the made shift (frames)": max(shift_errors(TrainedJudge(learned(seed), CARD)))
+    },
     {"farthest from the made shift (frames)": Between(high=0)},
 )
 

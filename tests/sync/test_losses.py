@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from s3dnerf.sync.losses import collapsed_loss, cosine, cosine_table, expected_triplet_loss, generator_sync_loss, spread, triplet_loss
+from s3dnerf.sync.losses import (
+    collapsed_loss,
+    cosine,
+    cosine_table,
+    expected_triplet_loss,
+    generator_sync_loss,
+    spread,
+    triplet_loss,
+)
 
 
 def draw(seed, *shape):
@@ -59,7 +67,11 @@ def test_a_step_down_the_loss_brings_the_positive_nearer():
 
 def test_collapse_shows_as_twice_the_margin():
     same = torch.ones(5, 3)
-    assert triplet_loss(same, same, same, same, 0.5).mean().item() == pytest.approx(collapsed_loss(0.5)) == pytest.approx(1.0)
+    assert (
+        triplet_loss(same, same, same, same, 0.5).mean().item()
+        == pytest.approx(collapsed_loss(0.5))
+        == pytest.approx(1.0)
+    )
     chances = (torch.ones(5, 5) - torch.eye(5)) / 4
     assert expected_triplet_loss(same, same, chances, 0.5).item() == pytest.approx(1.0)
 

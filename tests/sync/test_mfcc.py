@@ -12,7 +12,11 @@ def test_equals_python_speech_features(n, kind):
     from python_speech_features import mfcc as theirs
 
     rng = np.random.default_rng(n)
-    samples = {"noise": rng.integers(-20000, 20000, n), "tone": 9000 * np.sin(np.arange(n) * 0.2), "silence": np.zeros(n)}[kind]
+    samples = {
+        "noise": rng.integers(-20000, 20000, n),
+        "tone": 9000 * np.sin(np.arange(n) * 0.2),
+        "silence": np.zeros(n),
+    }[kind]
     samples = samples.astype(np.int16)
     ours, reference = mfcc(samples), theirs(samples, 16000)
     assert ours.shape == reference.shape

@@ -38,7 +38,11 @@ def test_equals_the_protocol_written_out(n, e):
 @pytest.mark.parametrize("zero_padded", [True, False])
 def test_a_shift_is_recovered(k, zero_padded):
     sound = torch.nn.functional.normalize(torch.randn(120, 16, generator=torch.Generator().manual_seed(3)), dim=1)
-    lips, audio = sound[20:100], sound[20 + k : 100 + k]  # what the lips of frame f say stands at f - k in the sound: early by k
+    # what the lips of frame f say stands at f - k in the sound: early by k
+    lips, audio = (
+        sound[20:100],
+        sound[20 + k : 100 + k],
+    )
     assert sync_result(shifted_distances(lips, audio, zero_padded=zero_padded)).offset_frames == k
 
 

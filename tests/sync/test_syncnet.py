@@ -129,7 +129,9 @@ def test_preprocessing_equals_the_protocol_written_out():
 
 
 def test_cepstra_of_a_clips_wav_are_those_of_the_file(tmp_path):
-    """The wav that ``resample`` keeps, heard by SyncNet, against python_speech_features over scipy's reading of the same bytes."""
+    """The wav that ``resample`` keeps, heard by SyncNet, against python_speech_features over scipy's reading of the
+    same bytes.
+    """
     import io
 
     from python_speech_features import mfcc
@@ -184,13 +186,15 @@ def test_whole_protocol_equals_a_literal_one(network):
         distances = [float(torch.nn.functional.pairwise_distance(a[None], b[None])) for a, b in zip(lips, heard)]
         curve.append(sum(distances) / n)
     assert n == 3 and np.allclose(result.curve, curve, rtol=1e-5, atol=1e-5)
-    assert result.lse_d == pytest.approx(min(curve), rel=1e-5) and result.lse_c == pytest.approx(np.median(curve) - min(curve), abs=1e-4)
+    assert result.lse_d == pytest.approx(min(curve), rel=1e-5) and result.lse_c == pytest.approx(
+        np.median(curve) - min(curve), abs=1e-4
+    )
     assert result.offset_frames == 15 - int(np.argmin(curve)) and result.windows == 3
 
 
 class Perfect(SyncNet):
-    """A judge that knows: pictures are as bright as the sound is loud. Lips: the five brightnesses; sound: the loudness of five times
-    four columns, from the first cepstrum (the logarithm of the energy)."""
+    """A judge that knows: pictures are as bright as the sound is loud. Lips: the five brightnesses; sound: the loudness
+    of five times four columns, from the first cepstrum (the logarithm of the energy)."""
 
     def __init__(self, usual):
         torch.nn.Module.__init__(self)  # none of SyncNet's layers
@@ -206,9 +210,12 @@ class Perfect(SyncNet):
 
 def levels_to_clip(levels, rng):
     """Frames as bright as ``levels`` (−1 … 1) and a noise whose log energy follows them."""
-    frames = np.broadcast_to((128 + 64 * levels).round().astype(np.uint8)[:, None, None, None], (len(levels), 256, 256, 3))
+    frames = np.broadcast_to(
+        (128 + 64 * levels).round().astype(np.uint8)[:, None, None, None], (len(levels), 256, 256, 3)
+    )
     noise = rng.choice([-1.0, 1.0], 640 * len(levels))
-    return frames, noise * np.repeat(0.02 * np.exp(levels), 640)  # energy is the amplitude's square: its logarithm moves by 2 · level
+    # energy is the amplitude's square: its logarithm moves by 2 · level
+    return frames, noise * np.repeat(0.02 * np.exp(levels), 640)
 
 
 @pytest.mark.parametrize("k", range(-10, 11))
@@ -228,7 +235,9 @@ def batch_against_batches(network):
     frames = np.random.default_rng(3).integers(0, 256, (7, 224, 224, 3), dtype=np.uint8)
     samples = np.random.default_rng(4).integers(-9000, 9000, 7 * 640).astype(np.int16)
     pairs = zip(syncnet_embeddings(network, frames, samples, batch=1), syncnet_embeddings(network, frames, samples))
-    return {"farthest apart, of the largest": max(float((one - many).abs().max() / many.abs().max()) for one, many in pairs)}
+    return {
+        "farthest apart, of the largest": max(float((one - many).abs().max() / many.abs().max()) for one, many in pairs)
+    }
 
 
 BATCHES = Margin(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from s3dnerf.config import SyncSettings
+from s3dnerf.settings.schema import SyncSettings
 from s3dnerf.sync.expert import SyncExpert, cosine
 from s3dnerf.sync.towers import AudioTower, VisualTower
 from tests.margins import Between, Margin
@@ -17,7 +17,9 @@ def test_sizes(size, width, embed):
 
 
 def test_width_scales():
-    count = [sum(p.numel() for p in SyncExpert(SyncSettings(crop_px=48, width=w, embed=32)).parameters()) for w in (4, 8)]
+    count = [
+        sum(p.numel() for p in SyncExpert(SyncSettings(crop_px=48, width=w, embed=32)).parameters()) for w in (4, 8)
+    ]
     assert 3 < count[1] / count[0] < 4.2
 
 
@@ -72,7 +74,9 @@ def light_against_time(seed, folder):
     return {"change by light, of that by time": float((light.max() / time.min()).detach())}
 
 
-LIGHT = Margin("test_light_and_tint_do_not_matter", light_against_time, {"change by light, of that by time": Between(high=0.1)})
+LIGHT = Margin(
+    "test_light_and_tint_do_not_matter", light_against_time, {"change by light, of that by time": Between(high=0.1)}
+)
 
 
 def test_light_and_tint_do_not_matter(tmp_path):

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from s3dnerf.config import Settings, preset_settings
 from s3dnerf.model.s3dnerf import S3DNeRF
+from s3dnerf.settings.loading import preset_settings
+from s3dnerf.settings.schema import Settings
 from s3dnerf.sync.expert import load_expert
 from s3dnerf.training import losses
 from s3dnerf.training.distributed import World
@@ -20,17 +21,22 @@ from s3dnerf.training.landmarks_first import landmarks_first, learn_shapes
 from s3dnerf.training.lip_motion import LIPS, NOSE, Motion, lip_motion_loss, lip_shapes, points_at
 from s3dnerf.training.speech_variation import PLAIN, SpeechVariation
 from s3dnerf.training.train_s3dnerf import Job, Trainer, train
+from tests.log_lines import on_log_line
 from tests.margins import Between, Margin
-from tests.small_world import BOX, INTRINSICS, landmarks, make_world, turn
+from tests.small_corpus import BOX, INTRINSICS, landmarks, make_training_data, turn
 
 CPU = torch.device("cpu")
 
 
 def _settings() -> Settings:
     plain = preset_settings("tiny")
-    train = dataclasses.replace(plain.train, shape_steps=40, motion_steps=240, motion_frames=16, lambda_lips=0.01, lr_lessons=5e-3)
+    train = dataclasses.replace(
+        plain.train, shape_steps=40, motion_steps=240, motion_frames=16, lambda_lips=0.01, lr_lessons=5e-3
+    )
     return dataclasses.replace(
-        plain, train=train, model=dataclasses.replace(plain.model, position_octaves=4, speech_gate=True, source_lips=True)
+        plain,
+        train=train,
+        model=dataclasses.replace(plain.model, position_octaves=4, speech_gate=True, source_lips=True),
     )
 
 
@@ -41,8 +47,8 @@ def settings() -> Settings:
 
 @pytest.fixture(scope="module")
 def data_dir(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("world")
-    make_world(settings, folder)
+    folder = tmp_path_factory.mktemp("corpus")
+    make_training_data(settings, folder)
     return folder
 
 
@@ -59,7 +65,9 @@ def _generator(settings: Settings, data: GeneratorData, variant: str = "full", s
 
 
 def _motion(source_opening: float, openings: list[float], yaws: list[float]) -> MotionBatch:
-    """Frames of one head with the given mouths and yaws, seen from a source that looks straight ahead; landmarks carry the pose."""
+    """Frames of one head with the given mouths and yaws, seen from a source that looks straight ahead; landmarks carry
+    the pose.
+    """
     n = len(openings)
 
     def seen(opening: float, yaw: float) -> torch.Tensor:
@@ -81,12 +89,19 @@ def _motion(source_opening: float, openings: list[float], yaws: list[float]) -> 
     face = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(1))
     source = seen(source_opening, 0.0)[None]
     return MotionBatch(
-        face, torch.from_numpy(turn(0.0))[None], torch.from_numpy(INTRINSICS)[None], source, torch.from_numpy(BOX)[None], motion
+        face,
+        torch.from_numpy(turn(0.0))[None],
+        torch.from_numpy(INTRINSICS)[None],
+        source,
+        torch.from_numpy(BOX)[None],
+        motion,
     )
 
 
 def _loss(generator: S3DNeRF, batch: MotionBatch) -> torch.Tensor:
-    identity = generator.encode_face(batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks)
+    identity = generator.encode_face(
+        batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks
+    )
     return lip_motion_loss(generator, identity, batch.motion).detach()
 
 
@@ -99,7 +114,9 @@ def test_a_head_that_turns_without_speaking_asks_for_no_motion(settings: Setting
     assert 0.5 * whole < spoken < whole  # … but what neighbours take from each other at the corners
 
 
-def test_the_loss_is_how_far_the_lips_end_from_where_they_stand_in_the_source(settings: Settings, data: GeneratorData) -> None:
+def test_the_loss_is_how_far_the_lips_end_from_where_they_stand_in_the_source(
+    settings: Settings, data: GeneratorData
+) -> None:
     """A deformation that moves every point by a known amount: the loss follows from the projection by hand."""
     generator = _generator(settings, data)
     shift = torch.tensor([0.02, -0.03, 0.0]) / settings.model.deform_bound
@@ -118,19 +135,24 @@ def test_gradient_reaches_speech_attention_and_deformation_alone(settings: Setti
     torch.nn.init.normal_(generator.deformation.out.weight, std=0.1)
     batch = make_motion_batch([data.motion_sample(0, 0), data.motion_sample(0, 1)], CPU)
     with torch.no_grad():
-        identity = generator.encode_face(batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks)
+        identity = generator.encode_face(
+            batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks
+        )
     lip_motion_loss(generator, identity, batch.motion).backward()
-    reached = {name.split(".")[0] for name, p in generator.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    reached = {
+        name.split(".")[0] for name, p in generator.named_parameters() if p.grad is not None and p.grad.abs().max() > 0
+    }
     assert reached == {"speech", "source_lips", "crossmodal", "deformation"}
 
 
-def test_no_deformation_nothing_to_teach(settings: Settings, data: GeneratorData, data_dir: Path, tmp_path: Path) -> None:
+def test_no_deformation_nothing_to_teach(
+    settings: Settings, data: GeneratorData, data_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(ValueError, match="no_deform"):
         _loss(_generator(settings, data, "no_deform"), _motion(0.4, [0.4], [0.0]))
     one = dataclasses.replace(settings, train=dataclasses.replace(settings.train, steps=1))
-    said: list[str] = []
-    train(_job(one, data_dir, tmp_path, "no_deform"), World(), said.append)  # trains, without the lessons
-    assert not any("landmarks first" in line for line in said)
+    train(_job(one, data_dir, tmp_path, "no_deform"), World())  # trains, without the lessons
+    assert caplog.messages and not any("landmarks first" in line for line in caplog.messages)
 
 
 def test_lip_shapes_know_nothing_of_place_size_and_person() -> None:
@@ -144,7 +166,9 @@ def test_lip_shapes_know_nothing_of_place_size_and_person() -> None:
     assert np.abs(shapes[2] - shapes[0]).max() > 0.1
 
 
-def test_samples_of_motion_are_a_function_of_seed_step_and_number(settings: Settings, data_dir: Path, data: GeneratorData) -> None:
+def test_samples_of_motion_are_a_function_of_seed_step_and_number(
+    settings: Settings, data_dir: Path, data: GeneratorData
+) -> None:
     again = GeneratorData(data_dir, settings.model, 5, seed=0, motion_frames=16)
     again.motion_sample(7, 0)
     one, other = data.motion_sample(4, 1), again.motion_sample(4, 1)
@@ -152,11 +176,18 @@ def test_samples_of_motion_are_a_function_of_seed_step_and_number(settings: Sett
     assert not np.array_equal(data.motion_sample(4, 2)["motion"]["jitter"], one["motion"]["jitter"])
     without = GeneratorData(data_dir, settings.model, 5, seed=0).sample(3, 0)
     beside = data.sample(3, 0)
-    assert "motion" not in without and all(np.array_equal(without[name], beside[name]) for name in without)  # other draws stay as they were
+    # other draws stay as they were
+    assert "motion" not in without and all(np.array_equal(without[name], beside[name]) for name in without)
     batch = make_batch([beside, data.sample(3, 1)], settings.model, CPU)
-    assert batch.motion is not None and batch.motion.landmarks.shape == (32, 68, 2) and batch.source_landmarks.shape == (2, 68, 2)
+    assert (
+        batch.motion is not None
+        and batch.motion.landmarks.shape == (32, 68, 2)
+        and batch.source_landmarks.shape == (2, 68, 2)
+    )
     source = next(c for c in map(data.clip, data.records) if any(np.array_equal(beside["source"], f) for f in c.frames))
-    assert all(any(np.array_equal(mine, theirs) for theirs in source.landmarks) for mine in beside["motion"]["landmarks"])
+    assert all(
+        any(np.array_equal(mine, theirs) for theirs in source.landmarks) for mine in beside["motion"]["landmarks"]
+    )
     assert np.ptp(beside["motion"]["landmarks"][:, NOSE], axis=0).max() == 0  # the small world's noses keep still
 
 
@@ -166,16 +197,21 @@ def _after_lessons(settings: Settings, data: GeneratorData, seed: int) -> tuple[
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     batch = make_motion_batch([data.motion_sample(1000 + i, 0) for i in range(12)], CPU)
     at_first = float(_loss(generator, batch))
-    landmarks_first(generator, data, settings.train, seed, range(1), world, lambda line: None)
+    landmarks_first(generator, data, settings.train, seed, range(1), world)
     at_last = float(_loss(generator, batch))
-    changed = {name.split(".")[0] for name, value in generator.state_dict().items() if not torch.equal(value, before[name])}
+    changed = {
+        name.split(".")[0] for name, value in generator.state_dict().items() if not torch.equal(value, before[name])
+    }
     shapes = learn_shapes(_generator(settings, data, seed=seed), data, settings.train, seed, world)
-    return {"lip motion left, of the first": at_last / at_first, "shapes left, of their variance": float(shapes)}, changed
+    return {
+        "lip motion left, of the first": at_last / at_first,
+        "shapes left, of their variance": float(shapes),
+    }, changed
 
 
 def _lessons(seed: int, folder: Path) -> dict[str, float]:
     settings = _settings()
-    make_world(settings, folder)
+    make_training_data(settings, folder)
     data = GeneratorData(folder, settings.model, 5, seed=seed, motion_frames=settings.train.motion_frames)
     return _after_lessons(settings, data, seed)[0]
 
@@ -187,6 +223,7 @@ LESSONS = Margin(
 )
 
 
+@pytest.mark.slow
 def test_the_speech_net_learns_shapes_and_the_deformation_their_motion(settings: Settings, data: GeneratorData) -> None:
     left, changed = _after_lessons(settings, data, LESSONS.seed)
     LESSONS.check(left)
@@ -194,23 +231,35 @@ def test_the_speech_net_learns_shapes_and_the_deformation_their_motion(settings:
 
 
 def _job(settings: Settings, data_dir: Path, folder: Path, variant: str = "full") -> Job:
-    return Job(settings, variant, str(data_dir), str(data_dir / "train_sync" / "expert"), str(folder / "work"), str(folder / "out"))
-
-
-def test_the_loss_takes_part_in_a_step(settings: Settings, data_dir: Path, data: GeneratorData, tmp_path: Path) -> None:
-    trainer = Trainer(_job(settings, data_dir, tmp_path), data, load_expert(data_dir / "train_sync" / "expert")[0], World())
-    values = trainer.step(0, make_batch([data.sample(0, 0)], settings.model, CPU))
-    weights = losses.loss_weights(trainer.train, 0)
-    assert weights.lips == 0.01 and values["lips"] > 0
-    assert values["total"] == pytest.approx(
-        sum(values[name] * getattr(weights, name) for name in ("pix", "per", "adv", "sync", "deform", "lips"))
+    return Job(
+        settings,
+        variant,
+        str(data_dir),
+        str(data_dir / "train_sync" / "expert"),
+        str(folder / "work"),
+        str(folder / "out"),
     )
 
 
-def test_a_run_with_lessons_killed_and_resumed_equals_one_never_killed(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
+def test_the_loss_takes_part_in_a_step(settings: Settings, data_dir: Path, data: GeneratorData, tmp_path: Path) -> None:
+    trainer = Trainer(
+        _job(settings, data_dir, tmp_path), data, load_expert(data_dir / "train_sync" / "expert")[0], World()
+    )
+    values = trainer.step(0, make_batch([data.sample(0, 0)], settings.model, CPU))
+    factors = losses.loss_factors(trainer.train, 0)
+    assert factors.lips == 0.01 and values["lips"] > 0
+    assert values["total"] == pytest.approx(
+        sum(values[name] * getattr(factors, name) for name in ("pix", "per", "adv", "sync", "deform", "lips"))
+    )
+
+
+@pytest.mark.slow
+def test_a_run_with_lessons_killed_and_resumed_equals_one_never_killed(
+    settings: Settings, data_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     short = dataclasses.replace(settings, train=dataclasses.replace(settings.train, shape_steps=3, motion_steps=3))
     whole, killed = (_job(short, data_dir, tmp_path / name) for name in ("whole", "killed"))
-    train(whole, World(), lambda line: None)
+    train(whole, World())
 
     class Killed(Exception):
         pass
@@ -219,11 +268,11 @@ def test_a_run_with_lessons_killed_and_resumed_equals_one_never_killed(settings:
         if "step 3/" in line:
             raise Killed
 
-    with pytest.raises(Killed):
-        train(killed, World(), die)
-    said: list[str] = []
-    train(killed, World(), said.append)
-    assert "steps 2…4" in said[0] and not any("landmarks first" in line for line in said)
+    with pytest.raises(Killed), on_log_line(die):
+        train(killed, World())
+    caplog.clear()
+    train(killed, World())
+    assert "steps 2…4" in caplog.messages[0] and not any("landmarks first" in line for line in caplog.messages)
     for name in ("generator.safetensors", "curves.jsonl", "card.json"):
         assert (Path(whole.out) / name).read_bytes() == (Path(killed.out) / name).read_bytes()
 
@@ -234,10 +283,13 @@ def test_training_hears_varied_speech_and_a_probe_hears_it_as_it_is(settings: Se
         for variation in (PLAIN, SpeechVariation(noise=0.5, gain=1.0))
     )
     a, b = plain.sample(3, 0), varied.sample(3, 0)
-    assert np.array_equal(a["target"], b["target"]) and np.array_equal(a["motion"]["landmarks"], b["motion"]["landmarks"])
+    assert np.array_equal(a["target"], b["target"]) and np.array_equal(
+        a["motion"]["landmarks"], b["motion"]["landmarks"]
+    )
     for heard, as_it_is in ((b["speech"], a["speech"]), (b["motion"]["speech"], a["motion"]["speech"])):
         off = (heard - as_it_is) / plain.speech_std
-        assert off.mean(1).std() == pytest.approx(math.hypot(1.0, 0.5 / 4), rel=0.15)  # a constant a channel and window, 16 tokens of noise
+        # a constant a channel and window, 16 tokens of noise
+        assert off.mean(1).std() == pytest.approx(math.hypot(1.0, 0.5 / 4), rel=0.15)
         assert (off - off.mean(1, keepdim=True)).std() == pytest.approx(0.5, rel=0.15)
     assert torch.equal(varied.sample(3, 0)["speech"], b["speech"])
     assert torch.equal(plain.probe(0, 3)["speech"], varied.probe(0, 3)["speech"])

@@ -25,7 +25,9 @@ def test_varied_lips_differ_between_windows_and_stay_in_range():
     out = varied_lips(same, 4, generator())
     assert out.shape == (6, 5, 3, 48, 48) and 0 <= out.min() and out.max() <= 1
     assert (out[0] - out[1]).abs().mean() > VARIED.bounds["windows apart"].low
-    assert torch.equal(out, varied_lips(same, 4, generator())) and not torch.equal(out, varied_lips(same, 4, generator(5)))
+    assert torch.equal(out, varied_lips(same, 4, generator())) and not torch.equal(
+        out, varied_lips(same, 4, generator(5))
+    )
 
 
 def test_the_five_frames_of_a_window_move_together():
@@ -40,7 +42,11 @@ def areas_of_a_mouth(seed):
     y, x = np.mgrid[:56, :56] - 27.5
     disc[..., torch.from_numpy(x**2 + y**2 < 10**2)] = 200
     area = (varied_lips(disc, 4, generator(seed)).mean(dim=(1, 2)) > 0.3).float().sum(dim=(1, 2)) / (np.pi * 10**2)
-    return {"smallest mouth": float(area.min()), "largest mouth": float(area.max()), "spread of mouths": float(area.std())}
+    return {
+        "smallest mouth": float(area.min()),
+        "largest mouth": float(area.max()),
+        "spread of mouths": float(area.std()),
+    }
 
 
 def varied_numbers(seed, folder):

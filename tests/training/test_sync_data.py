@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from s3dnerf.config import settings_from
+from s3dnerf.settings.loading import settings_from
 from s3dnerf.training.clips import ClipFolder
 from s3dnerf.training.sync_data import (
     ClipPool,
@@ -37,8 +37,12 @@ def test_expert_and_judge_train_and_are_judged_on_whom_they_should(data_dir):
     apart = held_out_people(["ann", "bob", "eve"], 0.34)
     assert len(apart) == 1
     assert SyncSplit.speakers(expert.held_out) == sorted([f"hdtf/{apart[0]}", "lrs2/val"])
-    assert SyncSplit.speakers(expert.train) == sorted([f"hdtf/{n}" for n in {"ann", "bob", "eve"} - set(apart)] + ["lrs2/lea", "lrs2/max"])
-    assert SyncSplit.speakers(judge.train) == ["lrs2/lea", "lrs2/max"] and SyncSplit.speakers(judge.held_out) == ["lrs2/val"]
+    assert SyncSplit.speakers(expert.train) == sorted(
+        [f"hdtf/{n}" for n in {"ann", "bob", "eve"} - set(apart)] + ["lrs2/lea", "lrs2/max"]
+    )
+    assert SyncSplit.speakers(judge.train) == ["lrs2/lea", "lrs2/max"] and SyncSplit.speakers(judge.held_out) == [
+        "lrs2/val"
+    ]
     assert "hdtf/tess" not in SyncSplit.speakers(expert.train) + SyncSplit.speakers(expert.held_out)
 
 
@@ -47,7 +51,11 @@ def test_held_out_people_stay_when_others_join():
     first = held_out_people(people, 0.1)
     assert len(first) == 4 and held_out_people(people[::-1], 0.1) == first
     assert len(set(held_out_people([*people, "new"], 0.1)) - set(first)) <= 1
-    assert held_out_people(["one"], 0.5) == [] and len(held_out_people(["one", "two"], 0.9)) == 1 and held_out_people(people, 0.0) == []
+    assert (
+        held_out_people(["one"], 0.5) == []
+        and len(held_out_people(["one", "two"], 0.9)) == 1
+        and held_out_people(people, 0.0) == []
+    )
 
 
 def test_no_lrs2_is_said_with_its_setting(tmp_path):
@@ -92,7 +100,12 @@ def test_negatives_are_near_in_the_same_clip_or_of_another_speaker():
     assert chances[0, 5] == 0  # another clip of the same speaker is neither
     assert chances[0, 6] == pytest.approx(0.2)
     assert chances[5, 6] == 1 and chances[6, :6].sum() == pytest.approx(1)  # one kind alone: it takes all
-    assert negative_chances(np.zeros(3, int), np.array([3, 5, 30]), np.zeros(3, int)).sum(1).tolist() == [1, 1, 0]  # alone: takes no part
+    # alone: takes no part
+    assert negative_chances(np.zeros(3, int), np.array([3, 5, 30]), np.zeros(3, int)).sum(1).tolist() == [
+        1,
+        1,
+        0,
+    ]
     with pytest.raises(SyncDataError, match="no window has a negative"):
         negative_chances(np.array([0, 0]), np.array([3, 4]), np.array([0, 0]))
 
@@ -127,7 +140,11 @@ def pool(data_dir, **more) -> ClipPool:
 
 def test_a_small_corpus_lies_in_memory_whole(data_dir):
     small = pool(data_dir)
-    assert [c.clip for c in small.at(0)] == [c.clip for c in small.at(900)] == [f"lrs2_{n}_{i:03d}" for n in ("lea", "max") for i in (0, 1)]
+    assert (
+        [c.clip for c in small.at(0)]
+        == [c.clip for c in small.at(900)]
+        == [f"lrs2_{n}_{i:03d}" for n in ("lea", "max") for i in (0, 1)]
+    )
 
 
 def test_a_large_corpus_is_gone_through_in_a_bounded_pool(data_dir):
@@ -140,4 +157,5 @@ def test_a_large_corpus_is_gone_through_in_a_bounded_pool(data_dir):
         assert 1 <= len(members) <= 2 and len(bounded._held) <= 6
         seen += members
     assert len(set(seen)) == 4
-    assert [c.clip for c in pool(data_dir, pool_bytes=room).at(33)] == [c.clip for c in bounded.at(33)]  # a resumed run sees the same
+    # a resumed run sees the same
+    assert [c.clip for c in pool(data_dir, pool_bytes=room).at(33)] == [c.clip for c in bounded.at(33)]

@@ -1,4 +1,6 @@
-"""Training of a lip-sync network: its files, a killed run equal to one never killed, and shuffled sound that fails the gate."""
+"""Training of a lip-sync network: its files, a killed run equal to one never killed, and shuffled sound that fails the
+gate.
+"""
 
 import json
 import os
@@ -11,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from s3dnerf.config import Settings, settings_from
+from s3dnerf.settings.loading import settings_from
+from s3dnerf.settings.schema import Settings
 from s3dnerf.sync.expert import SyncGateError, check_gate, load_expert
 from s3dnerf.training import train_sync
 from s3dnerf.training.curves import read_curves
@@ -60,29 +63,41 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_files_and_card(data_dir, tmp_path):
-    said = []
-    card = train(job(data_dir, tmp_path), World(), said.append)
+def test_files_and_card(data_dir, tmp_path, caplog):
+    card = train(job(data_dir, tmp_path), World())
     assert sorted(files(tmp_path / "out")) == ["card.json", "curves.jsonl", "offsets.json", "weights.safetensors"]
     network, read = load_expert(tmp_path / "out")
     assert read == card and network.settings.width == 4
-    assert card["speakers"] == [f"lrs2/{n}" for n in ("ann", "bob", "cat", "dan")] and card["held_out_speakers"] == ["lrs2/eve", "lrs2/flo"]
-    assert card["held_out"]["trials"] == 52 and card["held_out"]["low"] <= card["held_out"]["accuracy"] <= card["held_out"]["high"]
-    assert card["passes"] == (card["held_out"]["accuracy"] >= 0.75) and card["corpora"] == ["lrs2"] and card["seed"] == 2
+    assert card["speakers"] == [f"lrs2/{n}" for n in ("ann", "bob", "cat", "dan")] and card["held_out_speakers"] == [
+        "lrs2/eve",
+        "lrs2/flo",
+    ]
+    assert (
+        card["held_out"]["trials"] == 52
+        and card["held_out"]["low"] <= card["held_out"]["accuracy"] <= card["held_out"]["high"]
+    )
+    assert (
+        card["passes"] == (card["held_out"]["accuracy"] >= 0.75) and card["corpora"] == ["lrs2"] and card["seed"] == 2
+    )
     curves = read_curves(tmp_path / "out" / "curves.jsonl")
     assert [row["step"] for row in curves] == list(range(6)) and "held_out_accuracy" in curves[2]
     offsets = json.loads((tmp_path / "out" / "offsets.json").read_text())
-    assert offsets["offset_frames"] == list(range(15, -16, -1)) and len(offsets["distance"]) == 31 and "lrs2" in offsets["by_corpus"]
-    assert any("held-out accuracy" in line and "gate 0.75" in line for line in said)
+    assert (
+        offsets["offset_frames"] == list(range(15, -16, -1))
+        and len(offsets["distance"]) == 31
+        and "lrs2" in offsets["by_corpus"]
+    )
+    assert any("held-out accuracy" in line and "gate 0.75" in line for line in caplog.messages)
 
 
 class Killed(BaseException):
     """Stands for kill -9."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 3, 5])
 def test_killed_and_resumed_gives_the_same_bytes(data_dir, tmp_path, monkeypatch, at):
-    train(job(data_dir, tmp_path / "whole"), World(), lambda line: None)
+    train(job(data_dir, tmp_path / "whole"), World())
     real = train_sync.train_step
 
     def step_and_die(network, optimiser, clips, which, step, world):
@@ -93,23 +108,25 @@ def test_killed_and_resumed_gives_the_same_bytes(data_dir, tmp_path, monkeypatch
 
     monkeypatch.setattr(train_sync, "train_step", step_and_die)
     with pytest.raises(Killed):
-        train(job(data_dir, tmp_path / "killed"), World(), lambda line: None)
+        train(job(data_dir, tmp_path / "killed"), World())
     monkeypatch.setattr(train_sync, "train_step", real)
     torch.randn(3)
-    train(job(data_dir, tmp_path / "killed"), World(), lambda line: None)
+    train(job(data_dir, tmp_path / "killed"), World())
     assert files(tmp_path / "killed" / "out") == files(tmp_path / "whole" / "out")
 
 
+@pytest.mark.slow
 def test_a_finished_run_writes_its_files_again_without_training(data_dir, tmp_path, monkeypatch):
-    train(job(data_dir, tmp_path), World(), lambda line: None)
+    train(job(data_dir, tmp_path), World())
     before = files(tmp_path / "out")
     shutil.rmtree(tmp_path / "out")  # as DVC does before a stage
     monkeypatch.setattr(train_sync, "train_step", None)
-    train(job(data_dir, tmp_path), World(), lambda line: None)
+    train(job(data_dir, tmp_path), World())
     assert files(tmp_path / "out") == before
 
 
-# Eight to learn from and six to judge by: with four and two, the accuracy of one design was 0.63 to 0.80 over seeds and processors.
+# Eight to learn from and six to judge by: with four and two, the accuracy of one design was 0.63 to 0.80 over seeds and
+# processors.
 CROWD = {
     **dict.fromkeys(("ann", "bob", "cat", "dan", "gus", "hal", "ida", "jon"), "train"),
     **dict.fromkeys(("eve", "flo", "kim", "lea", "max", "ned"), "val"),
@@ -119,14 +136,15 @@ CROWD = {
 def cards_of_own_and_shuffled_sound(seed: int, folder: Path) -> dict[str, dict]:
     """The same training on the same lips, with their own sound and with the sound of other recordings: name → card.
 
-    Grey lips and 90 steps: enough to have learned whatever the seed. The gate stands midway between chance and what is learned.
+    Grey lips and 90 steps: enough to have learned whatever the seed. The gate stands midway between chance and what is
+    learned.
     """
     given = {"judge_steps": 90, "batch": 24, "width": 8, "embed": 32, "grey": True, "lr": 3e-3, "gate": 0.65}
     cards = {}
     for name in ("own", "shuffled"):
         write_corpus(folder / name / "data", "lrs2", CROWD, 3.0, shuffled=name == "shuffled")
         which = job(folder / name / "data", folder / name, eval_every=90, eval_trials=2600, judge_seed=seed, **given)
-        cards[name] = train(which, World(), lambda line: None)
+        cards[name] = train(which, World())
     return cards
 
 
@@ -153,6 +171,7 @@ GATE = Margin(
 )
 
 
+@pytest.mark.slow
 def test_shuffled_sound_fails_the_gate_and_its_own_passes_it(tmp_path):
     cards = cards_of_own_and_shuffled_sound(GATE.seed, tmp_path)
     GATE.check(gate_numbers(cards))
@@ -160,10 +179,13 @@ def test_shuffled_sound_fails_the_gate_and_its_own_passes_it(tmp_path):
     assert own["passes"] and not shuffled["passes"]
     check_gate(own, 0.5)
     check_gate(shuffled, 0.0)
-    with pytest.raises(SyncGateError, match=r"train.lambda_sync: 0.5 .* right in 0\.[45]\d+ of held-out trials, below sync.gate = 0.65"):
+    with pytest.raises(
+        SyncGateError, match=r"train.lambda_sync: 0.5 .* right in 0\.[45]\d+ of held-out trials, below sync.gate = 0.65"
+    ):
         check_gate(shuffled, 0.5)
 
 
+@pytest.mark.slow
 def test_the_module_runs_from_a_job_file_on_two_processes(data_dir, tmp_path):
     import socket
 
@@ -179,7 +201,14 @@ def test_the_module_runs_from_a_job_file_on_two_processes(data_dir, tmp_path):
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "RANK": str(r), "WORLD_SIZE": "2", "LOCAL_RANK": str(r), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
+            env={
+                **os.environ,
+                "RANK": str(r),
+                "WORLD_SIZE": "2",
+                "LOCAL_RANK": str(r),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+            },
         )
         for r in range(2)
     ]
@@ -192,13 +221,13 @@ def test_the_module_runs_from_a_job_file_on_two_processes(data_dir, tmp_path):
 def test_a_loss_that_is_no_number_stops_with_what_to_do(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(train_sync, "expected_triplet_loss", lambda lips, *rest: lips.sum() * float("nan"))
     with pytest.raises(SyncTrainingError, match="sync.lr"):
-        train(job(data_dir, tmp_path), World(), lambda line: None)
+        train(job(data_dir, tmp_path), World())
 
 
 def test_silent_corpora_are_refused(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(train_sync.ClipPool, "at", lambda self, step: [])
     with pytest.raises(SyncDataError, match="silent"):
-        train(job(data_dir, tmp_path), World(), lambda line: None)
+        train(job(data_dir, tmp_path), World())
 
 
 def test_learning_rate_rises_and_falls():

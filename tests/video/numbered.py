@@ -33,7 +33,9 @@ def number_of(frame: np.ndarray) -> int:
 
 def ffmpeg(*arguments: str, data: bytes | None = None) -> subprocess.CompletedProcess:
     """Run ffmpeg; a failure is the test's failure."""
-    return subprocess.run([ffmpeg_path(), "-hide_banner", "-y", *map(str, arguments)], input=data, capture_output=True, check=True)
+    return subprocess.run(
+        [ffmpeg_path(), "-hide_banner", "-y", *map(str, arguments)], input=data, capture_output=True, check=True
+    )
 
 
 def tone(seconds: float, rate_hz: int = 16000) -> np.ndarray:
@@ -65,7 +67,18 @@ def write(
         wav.write_bytes(wav_bytes(sound))
         inputs += ["-i", str(wav), "-map", "0:v", "-map", "1:a", *audio_codec]
     clock = ("-enc_time_base", "filter") if "settb" in filters else ()
-    ffmpeg(*inputs, "-vf", filters, "-fps_mode", "passthrough", *clock, *codec, *extra, path, data=b"".join(f.tobytes() for f in frames))
+    ffmpeg(
+        *inputs,
+        "-vf",
+        filters,
+        "-fps_mode",
+        "passthrough",
+        *clock,
+        *codec,
+        *extra,
+        path,
+        data=b"".join(f.tobytes() for f in frames),
+    )
     if sound is not None:
         wav.unlink()
     return path

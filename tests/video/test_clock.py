@@ -97,7 +97,9 @@ def test_late_picture_is_late_on_the_clock(tmp_path: Path) -> None:
 
 def test_edit_list_hides_frames(tmp_path: Path) -> None:
     info = probe(make("edit list", tmp_path))
-    assert len(info.pts) < 120 and number_of(next(read_frames(tmp_path / "edit list.mp4", np.array([0])))) == 120 - len(info.pts)
+    assert len(info.pts) < 120 and number_of(next(read_frames(tmp_path / "edit list.mp4", np.array([0])))) == 120 - len(
+        info.pts
+    )
 
 
 def test_rounds_halves_away_from_zero() -> None:

@@ -30,10 +30,14 @@ def make(kind: str, folder: Path) -> Path:
         ffmpeg("-i", write(folder / "whole.mp4", 40, "30"), "-c", "copy", "-movflags", "frag_keyframe+empty_moov", path)
         return path
     if kind == "no edit list":
-        ffmpeg("-i", write(folder / "whole.mp4", 40, "30", codec=NO_REORDERING), "-c", "copy", "-use_editlist", "0", path)
+        ffmpeg(
+            "-i", write(folder / "whole.mp4", 40, "30", codec=NO_REORDERING), "-c", "copy", "-use_editlist", "0", path
+        )
         return path
     if kind == "index first":
-        ffmpeg("-i", write(folder / "whole.mp4", 40, "30", sound=tone(1)), "-c", "copy", "-movflags", "+faststart", path)
+        ffmpeg(
+            "-i", write(folder / "whole.mp4", 40, "30", sound=tone(1)), "-c", "copy", "-movflags", "+faststart", path
+        )
         return path
     write(path, 40, "30", sound=tone(1))
     data = bytearray(path.read_bytes())
@@ -55,7 +59,15 @@ def make(kind: str, folder: Path) -> Path:
 
 
 PLAIN = ("as ffmpeg writes it", "frames in their order", "no edit list", "index first", "sound starts later")
-OTHER = ("between frames", "late picture", "fragments", "twice as fast", "sound in several pieces", "an empty edit", "a box too large")
+OTHER = (
+    "between frames",
+    "late picture",
+    "fragments",
+    "twice as fast",
+    "sound in several pieces",
+    "an empty edit",
+    "a box too large",
+)
 
 
 @pytest.mark.parametrize("kind", PLAIN)
@@ -66,7 +78,10 @@ def test_plain_lists_need_no_second_reading(kind: str, tmp_path: Path, monkeypat
     edits = probing._edits
     monkeypatch.setattr(probing, "_edits", lambda *arguments: asked.append(kind) or edits(*arguments))
     info = probe(path)
-    assert not asked and edits(str(path), int(info.pts[0]), info.time_base) == (info.early_s, info.several_edits) == (0.0, False)
+    assert not asked and edits(str(path), int(info.pts[0]), info.time_base) == (info.early_s, info.several_edits) == (
+        0.0,
+        False,
+    )
 
 
 @pytest.mark.parametrize("kind", OTHER)

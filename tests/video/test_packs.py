@@ -14,13 +14,19 @@ from s3dnerf.video.packs import INDEX_COLUMNS, CorpusPacks, PackError, copy_sha2
 
 def parts(seed: int) -> dict:
     rng = np.random.default_rng(seed)
-    return {"landmarks.npy": rng.random((5, 68, 2)).astype(np.float32), "mp4": rng.bytes(777), "meta.json": {"b": 1, "a": "ü"}}
+    return {
+        "landmarks.npy": rng.random((5, 68, 2)).astype(np.float32),
+        "mp4": rng.bytes(777),
+        "meta.json": {"b": 1, "a": "ü"},
+    }
 
 
 def corpus(folder: Path) -> CorpusPacks:
     rows = []
     for pack, names in (("p-0", ["hdtf_b", "hdtf_a"]), ("p-1", ["hdtf_c"])):
-        rows += [{"pack": pack, **row} for row in write_pack(folder / f"{pack}.tar", {n: parts(ord(n[-1])) for n in names})]
+        rows += [
+            {"pack": pack, **row} for row in write_pack(folder / f"{pack}.tar", {n: parts(ord(n[-1])) for n in names})
+        ]
     write_table(folder / "index.parquet", rows, INDEX_COLUMNS)
     return CorpusPacks(folder)
 

@@ -26,7 +26,9 @@ def test_probe(video: Path) -> None:
     assert info.frame_times_s == pytest.approx(np.arange(240) / 30)
 
 
-@pytest.mark.parametrize("index", [[0], [3, 3, 3, 7], [239], list(range(100, 140)), list(range(0, 240, 17)), [61, 62, 62, 199], []])
+@pytest.mark.parametrize(
+    "index", [[0], [3, 3, 3, 7], [239], list(range(100, 140)), list(range(0, 240, 17)), [61, 62, 62, 199], []]
+)
 def test_frames_by_number(video: Path, index: list[int]) -> None:
     assert [number_of(frame) for frame in read_frames(video, np.array(index, int))] == index
 
@@ -36,7 +38,8 @@ def test_crop_is_the_part_of_the_whole(video: Path) -> None:
     for x, y, w, h in [(16, 8, 64, 40), (17, 9, 65, 41), (0, 0, 33, 21), (WIDTH - 21, HEIGHT - 21, 21, 21)]:
         part = next(read_frames(video, np.array([85]), (x, y, w, h)))
         assert part.shape == (h, w, 3)
-        assert np.abs(part[4:-4, 4:-4].astype(int) - whole[y : y + h, x : x + w][4:-4, 4:-4]).max() <= 3  # chroma is blended at the border
+        # chroma is blended at the border
+        assert np.abs(part[4:-4, 4:-4].astype(int) - whole[y : y + h, x : x + w][4:-4, 4:-4]).max() <= 3
 
 
 def test_wrong_requests_are_refused(video: Path) -> None:
@@ -103,7 +106,8 @@ def test_truncated_file_gives_what_decodes_and_then_says_so(video: Path, tmp_pat
     info = probe(path)
     assert info.damage and 20 < len(info.pts) < 239 and info.declared_s == pytest.approx(8, abs=0.1)
     numbers = [number_of(frame) for frame in read_frames(path, np.arange(len(info.pts)))]
-    assert numbers == np.rint(info.frame_times_s * 30).astype(int).tolist()  # the last ones may lack a frame, none is at a wrong time
+    # the last ones may lack a frame, none is at a wrong time
+    assert numbers == np.rint(info.frame_times_s * 30).astype(int).tolist()
 
 
 def test_destroyed_packets_leave_the_other_times_right(video: Path, tmp_path: Path) -> None:
@@ -121,7 +125,9 @@ def test_destroyed_packets_leave_the_other_times_right(video: Path, tmp_path: Pa
 def test_fewer_frames_than_announced_is_an_error(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = probe(video)
     pts = np.insert(info.pts, 101, info.pts[100] + 1)  # a packet that decoding gives no frame for
-    monkeypatch.setattr(reading, "probe", lambda path: dataclasses.replace(info, pts=pts, frame_times_s=pts * float(info.time_base)))
+    monkeypatch.setattr(
+        reading, "probe", lambda path: dataclasses.replace(info, pts=pts, frame_times_s=pts * float(info.time_base))
+    )
     assert len(list(read_frames(video, np.arange(0, 50)))) == 50
     with pytest.raises(VideoError, match="49 frames could be decoded of 50") as caught:
         list(read_frames(video, np.arange(80, 130)))
@@ -131,7 +137,9 @@ def test_fewer_frames_than_announced_is_an_error(video: Path, monkeypatch: pytes
 def test_a_sound_file_is_looked_at_once_and_never_decoded_whole(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, ...]] = []
     run = probing._run
-    monkeypatch.setattr(probing, "_run", lambda path, *output, **options: calls.append(output) or run(path, *output, **options))
+    monkeypatch.setattr(
+        probing, "_run", lambda path, *output, **options: calls.append(output) or run(path, *output, **options)
+    )
     probing._probe.cache_clear()
     probe(video)
     probe(video)

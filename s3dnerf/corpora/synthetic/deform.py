@@ -1,6 +1,6 @@
 """How the head moves: one displacement field an expression channel, added with its weight.
 
-``weights_of`` turns articulator curves into channel weights such that the lips truly meet on p, b and m.
+``field_amplitudes`` turns articulator curves into amplitudes such that the lips truly meet on p, b and m.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ FIELDS = (
     "lids",
     "lower_lids",
 )
-"""Displacement fields; weight 1 is: jaw turned by 0.24 rad · shut: the lower lip lifted by all that the jaw took it down ·
+"""Displacement fields; weight 1 is: jaw turned by 0.24 rad · shut: the lower lip lifted by all that the jaw took it
+down ·
 upper, lower: that lip moved by 1 cm · spread: corners 5 mm outwards · round: corners 6 mm inwards · protrude: lips 6 mm
 forward · press: red of the lips rolled in · lids: eyes fully open · lower_lids: lower lid down by 2 mm."""
 
@@ -50,7 +51,9 @@ LIP_GAIN = 0.1
 
 
 def jaw_motion(points: np.ndarray) -> np.ndarray:
-    """Displacement of points (N, 3) fixed to the jaw when it is fully open: a small turn about the hinge, half its way back."""
+    """Displacement of points (N, 3) fixed to the jaw when it is fully open: a small turn about the hinge, half its way
+    back.
+    """
     y, z = points[:, 1] - HINGE_Y, points[:, 2] - HINGE_Z
     return np.stack([0 * y, -JAW_TURN * np.maximum(z, 0), 0.45 * JAW_TURN * np.minimum(y, 0)], -1)
 
@@ -90,7 +93,9 @@ def displacement_fields(person: Person, grid: Grid, shape: np.ndarray, eyes: tup
     thin = -0.12 * (q - Q_LIPS) * np.exp(-((away / 0.12) ** 2)) * arch
     field["spread"][:, 0] = 0.05 * pull
     field["spread"][:, 1] = thin
-    field["spread"][:, 2] = -0.035 * around * smoothstep(np.abs(p), 0.08, LIP_CORNER) * np.exp(-(((np.abs(p) - LIP_CORNER) / 0.14) ** 2))
+    field["spread"][:, 2] = (
+        -0.035 * around * smoothstep(np.abs(p), 0.08, LIP_CORNER) * np.exp(-(((np.abs(p) - LIP_CORNER) / 0.14) ** 2))
+    )
     field["round"][:, 0] = -0.058 * pull
     field["round"][:, 2] = 0.02 * bump(p, q, 0, Q_LIPS, 0.2, 0.1) * ahead
     field["protrude"][:, 2] = 0.065 * bump(p, q, 0, Q_LIPS, 0.16, 0.085) * ahead
@@ -121,7 +126,9 @@ def _lid_fields(person: Person, grid: Grid, shape: np.ndarray, eyes: tuple[Eye, 
     arch = lid_arch(p) ** 0.65
     reach = lid_reach(p)
     up, down = np.zeros_like(shape), np.zeros_like(shape)
-    up[:, 1] = np.where(below, 0.0, 0.088 * person.eye_size * person.eye_height * arch * np.clip(1 - (q - Q_EYE) / 0.19, 0, 1))
+    up[:, 1] = np.where(
+        below, 0.0, 0.088 * person.eye_size * person.eye_height * arch * np.clip(1 - (q - Q_EYE) / 0.19, 0, 1)
+    )
     down[:, 1] = np.where(below, -0.016 * arch * np.clip(1 - (Q_EYE - q) / 0.14, 0, 1), 0.0)
     for field in (up, down):
         moved = shape + field
@@ -138,26 +145,33 @@ def _lid_fields(person: Person, grid: Grid, shape: np.ndarray, eyes: tuple[Eye, 
     return up, down
 
 
-def weights_of(curves: np.ndarray, person: Person, blink: np.ndarray, brows: np.ndarray, mood: dict[str, float]) -> np.ndarray:
-    """Field weights (T, len(FIELDS)) from articulator curves (T, len(CHANNELS)).
+def field_amplitudes(
+    curves: np.ndarray, person: Person, blink: np.ndarray, brows: np.ndarray, mood: dict[str, float]
+) -> np.ndarray:
+    """Amplitudes of the fields (T, len(FIELDS)) from articulator curves.
 
-    ``blink`` (T,): 0 open – 1 closed. ``brows`` (T,): raise, about ±1. ``mood``: constant offsets by field name.
+    Parameters
+    ----------
+    curves : (T, len(CHANNELS))
+    blink : (T,), 0 open – 1 closed
+    brows : (T,), raise, about ±1
+    mood : constant offsets by field name
     """
     c = {name: curves[:, i] for i, name in enumerate(CHANNELS)}
     free = (1 - c["closure"]) * (1 - c["labiodental"])
     jaw = 0.74 * person.articulate * np.clip(c["jaw"], 0, 1.2)
-    weights = {name: np.full(len(curves), mood.get(name, 0.0)) for name in FIELDS}
-    weights["jaw"] += jaw
-    weights["shut"] += weights["jaw"] * (1 - free)
-    weights["upper"] += 0.34 * c["upper"] * free
-    weights["lower"] += 0.36 * c["lower"] * free
-    weights["spread"] += np.clip(c["spread"], 0, None)
-    weights["round"] += np.clip(-c["spread"], 0, None)
-    weights["protrude"] += c["protrude"]
-    weights["press"] += 0.85 * c["closure"]
-    weights["labiodental"] += c["labiodental"] * (1 - c["closure"])
-    weights["smile"] += person.smile
-    weights["brows"] += brows
-    weights["lids"] += (1 - blink) * (1 + 0.12 * np.clip(brows, -0.5, 1))
-    weights["lower_lids"] += 1 - 0.6 * blink
-    return np.stack([weights[name] for name in FIELDS], -1)
+    amplitudes = {name: np.full(len(curves), mood.get(name, 0.0)) for name in FIELDS}
+    amplitudes["jaw"] += jaw
+    amplitudes["shut"] += amplitudes["jaw"] * (1 - free)
+    amplitudes["upper"] += 0.34 * c["upper"] * free
+    amplitudes["lower"] += 0.36 * c["lower"] * free
+    amplitudes["spread"] += np.clip(c["spread"], 0, None)
+    amplitudes["round"] += np.clip(-c["spread"], 0, None)
+    amplitudes["protrude"] += c["protrude"]
+    amplitudes["press"] += 0.85 * c["closure"]
+    amplitudes["labiodental"] += c["labiodental"] * (1 - c["closure"])
+    amplitudes["smile"] += person.smile
+    amplitudes["brows"] += brows
+    amplitudes["lids"] += (1 - blink) * (1 + 0.12 * np.clip(brows, -0.5, 1))
+    amplitudes["lower_lids"] += 1 - 0.6 * blink
+    return np.stack([amplitudes[name] for name in FIELDS], -1)

@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from s3dnerf.corpora.synthetic.deform import weights_of
+from s3dnerf.corpora.synthetic.deform import field_amplitudes
 from s3dnerf.corpora.synthetic.head import Head, Light
 from s3dnerf.corpora.synthetic.identity import Person, make_person
 from s3dnerf.corpora.synthetic.motion import Motion, make_motion, rotation
@@ -121,12 +121,16 @@ def make_video(plan: VideoPlan) -> dict[str, Any]:
             _encode_audio(plan, wav, Path(plan.raw_root) / plan.audio)
     if plan.transcript:
         text = " ".join(word.upper() for word, _, _ in speech.words)
-        (Path(plan.raw_root) / plan.transcript).write_text(f"Text:  {text} \nConf:  {int(rng.integers(3, 8))}\n", encoding="utf-8")
+        (Path(plan.raw_root) / plan.transcript).write_text(
+            f"Text:  {text} \nConf:  {int(rng.integers(3, 8))}\n", encoding="utf-8"
+        )
     write_truth(truth_path(plan.sample_root, plan.corpus, plan.video), truth)
     return {"video": plan.video, "frames": len(times), "seconds": end_s}
 
 
-def _speech(plan: VideoPlan, person: Person, rng: np.random.Generator) -> tuple[Speech, tuple[tuple[float, float, str], ...]]:
+def _speech(
+    plan: VideoPlan, person: Person, rng: np.random.Generator
+) -> tuple[Speech, tuple[tuple[float, float, str], ...]]:
     """What is said, on the video's clock; with ``whole_words`` the video ends shortly after the last word that fits."""
     end_s = plan.parts[-1][1]
     lead = next(start for start, _, kind in plan.parts if kind == "speaker") + (0.12 if plan.whole_words else 0.05)
@@ -159,7 +163,7 @@ def _frames(
     rng: np.random.Generator,
 ) -> Iterator[np.ndarray]:
     """The frames in order; fills ``truth`` as it goes."""
-    weights = weights_of(curves, person, motion.blink, motion.brows, MOODS[plan.mood])
+    amplitudes = field_amplitudes(curves, person, motion.blink, motion.brows, MOODS[plan.mood])
     base_angles = np.array([rng.normal(0, 5), rng.normal(0, 2.5), rng.normal(0, 1.5)])
     tongue = curves[:, CHANNELS.index("tongue")]
     shots = _shots(plan, person, parts, rng)
@@ -172,11 +176,16 @@ def _frames(
             angles = motion.angles_deg[t] + base_angles
             turn = rotation(angles)
             wanted = t % MASK_EVERY == 0
-            made = shot.frame(weights[t], float(tongue[t]), tuple(motion.gaze[t]), turn, motion.translation[t], wanted)
+            made = shot.frame(
+                amplitudes[t], float(tongue[t]), tuple(motion.gaze[t]), turn, motion.translation[t], wanted
+            )
             lips = made.landmarks
             truth.valid[t], truth.angles_deg[t], truth.world_to_camera[t] = True, angles, made.world_to_camera
             truth.intrinsics[t], truth.landmarks[t] = shot.camera.intrinsics, made.landmarks_px
-            truth.mouth_opening[t], truth.mouth_width[t] = np.linalg.norm(lips[62] - lips[66]), np.linalg.norm(lips[48] - lips[54])
+            truth.mouth_opening[t], truth.mouth_width[t] = (
+                np.linalg.norm(lips[62] - lips[66]),
+                np.linalg.norm(lips[48] - lips[54]),
+            )
             if made.mask is not None:
                 masks.append(made.mask)
                 mask_frames.append(t)
@@ -197,7 +206,11 @@ def _shots(
             for i in range(3):
                 y = int(height * (0.40 + 0.09 * i))
                 cv2.rectangle(
-                    card, (int(width * 0.2), y), (int(width * rng.uniform(0.45, 0.8)), y + max(2, height // 40)), (235, 235, 235), -1
+                    card,
+                    (int(width * 0.2), y),
+                    (int(width * rng.uniform(0.45, 0.8)), y + max(2, height // 40)),
+                    (235, 235, 235),
+                    -1,
                 )
             shots.append(card)
             continue
@@ -205,7 +218,9 @@ def _shots(
         distance = float(rng.uniform(9.0, 13.0))
         camera = Camera(per_unit * distance, (centre_x, centre_y + 0.30 * per_unit), plan.size, distance)
         light = np.array([rng.choice([-1, 1]) * rng.uniform(0.15, 0.75), rng.uniform(0.25, 0.65), 0.8])
-        exposure = (165.0 / float(np.mean(person.skin))) ** 0.45  # a camera opens for a dark face and closes for a pale one
+        exposure = (
+            165.0 / float(np.mean(person.skin))
+        ) ** 0.45  # a camera opens for a dark face and closes for a pale one
         lamp = Light(
             light / np.linalg.norm(light),
             key=exposure * float(rng.uniform(0.60, 0.76)),
@@ -214,7 +229,16 @@ def _shots(
             warm=(float(rng.uniform(0.98, 1.05)), 1.0, float(rng.uniform(0.92, 1.03))),
         )
         over = 1.5 if per_unit > 60 else 2.0
-        shots.append(Shot(_head(person, round(over * per_unit * 1.15)), camera, lamp, rng, over, body_yaw_deg=float(rng.normal(0, 9))))
+        shots.append(
+            Shot(
+                _head(person, round(over * per_unit * 1.15)),
+                camera,
+                lamp,
+                rng,
+                over,
+                body_yaw_deg=float(rng.normal(0, 9)),
+            )
+        )
     return shots
 
 
@@ -222,7 +246,18 @@ def _ffmpeg() -> list[str]:
     return [ffmpeg_path(), "-hide_banner", "-loglevel", "error", "-y"]
 
 
-_EXACT = ["-map_metadata", "-1", "-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact"]
+_EXACT = [
+    "-map_metadata",
+    "-1",
+    "-threads",
+    "1",
+    "-fflags",
+    "+bitexact",
+    "-flags:v",
+    "+bitexact",
+    "-flags:a",
+    "+bitexact",
+]
 
 
 def _encode(plan: VideoPlan, frames: Iterator[np.ndarray], wav: Path, target: Path) -> None:
@@ -243,7 +278,11 @@ def _encode(plan: VideoPlan, frames: Iterator[np.ndarray], wav: Path, target: Pa
         "pipe:0",
     ]
     sound = [] if plan.audio else ["-i", str(wav)]
-    code_sound = [] if plan.audio else ["-c:a", "aac", "-b:a", "96k", "-ar", str(plan.audio_rate_hz), "-ac", str(plan.audio_channels)]
+    code_sound = (
+        []
+        if plan.audio
+        else ["-c:a", "aac", "-b:a", "96k", "-ar", str(plan.audio_rate_hz), "-ac", str(plan.audio_channels)]
+    )
     command += [
         *sound,
         "-c:v",
@@ -271,7 +310,9 @@ def _encode(plan: VideoPlan, frames: Iterator[np.ndarray], wav: Path, target: Pa
             raise RuntimeError(f"ffmpeg on {plan.video}: {message[-500:]}")
         os.replace(part, target)
     except BrokenPipeError as error:
-        raise RuntimeError(f"ffmpeg on {plan.video}: {process.stderr.read().decode(errors='replace')[-500:]}") from error
+        raise RuntimeError(
+            f"ffmpeg on {plan.video}: {process.stderr.read().decode(errors='replace')[-500:]}"
+        ) from error
     finally:
         process.kill()
         process.wait()

@@ -1,4 +1,6 @@
-"""A whole head ready to move: skin, eyes, mouth, ears and hair in one mesh, its atlas, its landmarks and its shading."""
+"""A whole head ready to move: skin, eyes, mouth, ears and hair in one mesh, its atlas, its landmarks and its
+shading.
+"""
 
 from __future__ import annotations
 
@@ -86,18 +88,27 @@ class Head:
         self.skin_count = len(shape)
         self.first = np.cumsum([self.skin_count] + [len(part.vertices) for part in pieces])
         self.rest = np.concatenate([shape] + [part.vertices for part in pieces]).astype(np.float32)
-        self.triangles = np.concatenate([grid.triangles] + [part.triangles + at for part, at in zip(pieces, self.first)]).astype(np.int32)
+        self.triangles = np.concatenate(
+            [grid.triangles] + [part.triangles + at for part, at in zip(pieces, self.first)]
+        ).astype(np.int32)
         head_texels = self.atlas.texels("head", head_uv(grid.theta, grid.q))
-        self.texels = np.concatenate([head_texels] + [self.atlas.texels(part.tile, part.uv) for part in pieces]).astype(np.float32)
-        self.occlusion = np.concatenate([np.ones(self.skin_count)] + [part.shade for part in pieces]).astype(np.float32)
-        self.lit = np.concatenate([np.ones(self.skin_count, bool)] + [np.full(len(part.vertices), part.lit) for part in pieces])
-        self.body = np.concatenate([smoothstep(grid.q, -0.95, -1.75)] + [self._body_share(part) for part in pieces]).astype(np.float32)
-        hair = np.concatenate(
-            [smoothstep(hairline(person, grid.theta, grid.q), -0.02, 0.05)] + [np.full(len(p.vertices), p.tile == "hair") for p in pieces]
+        self.texels = np.concatenate([head_texels] + [self.atlas.texels(part.tile, part.uv) for part in pieces]).astype(
+            np.float32
         )
-        self.gloss = np.where(np.isin(np.arange(len(self.rest)), np.arange(self.skin_count)), 1.0, 0.3).astype(np.float32) * (
-            1 - 0.6 * hair
+        self.occlusion = np.concatenate([np.ones(self.skin_count)] + [part.shade for part in pieces]).astype(np.float32)
+        self.lit = np.concatenate(
+            [np.ones(self.skin_count, bool)] + [np.full(len(part.vertices), part.lit) for part in pieces]
+        )
+        self.body = np.concatenate(
+            [smoothstep(grid.q, -0.95, -1.75)] + [self._body_share(part) for part in pieces]
         ).astype(np.float32)
+        hair = np.concatenate(
+            [smoothstep(hairline(person, grid.theta, grid.q), -0.02, 0.05)]
+            + [np.full(len(p.vertices), p.tile == "hair") for p in pieces]
+        )
+        self.gloss = np.where(np.isin(np.arange(len(self.rest)), np.arange(self.skin_count)), 1.0, 0.3).astype(
+            np.float32
+        ) * (1 - 0.6 * hair).astype(np.float32)
         self.landmark_index, self.landmark_weight = landmark_weights(person, grid)
         self._skin_normals = _normal_operator(grid.triangles, self.skin_count)
         self._parts_normals = np.concatenate([part_normals(part) for part in pieces]).astype(np.float32)
@@ -114,11 +125,15 @@ class Head:
         lift = thick * smoothstep(inside, -0.01, 0.22) * smoothstep(grid.q, -0.75, -0.2)
         if person.style == "curly":
             lift = lift * (
-                1 + 0.25 * np.sin(9 * grid.theta + rng.uniform(0, 6)) * np.sin(11 * grid.q) + 0.1 * rng.standard_normal(len(lift))
+                1
+                + 0.25 * np.sin(9 * grid.theta + rng.uniform(0, 6)) * np.sin(11 * grid.q)
+                + 0.1 * rng.standard_normal(len(lift))
             )
         if person.style == "side":
             lift = lift * (1 + 0.5 * np.tanh(grid.p / 0.2) * smoothstep(grid.q, 0.7, 1.0))
-        lift = lift + 0.01 * rng.standard_normal(len(lift)) * (inside > 0.1) * (np.abs(grid.theta) < 3.1) * (grid.q < 1.3)
+        lift = lift + 0.01 * rng.standard_normal(len(lift)) * (inside > 0.1) * (np.abs(grid.theta) < 3.1) * (
+            grid.q < 1.3
+        )
         outward = shape - np.array([0.0, 0.2, -0.7])
         outward[:, 1] = np.maximum(outward[:, 1], 0.0)
         outward /= np.linalg.norm(outward, axis=1, keepdims=True) + 1e-9
@@ -129,13 +144,13 @@ class Head:
             return 0.75 * smoothstep(part.vertices[:, 1], -0.2, -1.3)
         return np.zeros(len(part.vertices))
 
-    def shape(self, weights: np.ndarray, tongue: float, gaze: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices (V, 3) in the head's frame and texels (V, 2) for one frame's field weights (len(FIELDS),)."""
+    def shape(self, amplitudes: np.ndarray, tongue: float, gaze: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices (V, 3) in the head's frame and texels (V, 2) for one frame's field amplitudes (len(FIELDS),)."""
         points, texels = self.rest.copy(), self.texels.copy()
-        points[: self.skin_count] += np.tensordot(weights.astype(np.float32), self.fields, 1)
+        points[: self.skin_count] += np.tensordot(amplitudes.astype(np.float32), self.fields, 1)
         for part, start, end in zip(self.pieces, self.first[:-1], self.first[1:]):
             if part.hold in ("jaw", "tongue"):
-                points[start:end] += np.float32(weights[_JAW]) * jaw_motion(part.vertices).astype(np.float32)
+                points[start:end] += np.float32(amplitudes[_JAW]) * jaw_motion(part.vertices).astype(np.float32)
             if part.hold == "tongue":
                 rise = np.clip((part.vertices[:, 2] - part.vertices[:, 2].min()) / 0.3, 0, 1) ** 2
                 points[start:end, 1] += np.float32(0.075 * tongue) * rise
@@ -188,9 +203,13 @@ def part_normals(part: make.Part) -> np.ndarray:
 
 
 def _keep_behind(part: make.Part, skins: list[np.ndarray], about: tuple[float, float], gap: float) -> None:
-    """Push a part that belongs inside the head back until it lies behind every one of the skins (lips and lids closed)."""
+    """Push a part that belongs inside the head back until it lies behind every one of the skins (lips and lids
+    closed).
+    """
     for skin in skins:
-        front = skin[(skin[:, 2] > -0.3) & (np.abs(skin[:, 0] - about[0]) < 0.65) & (np.abs(skin[:, 1] - about[1]) < 0.5)]
+        front = skin[
+            (skin[:, 2] > -0.3) & (np.abs(skin[:, 0] - about[0]) < 0.65) & (np.abs(skin[:, 1] - about[1]) < 0.5)
+        ]
         near = cKDTree(front[:, :2]).query(part.vertices[:, :2], k=4)[1]
         part.vertices[:, 2] = np.minimum(part.vertices[:, 2], front[near, 2].min(1) - gap)
 

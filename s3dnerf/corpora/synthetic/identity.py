@@ -1,4 +1,5 @@
-"""Who a synthetic person is: the numbers that shape a head, colour it, dress it and give it a voice, drawn from the name.
+"""Who a synthetic person is: the numbers that shape a head, colour it, dress it and give it a voice, drawn from the
+name.
 
 The same seed and name are the same person in every corpus, process and order.
 """
@@ -12,7 +13,16 @@ import numpy as np
 
 from s3dnerf.corpora.synthetic.speech import ACCENTS, FEMALE, MALE, Voice
 
-SKINS = ((241, 206, 182), (232, 190, 160), (224, 176, 146), (206, 156, 122), (182, 130, 96), (156, 110, 82), (134, 92, 69), (118, 81, 62))
+SKINS = (
+    (241, 206, 182),
+    (232, 190, 160),
+    (224, 176, 146),
+    (206, 156, 122),
+    (182, 130, 96),
+    (156, 110, 82),
+    (134, 92, 69),
+    (118, 81, 62),
+)
 HAIRS = (
     (28, 22, 20),
     (48, 34, 26),
@@ -105,7 +115,12 @@ def _colour(rgb: np.ndarray) -> tuple[float, float, float]:
 
 
 def make_person(name: str, seed: int, sex: bool | None = None) -> Person:
-    """The person of that name under that seed; ``sex``: True for a woman, False for a man, None as it falls."""
+    """The person of that name under that seed.
+
+    Parameters
+    ----------
+    sex : True for a woman, False for a man, None as it falls
+    """
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
 
     def about(centre: float, spread: float) -> float:

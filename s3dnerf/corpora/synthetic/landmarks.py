@@ -1,4 +1,6 @@
-"""The 68 landmarks (iBUG order, 0-based) as places on the canonical map, so that they are known exactly in every frame."""
+"""The 68 landmarks (iBUG order, 0-based) as places on the canonical map, so that they are known exactly in every
+frame.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def places(person: Person) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return float(np.arcsin(p / HALF_WIDTH)), float(q), side
 
     brow_p, brow_q = brow_line(person, np.array([1.0, 0.78, 0.52, 0.26, 0.0]))
-    brows = [at(-p, q) for p, q in zip(brow_p, brow_q, strict=True)] + [at(p, q) for p, q in zip(brow_p[::-1], brow_q[::-1], strict=True)]
+    brows = [at(-p, q) for p, q in zip(brow_p, brow_q, strict=True)] + [
+        at(p, q) for p, q in zip(brow_p[::-1], brow_q[::-1], strict=True)
+    ]
     n, w = -person.nose_length, person.nose_width
     nose = [at(0, 0.30), at(0, 0.18 + 0.4 * n), at(0, 0.06 + 0.7 * n), at(0, -0.06 + n)]
     nose += [
@@ -42,7 +46,14 @@ def places(person: Person) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         at(0.105 * w, -0.155 + n),
     ]
     outer, a, b, inner = _EYE_P
-    left = [at(-outer, Q_EYE), at(-a, Q_EYE, 1), at(-b, Q_EYE, 1), at(-inner, Q_EYE), at(-b, Q_EYE, -1), at(-a, Q_EYE, -1)]
+    left = [
+        at(-outer, Q_EYE),
+        at(-a, Q_EYE, 1),
+        at(-b, Q_EYE, 1),
+        at(-inner, Q_EYE),
+        at(-b, Q_EYE, -1),
+        at(-a, Q_EYE, -1),
+    ]
     right = [at(inner, Q_EYE), at(b, Q_EYE, 1), at(a, Q_EYE, 1), at(outer, Q_EYE), at(a, Q_EYE, -1), at(b, Q_EYE, -1)]
 
     def edge(p: float, upper: bool) -> tuple[float, float, int]:

@@ -1,12 +1,13 @@
-"""The sample corpora's plans and lists: who says what in which file, in HDTF's, LRS2's and MEAD's own layouts and quirks.
+"""The sample corpora's plans and lists: who says what in which file, in HDTF's, LRS2's and MEAD's own layouts and
+quirks.
 
-Writes (under ``<sample>/raw``) HDTF's annotation lists, LRS2's lists; the videos themselves are made one by one from the
-plans by ``film.make_video``.
+Writes (under ``<sample>/raw``) HDTF's annotation lists, LRS2's lists; the videos themselves are made one by one from
+the plans by ``film.make_video``.
 
-Quirks kept on purpose: 25, 29.97 and 30 fps; a title card before the annotated interval; one video with two intervals and
-two crops; one person in two files; cut clips beside whole videos; a byte-order mark at the head of ``WDA_video_url.txt``;
-a trailing space after an interval list; an address whose video nobody has; LRS2's ``NF`` marks; MEAD's fractional rate and
-its sound apart, some frames shorter than the picture.
+Quirks kept on purpose: 25, 29.97 and 30 fps; a title card before the annotated interval; one video with two intervals
+and two crops; one person in two files; cut clips beside whole videos; a byte-order mark at the head of
+``WDA_video_url.txt``; a trailing space after an interval list; an address whose video nobody has; LRS2's ``NF`` marks;
+MEAD's fractional rate and its sound apart, some frames shorter than the picture.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from s3dnerf.config import Settings
 from s3dnerf.corpora.synthetic.film import VideoPlan
+from s3dnerf.settings.schema import Settings
 from s3dnerf.video.packs import write_atomic
 
 TRAIN_NAMES = (
@@ -90,12 +91,16 @@ def hdtf_plans(settings: Settings) -> tuple[list[VideoPlan], dict[str, list[str]
             f"sample.hdtf_test_speakers: {sample.hdtf_test_speakers} — accepted: at most {len(named)}, "
             "the number of names in ingest.hdtf_test_speakers"
         )
-    people = [(train_name(i), sample.hdtf_train_s, i, sample.hdtf_train_speakers) for i in range(sample.hdtf_train_speakers)]
+    people = [
+        (train_name(i), sample.hdtf_train_s, i, sample.hdtf_train_speakers) for i in range(sample.hdtf_train_speakers)
+    ]
     people += [(named[i], sample.hdtf_test_s, i, 0) for i in range(sample.hdtf_test_speakers)]
     root = settings.data_dir / "sample"
     plans: list[VideoPlan] = []
     lists: dict[str, list[str]] = {
-        f"{kind}_{what}": [] for kind in LISTS for what in ("video_url", "resolution", "annotion_time", "crop_wh", "crop_ratio")
+        f"{kind}_{what}": []
+        for kind in LISTS
+        for what in ("video_url", "resolution", "annotion_time", "crop_wh", "crop_ratio")
     }
     for index, (name, seconds, i, of) in enumerate(people):
         kind, fps = LISTS[index % 3], RATES[(index * 2 + 1) % 3]
@@ -104,7 +109,11 @@ def hdtf_plans(settings: Settings) -> tuple[list[VideoPlan], dict[str, list[str]
         if cut_clip:
             plans.append(_hdtf_clip(settings, root, kind, name, seconds, fps))
             continue
-        files = [(f"{name}{n}", math.ceil(whole / 2)) for n in range(2)] if of >= 4 and i == 0 and whole >= 4 else [(name, whole)]
+        files = (
+            [(f"{name}{n}", math.ceil(whole / 2)) for n in range(2)]
+            if of >= 4 and i == 0 and whole >= 4
+            else [(name, whole)]
+        )
         for number, (video, length) in enumerate(files):
             two = of > 0 and i == 1 and length >= 4
             plans.append(_hdtf_video(settings, root, lists, kind, name, video, length, fps, number, index, two))
@@ -169,7 +178,13 @@ def _hdtf_video(
         parts.append((float(a), now, "speaker"))
         x, y = int(rng.integers(0, width - side + 1)), int(rng.integers(0, height - side + 1))
         crops.append((x, side, y, side))
-        places.append((x + side * (0.5 + float(rng.uniform(-0.02, 0.02))), y + side * 0.45, side * float(rng.uniform(0.240, 0.258))))
+        places.append(
+            (
+                x + side * (0.5 + float(rng.uniform(-0.02, 0.02))),
+                y + side * 0.45,
+                side * float(rng.uniform(0.240, 0.258)),
+            )
+        )
     lists[f"{kind}_video_url"].append(f"{video} {_address(video)}")
     lists[f"{kind}_resolution"].append(f"{video}.mp4 {height}")
     spoken = " ".join(f"{_clock(a)}-{_clock(b)}" for a, b in intervals)
@@ -198,7 +213,9 @@ def write_hdtf_lists(folder: Path, lists: dict[str, list[str]]) -> None:
     for name, lines in lists.items():
         mark = "\ufeff" if name == "WDA_video_url" else ""
         ordered = lines if name.endswith("video_url") else sorted(lines)
-        write_atomic(folder / "HDTF_dataset" / f"{name}.txt", (mark + "".join(f"{line}\n" for line in ordered)).encode("utf-8"))
+        write_atomic(
+            folder / "HDTF_dataset" / f"{name}.txt", (mark + "".join(f"{line}\n" for line in ordered)).encode("utf-8")
+        )
 
 
 def lrs2_plans(settings: Settings) -> tuple[list[VideoPlan], dict[str, list[str]]]:
@@ -209,7 +226,13 @@ def lrs2_plans(settings: Settings) -> tuple[list[VideoPlan], dict[str, list[str]
     for i in range(sample.lrs2_speakers):
         rng = np.random.default_rng([settings.seed, i, 21])
         folder = f"{int(rng.integers(10**18, 9 * 10**18)):019d}"
-        which = "val" if i == sample.lrs2_speakers - 2 and i > 0 else "test" if i == sample.lrs2_speakers - 1 and i > 1 else "train"
+        which = (
+            "val"
+            if i == sample.lrs2_speakers - 2 and i > 0
+            else "test"
+            if i == sample.lrs2_speakers - 1 and i > 1
+            else "train"
+        )
         for n in range(sample.lrs2_utterances):
             stem = f"{folder}/{n * 3 + 1 + int(rng.integers(0, 3)):05d}"
             seconds = sample.lrs2_s * float(rng.uniform(0.9, 1.1))
@@ -225,7 +248,13 @@ def lrs2_plans(settings: Settings) -> tuple[list[VideoPlan], dict[str, list[str]
                     "",
                     (25, 1),
                     (160, 160),
-                    ((80.0 + float(rng.uniform(-3, 3)), 72.0 + float(rng.uniform(-3, 3)), 160 * float(rng.uniform(0.245, 0.275))),),
+                    (
+                        (
+                            80.0 + float(rng.uniform(-3, 3)),
+                            72.0 + float(rng.uniform(-3, 3)),
+                            160 * float(rng.uniform(0.245, 0.275)),
+                        ),
+                    ),
                     ((0.0, seconds, "speaker"),),
                     audio_rate_hz=16000,
                     audio_channels=1,

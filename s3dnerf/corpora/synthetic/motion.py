@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 YAW_DEG, PITCH_DEG, ROLL_DEG = 5.0, 2.4, 1.8
-"""Typical (standard) deviation of a lively speaker's head, tuned so that the control ``still`` is as far off as in real footage."""
+"""Typical (standard) deviation of a lively speaker's head, tuned so that the control ``still`` is as far off as in real
+footage.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,9 @@ class Motion:
     gaze: np.ndarray
 
 
-def band_noise(times_s: np.ndarray, low_hz: float, high_hz: float, rng: np.random.Generator, terms: int = 9) -> np.ndarray:
+def band_noise(
+    times_s: np.ndarray, low_hz: float, high_hz: float, rng: np.random.Generator, terms: int = 9
+) -> np.ndarray:
     """Smooth noise of unit deviation (over long times): sinusoids between two frequencies, weaker the faster."""
     frequency = np.exp(rng.uniform(np.log(low_hz), np.log(high_hz), terms))
     phase = rng.uniform(0, 2 * np.pi, terms)

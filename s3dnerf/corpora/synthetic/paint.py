@@ -35,7 +35,14 @@ from s3dnerf.corpora.synthetic.surface import (
 
 @dataclass(frozen=True)
 class Atlas:
-    """``image``: (H, W, 3) uint8 RGB. ``tiles``: name → (x0, y0, width, height) in texels. ``inner_face``: (H, W) bool."""
+    """The painted surface of a head.
+
+    Attributes
+    ----------
+    image : uint8 (H, W, 3), RGB
+    tiles : name → (x0, y0, width, height) in texels
+    inner_face : bool (H, W)
+    """
 
     image: np.ndarray
     tiles: dict[str, tuple[int, int, int, int]]
@@ -63,9 +70,16 @@ def hairline(person: Person, theta: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Distance from the edge of the hair in head units, positive inside the hair."""
     if person.style == "bald":
         return np.full(np.broadcast(theta, q).shape, -1.0)
-    front = {"receding": 1.10, "short": 0.97, "crop": 0.96, "side": 0.95, "curly": 0.93, "long": 0.99, "bob": 0.97, "bun": 1.0}[
-        person.style
-    ]
+    front = {
+        "receding": 1.10,
+        "short": 0.97,
+        "crop": 0.96,
+        "side": 0.95,
+        "curly": 0.93,
+        "long": 0.99,
+        "bob": 0.97,
+        "bun": 1.0,
+    }[person.style]
     corner = front + (0.10 if person.style == "receding" else 0.035 if not person.female else -0.02)
     sideburn = 0.30 if person.female else 0.06
     knots = [0.0, 0.30, 0.58, 0.84, 0.98, 1.10, 1.20, 1.33, 1.45, 1.60, 1.80, 2.10, np.pi]
@@ -84,10 +98,18 @@ def paint_head(person: Person, texels_per_unit: float, rng: np.random.Generator)
     q = (Q_CROWN - (np.arange(height) + 0.5) / height * (Q_CROWN - Q_END))[:, None]
     p = frontal(theta)
     skin = np.array(person.skin, np.float32)
-    tone = noise(size, (7, 9), rng) * 0.018 + noise(size, (24, 30), rng) * 0.014 + noise(size, (height / 3, width / 3), rng) * 0.012
+    tone = (
+        noise(size, (7, 9), rng) * 0.018
+        + noise(size, (24, 30), rng) * 0.014
+        + noise(size, (height / 3, width / 3), rng) * 0.012
+    )
     blotch = noise(size, (10, 14), rng) * 0.02
     image = skin * (1 + tone[..., None] + blotch[..., None] * np.array([0.0, 1.0, 0.8], np.float32))
-    red = 0.10 * both(p, q, 0.40, -0.02, 0.14, 0.12) + 0.09 * bump(p, q, 0, -0.09, 0.10, 0.08) + 0.04 * bump(p, q, 0, -0.78, 0.15, 0.08)
+    red = (
+        0.10 * both(p, q, 0.40, -0.02, 0.14, 0.12)
+        + 0.09 * bump(p, q, 0, -0.09, 0.10, 0.08)
+        + 0.04 * bump(p, q, 0, -0.78, 0.15, 0.08)
+    )
     image *= 1 - red[..., None].astype(np.float32) * np.array([-0.10, 0.9, 0.8], np.float32)
     image *= 1 - _shadows(person, p, q)[..., None] * np.array([0.78, 1.0, 1.06], np.float32)
     _spots(person, image, texels_per_unit, rng)
@@ -109,9 +131,13 @@ def _shadows(person: Person, p: np.ndarray, q: np.ndarray) -> np.ndarray:
     qn = q + person.nose_length
     shade = 0.12 * both(p, q, 0.19, 0.36, 0.06, 0.05) + 0.10 * both(p, q, 0.31, 0.40, 0.13, 0.035)
     shade += 0.10 * both(p, q, 0.27, 0.19, 0.10, 0.025) + 0.03 * both(p, q, 0.085 * nw, 0.08, 0.025, 0.14)
-    shade += 0.42 * both(p, qn, 0.055 * nw, -0.158, 0.028 * nw, 0.014) + 0.20 * both(p, qn, 0.145 * nw, -0.115, 0.014, 0.04)
+    shade += 0.42 * both(p, qn, 0.055 * nw, -0.158, 0.028 * nw, 0.014) + 0.20 * both(
+        p, qn, 0.145 * nw, -0.115, 0.014, 0.04
+    )
     shade += 0.08 * bump(p, qn, 0, -0.175, 0.11 * nw, 0.018) + 0.10 * bump(p, q, 0, -0.265, 0.018, 0.045)
-    shade += 0.16 * bump(p, q, 0, -0.585, 0.11, 0.028) + 0.08 * both(p, q, LIP_CORNER + 0.015, Q_LIPS + 0.004, 0.018, 0.018)
+    shade += 0.16 * bump(p, q, 0, -0.585, 0.11, 0.028) + 0.08 * both(
+        p, q, LIP_CORNER + 0.015, Q_LIPS + 0.004, 0.018, 0.018
+    )
     fold = np.abs(p) - (0.135 + 0.55 * np.clip(-0.10 - q, 0, 0.4))
     crease = smoothstep(q, -0.05, -0.14) * smoothstep(q, -0.50, -0.34)
     shade += (0.05 + 0.16 * person.wrinkles) * np.exp(-0.5 * (fold / 0.016) ** 2) * crease
@@ -163,11 +189,20 @@ def _lips(person: Person, image: np.ndarray, p: np.ndarray, q: np.ndarray, rng: 
     )
     colour = colour.astype(np.float32)
     lines = 1 + 0.05 * noise(image.shape[:2], (4, image.shape[1] / 2.5), rng)
-    light = 1 + 0.22 * bump(p, q, 0, Q_LIPS - 0.062, 0.10, 0.022) - 0.16 * (q > Q_LIPS) - 0.10 * np.exp(-0.5 * ((q - Q_LIPS) / 0.02) ** 2)
+    light = (
+        1
+        + 0.22 * bump(p, q, 0, Q_LIPS - 0.062, 0.10, 0.022)
+        - 0.16 * (q > Q_LIPS)
+        - 0.10 * np.exp(-0.5 * ((q - Q_LIPS) / 0.02) ** 2)
+    )
     share = np.clip(red * (0.70 + 0.25 * person.lips_red), 0, 0.97)
     image *= 1 - share
     image += share * colour * (light * lines)[..., None].astype(np.float32)
-    meet = 0.55 * np.exp(-0.5 * ((q - Q_LIPS) / 0.0075) ** 2) * np.clip(lip_arch(p) + 0.25 * (np.abs(p) < LIP_CORNER + 0.015), 0, 1)
+    meet = (
+        0.55
+        * np.exp(-0.5 * ((q - Q_LIPS) / 0.0075) ** 2)
+        * np.clip(lip_arch(p) + 0.25 * (np.abs(p) < LIP_CORNER + 0.015), 0, 1)
+    )
     image *= 1 - meet[..., None].astype(np.float32)
 
 
@@ -201,7 +236,9 @@ def _brows(person: Person, image: np.ndarray, k: float, rng: np.random.Generator
                 _texel(sign * (a + length * np.cos(lean)), b + length * np.sin(lean), shade.shape),
             )
             cv2.line(hairs, *_fixed(start, end), float(rng.uniform(0.5, 0.95)), 1, cv2.LINE_AA, 4)
-    cover = np.clip(cv2.GaussianBlur(shade, (0, 0), 0.018 * k) * 0.75 + cv2.GaussianBlur(hairs, (0, 0), 0.5) * 0.55, 0, 0.93)[..., None]
+    cover = np.clip(
+        cv2.GaussianBlur(shade, (0, 0), 0.018 * k) * 0.75 + cv2.GaussianBlur(hairs, (0, 0), 0.5) * 0.55, 0, 0.93
+    )[..., None]
     colour = np.minimum(np.array(person.hair, np.float32) * 0.72, np.array(person.skin, np.float32) * 0.62)
     image *= 1 - cover
     image += cover * colour
@@ -215,7 +252,9 @@ def _fixed(a: tuple[float, float], b: tuple[float, float]) -> tuple[tuple[int, i
 def _lids(person: Person, image: np.ndarray, p: np.ndarray, q: np.ndarray) -> None:
     """Lash lines at both lids, the fold of the upper lid, the pink of the inner corner."""
     arch = lid_arch(p)
-    near = smoothstep(np.abs(p), EYE_INNER - 0.015, EYE_INNER + 0.01) * smoothstep(np.abs(p), EYE_OUTER + 0.03, EYE_OUTER - 0.005)
+    near = smoothstep(np.abs(p), EYE_INNER - 0.015, EYE_INNER + 0.01) * smoothstep(
+        np.abs(p), EYE_OUTER + 0.03, EYE_OUTER - 0.005
+    )
     lash = 0.85 * smoothstep(q - Q_EYE, 0.020 if person.female else 0.015, 0.004) * (q >= Q_EYE) * near
     lash = lash + (0.42 if person.female else 0.30) * smoothstep(Q_EYE - q, 0.014, 0.002) * (q < Q_EYE) * near
     fold = (
@@ -231,14 +270,17 @@ def _lids(person: Person, image: np.ndarray, p: np.ndarray, q: np.ndarray) -> No
         image *= 1 - colour * np.array([0.6, 1.0, 0.8], np.float32)
 
 
-def _beard(person: Person, image: np.ndarray, p: np.ndarray, q: np.ndarray, theta: np.ndarray, rng: np.random.Generator) -> None:
+def _beard(
+    person: Person, image: np.ndarray, p: np.ndarray, q: np.ndarray, theta: np.ndarray, rng: np.random.Generator
+) -> None:
     """Stubble, moustache and beard where men grow them."""
     angle = np.abs(theta)
     cheek = -0.42 + 0.52 * smoothstep(angle, 0.45, 1.3)
     jaw = smoothstep(q, cheek + 0.08, cheek - 0.14) * smoothstep(q, -1.12, -0.98) * smoothstep(angle, 1.5, 1.3)
     lip = np.clip(bump(p, q, 0, -0.275, 0.20, 0.042) * 1.3, 0, 1)
     chin = np.exp(-0.5 * (p / 0.20) ** 2) * smoothstep(q, -0.60, -0.70) * smoothstep(q, -1.05, -0.95)
-    bare = 1 - 0.95 * np.exp(-0.5 * ((p / 0.27) ** 4 + ((q - Q_LIPS - 0.01) / 0.135) ** 4))  # around the red of the lips
+    # around the red of the lips
+    bare = 1 - 0.95 * np.exp(-0.5 * ((p / 0.27) ** 4 + ((q - Q_LIPS - 0.01) / 0.135) ** 4))
     grain = 1 + 0.16 * noise(image.shape[:2], (image.shape[0] / 1.6, image.shape[1] / 1.6), rng)
     cover = 0.30 * person.stubble * np.maximum(jaw, lip) * grain
     if person.beard:
@@ -260,7 +302,9 @@ def strands(person: Person, size: tuple[int, int], rng: np.random.Generator) -> 
         streak = noise(size, (height / 40, width / 2.2), rng) * 0.13 + noise(size, (height / 60, width / 7), rng) * 0.10
     shine = 0.10 * noise(size, (6, 9), rng)
     hair = np.array(person.hair, np.float32)
-    return np.clip(hair * (1.0 + streak + shine)[..., None] + 8 * np.clip(streak, 0, 1)[..., None], 4, 255).astype(np.float32)
+    return np.clip(hair * (1.0 + streak + shine)[..., None] + 8 * np.clip(streak, 0, 1)[..., None], 4, 255).astype(
+        np.float32
+    )
 
 
 def _eye_tile(person: Person, side: int, rng: np.random.Generator) -> np.ndarray:
@@ -285,12 +329,18 @@ def _teeth_tile(height: int, width: int, upper: bool) -> np.ndarray:
     """Teeth side by side, gums above (or below) them."""
     x = (np.arange(width) + 0.5) / width * 2 - 1
     v = ((np.arange(height) + 0.5) / height)[:, None]
-    edges = np.array([0.0, 0.21, 0.38, 0.55, 0.70, 0.84, 1.0]) if upper else np.array([0.0, 0.14, 0.29, 0.46, 0.64, 0.82, 1.0])
+    edges = (
+        np.array([0.0, 0.21, 0.38, 0.55, 0.70, 0.84, 1.0])
+        if upper
+        else np.array([0.0, 0.14, 0.29, 0.46, 0.64, 0.82, 1.0])
+    )
     gap = np.min(np.abs(np.abs(x)[:, None] - edges[None, :]), axis=1)
     dark = 1 - 0.45 * np.exp(-0.5 * (gap / 0.018) ** 2)
     image = np.array([236, 228, 212], np.float32) * (dark[None, :] * (0.94 + 0.06 * v))[..., None]
     gum = smoothstep(v, 0.30, 0.18) if upper else smoothstep(v, 0.70, 0.85)
-    return (image + np.broadcast_to(gum, (height, width))[..., None] * (np.array([176, 92, 92], np.float32) - image)).astype(np.float32)
+    return (
+        image + np.broadcast_to(gum, (height, width))[..., None] * (np.array([176, 92, 92], np.float32) - image)
+    ).astype(np.float32)
 
 
 def paint_atlas(person: Person, texels_per_unit: float) -> Atlas:
@@ -331,6 +381,12 @@ def paint_atlas(person: Person, texels_per_unit: float) -> Atlas:
     for name, tile in tiles.items():
         rects[name] = (at, height, tile.shape[1], tile.shape[0])
         image[height : height + tile.shape[0], at : at + tile.shape[1]] = tile
-        inner_face[height : height + tile.shape[0], at : at + tile.shape[1]] = name in ("eye", "teeth", "lower_teeth", "tongue", "cavity")
+        inner_face[height : height + tile.shape[0], at : at + tile.shape[1]] = name in (
+            "eye",
+            "teeth",
+            "lower_teeth",
+            "tongue",
+            "cavity",
+        )
         at += tile.shape[1]
     return Atlas(np.ascontiguousarray(np.clip(image, 0, 255).astype(np.uint8)), rects, inner_face)

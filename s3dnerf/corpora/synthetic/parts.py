@@ -1,4 +1,5 @@
-"""What the head carries besides its skin: eyeballs, teeth, tongue, mouth cavity, ears, long hair; and the torso it sits on.
+"""What the head carries besides its skin: eyeballs, teeth, tongue, mouth cavity, ears, long hair; and the torso it sits
+on.
 
 Each part is a small grid of vertices with a tile of the texture atlas. ``hold`` says what it moves with: the skull,
 the jaw, the tongue, or (long hair, downwards) the body.
@@ -37,7 +38,9 @@ def grid_triangles(rows: int, columns: int) -> np.ndarray:
 
 def _mesh(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     a, b = np.meshgrid(rows, columns, indexing="ij")
-    uv = np.stack([np.interp(b, [columns.min(), columns.max()], [0, 1]), np.interp(a, [rows.min(), rows.max()], [0, 1])], -1)
+    uv = np.stack(
+        [np.interp(b, [columns.min(), columns.max()], [0, 1]), np.interp(a, [rows.min(), rows.max()], [0, 1])], -1
+    )
     return a.ravel(), b.ravel(), uv.reshape(-1, 2), grid_triangles(len(rows), len(columns))
 
 
@@ -52,7 +55,13 @@ def eyeball(eye: Eye, name: str) -> Part:
 
 
 def teeth(depth: float, upper: bool) -> Part:
-    """One row of teeth on a parabola; ``depth``: z of the front teeth."""
+    """One row of teeth on a parabola.
+
+    Parameters
+    ----------
+    depth : z of the front teeth
+    upper : the upper row, or the lower one
+    """
     t, x, uv, triangles = _mesh(np.linspace(0, 1, 4), np.linspace(-0.19, 0.19, 19))
     z = depth - 3.4 * x**2 - (0.0 if upper else 0.04)
     y = Q_LIPS + (0.105 - 0.115 * t if upper else -0.035 - 0.11 * t)
@@ -88,24 +97,40 @@ def cavity(depth: float) -> Part:
 
 
 def ear(person: Person, sign: float) -> Part:
-    """One ear: a tilted oval dish with a raised rim; ``sign``: −1 for the left of a frontal picture."""
+    """One ear: a tilted oval dish with a raised rim.
+
+    Parameters
+    ----------
+    sign : −1 for the left of a frontal picture, 1 for the right
+    """
     ring, turn, _, triangles = _mesh(np.linspace(0, 1, 7), np.linspace(0, 2 * np.pi, 19))
     along, up = ring * np.cos(turn), ring * np.sin(turn)
     oval = 1 - 0.18 * np.clip(-up, 0, 1)  # narrower at the lobe
     height, depth = 0.175 * person.ears, 0.105 * person.ears
-    rim = 0.028 * np.exp(-(((ring - 0.85) / 0.12) ** 2)) - 0.03 * np.exp(-(((ring - 0.35) / 0.25) ** 2)) - 0.02 * (ring > 0.99)
+    rim = (
+        0.028 * np.exp(-(((ring - 0.85) / 0.12) ** 2))
+        - 0.03 * np.exp(-(((ring - 0.35) / 0.25) ** 2))
+        - 0.02 * (ring > 0.99)
+    )
     row = head_rows(person, np.array([0.08]))[0]
     flare = np.deg2rad(32)
     back = np.array([sign * np.sin(flare), 0.0, -np.cos(flare)])
     out = np.array([sign * np.cos(flare), 0.0, np.sin(flare)])
     base = np.array([sign * (row[2] - 0.008), 0.13, row[3] + 0.02])
-    vertices = base + (depth * along * oval + 0.055)[:, None] * back + (height * up)[:, None] * np.array([0, 1.0, 0]) + rim[:, None] * out
+    vertices = (
+        base
+        + (depth * along * oval + 0.055)[:, None] * back
+        + (height * up)[:, None] * np.array([0, 1.0, 0])
+        + rim[:, None] * out
+    )
     uv = 0.5 + 0.49 * np.stack([along, -up], -1)
     return Part(f"ear{sign:+.0f}", "ear", vertices, uv, triangles, 0.92 - 0.35 * np.exp(-(((ring - 0.3) / 0.25) ** 2)))
 
 
 def long_hair(person: Person, length: float, thickness: float, rng: np.random.Generator) -> Part:
-    """Hair that hangs behind the face and over the ears, down to ``length`` below the eyes' level; it ends on the body."""
+    """Hair that hangs behind the face and over the ears, down to ``length`` below the eyes' level; it ends on the
+    body.
+    """
     rows, columns = 22, 57
     t, share, uv, triangles = _mesh(np.linspace(0, 1, rows), np.linspace(-1, 1, columns))
     y = 1.0 - t * (1.0 + length)
@@ -115,7 +140,8 @@ def long_hair(person: Person, length: float, thickness: float, rng: np.random.Ge
     half, z_w, z_b, z_f = row[:, 2], row[:, 3], row[:, 5], row[:, 1]
     full = thickness * np.interp(t, [0, 0.15, 0.5, 1.0], [0.25, 0.85, 1.2, 1.25])
     wave = (
-        0.022 * np.sin(8 * t + 5 * share + rng.uniform(0, 6)) * t + 0.015 * rng.standard_normal(columns)[np.tile(np.arange(columns), rows)]
+        0.022 * np.sin(8 * t + 5 * share + rng.uniform(0, 6)) * t
+        + 0.015 * rng.standard_normal(columns)[np.tile(np.arange(columns), rows)]
     )
     x = (half + full + wave) * np.sin(angle) * (1 + 0.10 * smoothstep(t, 0.3, 1.0))
     ahead = np.clip(np.cos(angle), 0, None)
@@ -123,7 +149,13 @@ def long_hair(person: Person, length: float, thickness: float, rng: np.random.Ge
     z = np.where(np.cos(angle) > 0, np.minimum(front, z_w + 0.55), z_w + (z_w - z_b + full) * np.cos(angle))
     ragged = rng.uniform(-0.07, 0.07, columns)[np.tile(np.arange(columns), rows)] * t**4
     return Part(
-        "long_hair", "hair", np.stack([x, y + ragged, z], -1), uv, triangles, np.interp(t, [0, 0.4, 1], [1.0, 0.95, 0.80]), hold="hair"
+        "long_hair",
+        "hair",
+        np.stack([x, y + ragged, z], -1),
+        uv,
+        triangles,
+        np.interp(t, [0, 0.4, 1], [1.0, 0.95, 0.80]),
+        hold="hair",
     )
 
 
@@ -144,7 +176,9 @@ def bun(person: Person) -> Part:
     """A knot of hair on the back of the crown."""
     a, b, uv, triangles = _mesh(np.linspace(0.02, np.pi - 0.02, 11), np.linspace(0, 2 * np.pi, 19))
     ball = np.stack([np.sin(a) * np.cos(b), np.cos(a), np.sin(a) * np.sin(b)], -1)
-    return Part("bun", "hair", np.array([0.0, 1.36, -1.0]) + np.array([0.26, 0.22, 0.26]) * ball, uv, triangles, np.ones(len(a)))
+    return Part(
+        "bun", "hair", np.array([0.0, 1.36, -1.0]) + np.array([0.26, 0.22, 0.26]) * ball, uv, triangles, np.ones(len(a))
+    )
 
 
 def glasses(person: Person, eyes: tuple[Eye, Eye]) -> Part:
@@ -154,7 +188,13 @@ def glasses(person: Person, eyes: tuple[Eye, Eye]) -> Part:
     for eye in eyes:
         sign = np.sign(eye.centre[0])
         turn = np.linspace(0, 2 * np.pi, 33)
-        ring = np.stack([np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** 0.75, np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** 0.75], -1)
+        ring = np.stack(
+            [
+                np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** 0.75,
+                np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** 0.75,
+            ],
+            -1,
+        )
         band = np.concatenate([ring, 1.07 * ring])
         x = eye.centre[0] + 0.205 * band[:, 0]
         y = eye.centre[1] - 0.015 + 0.155 * band[:, 1]
@@ -164,7 +204,9 @@ def glasses(person: Person, eyes: tuple[Eye, Eye]) -> Part:
         start = np.array([eye.centre[0] + sign * 0.21, eye.centre[1] + 0.03, eye.centre[2] + eye.radius + 0.10])
         end = np.array([sign * (0.74 * person.width), eye.centre[1] - 0.02, -0.55])
         triangles.append(grid_triangles(2, 2) + sum(len(v) for v in vertices))
-        vertices.append(np.stack([start + [0, 0.012, 0], end + [0, 0.012, 0], start - [0, 0.012, 0], end - [0, 0.012, 0]]))
+        vertices.append(
+            np.stack([start + [0, 0.012, 0], end + [0, 0.012, 0], start - [0, 0.012, 0], end - [0, 0.012, 0]])
+        )
     x = np.linspace(eyes[0].centre[0] + 0.20, eyes[1].centre[0] - 0.20, 7)
     z = np.full(7, eyes[0].centre[2] + eyes[0].radius + 0.13) + 0.02
     y = eyes[0].centre[1] + 0.035 + 0.02 * np.cos(np.linspace(-1.5, 1.5, 7))
@@ -172,5 +214,10 @@ def glasses(person: Person, eyes: tuple[Eye, Eye]) -> Part:
     vertices.append(np.concatenate([np.stack([x, y + 0.009, z], -1), np.stack([x, y - 0.009, z], -1)]))
     points = np.concatenate(vertices)
     return Part(
-        "glasses", "glasses", points, np.full((len(points), 2), 0.5), np.concatenate(triangles).astype(np.int32), np.full(len(points), 0.9)
+        "glasses",
+        "glasses",
+        points,
+        np.full((len(points), 2), 0.5),
+        np.concatenate(triangles).astype(np.int32),
+        np.full(len(points), 0.9),
     )

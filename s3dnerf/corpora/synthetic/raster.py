@@ -78,7 +78,9 @@ def rasterize_reference(
     centre_px: tuple[float, float],
     size: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What :func:`rasterize` computes, one triangle after the other; depth is z in head units (inf where nothing is)."""
+    """What :func:`rasterize` computes, one triangle after the other; depth is z in head units (inf where nothing
+    is).
+    """
     height, width = size
     out, depth = np.zeros((height, width, 3)), np.full((height, width), np.inf)
     z = camera_points[:, 2]

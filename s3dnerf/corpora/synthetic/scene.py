@@ -29,11 +29,14 @@ class Camera:
 
     @property
     def intrinsics(self) -> np.ndarray:
+        """The camera matrix float64 (3, 3), in pixels of the source video."""
         return np.array([[self.focal_px, 0, self.centre_px[0]], [0, self.focal_px, self.centre_px[1]], [0, 0, 1.0]])
 
 
 def world_to_camera(turn: np.ndarray, translation: np.ndarray, camera: Camera) -> np.ndarray:
-    """[R | t] (3, 4), OpenCV style, of a head turned by ``turn`` and moved by ``translation`` (head units) from the axis."""
+    """[R | t] (3, 4), OpenCV style, of a head turned by ``turn`` and moved by ``translation`` (head units) from the
+    axis.
+    """
     return np.concatenate([FLIP @ turn, (FLIP @ translation + np.array([0, 0, camera.distance]))[:, None]], 1)
 
 
@@ -79,7 +82,13 @@ def background(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
             step = int(rng.uniform(0.02, 0.06) * width) + 1
             for shelf in range(3):
                 y0 = int((shelf / 3 + rng.uniform(0.01, 0.08)) * height)
-                cv2.rectangle(image, (x, y0), (x + step - 1, int((shelf + 1) / 3 * height) - 4), [float(c) for c in _muted(rng)], -1)
+                cv2.rectangle(
+                    image,
+                    (x, y0),
+                    (x + step - 1, int((shelf + 1) / 3 * height) - 4),
+                    [float(c) for c in _muted(rng)],
+                    -1,
+                )
             x += step
         image = cv2.GaussianBlur(image, (0, 0), 0.016 * height)
     elif kind == 3:
@@ -114,7 +123,9 @@ def clothes(person: Person, size: tuple[int, int], rng: np.random.Generator) -> 
         share = np.clip(where, 0, 1)[..., None].astype(np.float32)
         cloth = cloth * (1 - share) + share * np.asarray(colour, np.float32)
 
-    opening = np.abs(x) - (0.50 - 0.95 * (depth - 0.10)) if person.collar != "round" else np.hypot(x / 0.56, depth / 0.36) - 1
+    opening = (
+        np.abs(x) - (0.50 - 0.95 * (depth - 0.10)) if person.collar != "round" else np.hypot(x / 0.56, depth / 0.36) - 1
+    )
     if person.collar == "suit":
         lay(np.array(person.shirt), smoothstep(np.abs(x) - (0.62 - 0.36 * depth), 0.02, -0.02))
         lay(np.array(person.shirt) * 0.72, np.exp(-0.5 * ((np.abs(x) - (0.62 - 0.36 * depth)) / 0.02) ** 2))
@@ -122,7 +133,10 @@ def clothes(person: Person, size: tuple[int, int], rng: np.random.Generator) -> 
             tie = np.array([110, 30, 40]) if sum(person.clothes) < 330 else np.array([40, 46, 80])
             lay(tie, smoothstep(np.abs(x) - (0.07 + 0.03 * depth), 0.015, -0.015) * smoothstep(depth, 0.36, 0.40))
         lay(skin, smoothstep(opening + 0.16, 0.02, -0.02) * smoothstep(depth, 0.40, 0.33))
-        lay(np.array(person.clothes) * 0.7, np.exp(-0.5 * ((np.abs(x) - (0.80 - 0.34 * depth)) / 0.016) ** 2) * (depth > 0.2))
+        lay(
+            np.array(person.clothes) * 0.7,
+            np.exp(-0.5 * ((np.abs(x) - (0.80 - 0.34 * depth)) / 0.016) ** 2) * (depth > 0.2),
+        )
     else:
         lay(skin, smoothstep(opening, 0.03, -0.03))
         lay(np.array(person.clothes) * 0.72, np.exp(-0.5 * (opening / 0.035) ** 2) * 0.8)
@@ -131,8 +145,8 @@ def clothes(person: Person, size: tuple[int, int], rng: np.random.Generator) -> 
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame and its truth: ``image`` (H, W, 3) uint8 RGB, ``world_to_camera`` (3, 4), ``landmarks`` (68, 3) in the head's frame,
-    ``landmarks_px`` (68, 2) source pixels, ``mask`` (H, W) bool of the visible inner face (or None)."""
+    """A frame and its truth: ``image`` (H, W, 3) uint8 RGB, ``world_to_camera`` (3, 4), ``landmarks`` (68, 3) in the
+    head's frame, ``landmarks_px`` (68, 2) source pixels, ``mask`` (H, W) bool of the visible inner face (or None)."""
 
     image: np.ndarray
     world_to_camera: np.ndarray
@@ -142,13 +156,21 @@ class Frame:
 
 
 class Shot:
-    """One camera set-up of one person.
+    """One camera set-up of one person. Body and background do not move: they are drawn once.
 
-    ``over``: supersampling, 1.5 or 2 (frame sides must be even). Body and background do not move: they are drawn once.
+    Parameters
+    ----------
+    over : supersampling, 1.5 or 2 (frame sides must be even)
     """
 
     def __init__(
-        self, head: Head, camera: Camera, light: Light, rng: np.random.Generator, over: float = 1.5, body_yaw_deg: float = 0.0
+        self,
+        head: Head,
+        camera: Camera,
+        light: Light,
+        rng: np.random.Generator,
+        over: float = 1.5,
+        body_yaw_deg: float = 0.0,
     ) -> None:
         from s3dnerf.corpora.synthetic.motion import rotation
 
@@ -156,7 +178,9 @@ class Shot:
         self.body_turn = rotation(np.array([body_yaw_deg, 0.0, 0.0]))
         height, width = camera.size
         self.gain = self._gain_table()
-        plate = cv2.resize(background(camera.size, rng), (round(width * over), round(height * over)), interpolation=cv2.INTER_LINEAR)
+        plate = cv2.resize(
+            background(camera.size, rng), (round(width * over), round(height * over)), interpolation=cv2.INTER_LINEAR
+        )
         self.plate, self.depth = self._draw_torso(plate, rng)
         self.still = cv2.resize(self.plate, (width, height), interpolation=cv2.INTER_AREA)
 
@@ -197,22 +221,26 @@ class Shot:
         below_chin = np.exp(-((body.vertices[:, 0] / 0.55) ** 2) - ((body.vertices[:, 1] + 1.45) / 0.30) ** 2)
         values = np.concatenate([body.uv * np.array([425, 159]) + 0.5, (bright * (1 - 0.25 * below_chin))[:, None]], 1)
         over, (cx, cy) = self.over, self.camera.centre_px
-        values, depth = rasterize(seen, body.triangles, values, self.camera.focal_px * over, (cx * over, cy * over), plate.shape[:2])
+        values, depth = rasterize(
+            seen, body.triangles, values, self.camera.focal_px * over, (cx * over, cy * over), plate.shape[:2]
+        )
         return self._paint(values, texture, plate, (depth < 1).astype(np.uint8)), depth
 
     def frame(
         self,
-        weights: np.ndarray,
+        amplitudes: np.ndarray,
         tongue: float,
         gaze: tuple[float, float],
         turn: np.ndarray,
         translation: np.ndarray,
         want_mask: bool = False,
     ) -> Frame:
-        """One frame: field weights (see ``deform``), tongue 0–1, gaze, head rotation (3, 3) and translation (3,) in head units."""
+        """One frame: field amplitudes (see ``deform``), tongue 0–1, gaze, head rotation (3, 3) and translation (3,) in
+        head units.
+        """
         head, camera, over = self.head, self.camera, self.over
         extrinsics = world_to_camera(turn, translation, camera)
-        points, texels = head.shape(weights, tongue, gaze)
+        points, texels = head.shape(amplitudes, tongue, gaze)
         bright = head.shade(points, self.light, turn)
         seen = self._camera_points(points, extrinsics)
         pixels = seen[:, :2] / seen[:, 2:] * camera.focal_px + np.array(camera.centre_px, np.float32)

@@ -1,4 +1,6 @@
-"""What the synthetic people say: sentences of our own, rich in p, b, m and open vowels, so that lips have work to do."""
+"""What the synthetic people say: sentences of our own, rich in p, b, m and open vowels, so that lips have work to
+do.
+"""
 
 SENTENCES = (
     "People may be a bit more patient in the morning.",

@@ -72,6 +72,7 @@ class Speech:
 
     @property
     def duration_s(self) -> float:
+        """Length of the sound in seconds."""
         return len(self.samples) / self.rate_hz
 
 
@@ -82,8 +83,22 @@ def synthesise(texts: list[str], voice: Voice, seed: int = 1) -> list[Speech]:
     """
     import espeakng_loader
 
-    request = {"voice": voice.name, "pitch": voice.pitch, "range": voice.range, "rate_wpm": voice.rate_wpm, "seed": seed, "texts": texts}
-    command = [sys.executable, "-I", "-S", str(Path(espeak.__file__)), espeakng_loader.get_library_path(), espeakng_loader.get_data_path()]
+    request = {
+        "voice": voice.name,
+        "pitch": voice.pitch,
+        "range": voice.range,
+        "rate_wpm": voice.rate_wpm,
+        "seed": seed,
+        "texts": texts,
+    }
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        str(Path(espeak.__file__)),
+        espeakng_loader.get_library_path(),
+        espeakng_loader.get_data_path(),
+    ]
     done = subprocess.run(command, input=json.dumps(request).encode(), capture_output=True, check=False)
     if done.returncode:
         raise RuntimeError(f"espeak-ng: {done.stderr.decode(errors='replace').strip()[-500:]}")
@@ -113,7 +128,9 @@ def _timed(text: str, samples: np.ndarray, rate_hz: int, events: list[list]) -> 
 
 
 def _words(text: str, starts: list[tuple[int, float]], end: float) -> list[tuple[str, float, float]]:
-    """Words with their times from (character, second) at which each begins; words that espeak-ng says as one share its time by length."""
+    """Words with their times from (character, second) at which each begins; words that espeak-ng says as one share its
+    time by length.
+    """
     words: list[tuple[str, float, float]] = []
     for i, (first, start) in enumerate(starts):
         last, stop = starts[i + 1] if i + 1 < len(starts) else (len(text), end)
@@ -127,7 +144,9 @@ def _words(text: str, starts: list[tuple[int, float]], end: float) -> list[tuple
 
 
 def join(speeches: list[Speech], gap_s: float, lead_s: float = 0.0) -> Speech:
-    """Speeches one after the other with ``gap_s`` of silence between and ``lead_s`` before. Raises ValueError for none."""
+    """Speeches one after the other with ``gap_s`` of silence between and ``lead_s`` before. Raises ValueError for
+    none.
+    """
     if not speeches:
         raise ValueError("join: no speech given")
     rate = speeches[0].rate_hz
@@ -143,11 +162,16 @@ def join(speeches: list[Speech], gap_s: float, lead_s: float = 0.0) -> Speech:
 
 
 def cut(speech: Speech, duration_s: float) -> Speech:
-    """The first ``duration_s``, padded with silence where the speech is shorter; a word or phoneme that starts later is dropped."""
+    """The first ``duration_s``, padded with silence where the speech is shorter; a word or phoneme that starts later is
+    dropped.
+    """
     count = round(duration_s * speech.rate_hz)
     samples = np.zeros(count, np.float32)
     samples[: min(count, len(speech.samples))] = speech.samples[:count]
-    inside = [[(name, a, min(b, duration_s)) for name, a, b in track if a < duration_s] for track in (speech.phonemes, speech.words)]
+    inside = [
+        [(name, a, min(b, duration_s)) for name, a, b in track if a < duration_s]
+        for track in (speech.phonemes, speech.words)
+    ]
     return Speech(samples, speech.rate_hz, inside[0], inside[1])
 
 

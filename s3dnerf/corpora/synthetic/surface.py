@@ -128,7 +128,9 @@ def frontal(theta: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def head_grid() -> Grid:
     """The grid of every head: dense at the eyes and the mouth, coarse behind."""
-    front = np.concatenate([np.linspace(0, EYE_INNER, 6), np.linspace(EYE_INNER, EYE_OUTER, 11)[1:], np.linspace(EYE_OUTER, 0.63, 6)[1:]])
+    front = np.concatenate(
+        [np.linspace(0, EYE_INNER, 6), np.linspace(EYE_INNER, EYE_OUTER, 11)[1:], np.linspace(EYE_OUTER, 0.63, 6)[1:]]
+    )
     angles = np.arcsin(front / HALF_WIDTH)
     angles = np.concatenate([angles, np.linspace(angles[-1], np.pi, 14)[1:]])
     columns = np.concatenate([-angles[:0:-1], angles])
@@ -138,7 +140,26 @@ def head_grid() -> Grid:
             np.arange(0.60, 0.0, -0.025),
             np.arange(0.0, -0.26, -0.0217),
             np.arange(-0.27, -0.62, -0.025),
-            [-0.65, -0.70, -0.75, -0.80, -0.84, -0.88, -0.91, -0.94, -0.98, -1.03, -1.10, -1.17, -1.25, -1.34, -1.45, -1.6, -1.8, -2.0],
+            [
+                -0.65,
+                -0.70,
+                -0.75,
+                -0.80,
+                -0.84,
+                -0.88,
+                -0.91,
+                -0.94,
+                -0.98,
+                -1.03,
+                -1.10,
+                -1.17,
+                -1.25,
+                -1.34,
+                -1.45,
+                -1.6,
+                -1.8,
+                -2.0,
+            ],
         ]
     )
     rows[np.argmin(np.abs(rows - Q_EYE))] = Q_EYE
@@ -165,7 +186,9 @@ def head_grid() -> Grid:
     side = np.concatenate([side, -np.ones(len(extra_q))])
     upper, lower = second[:-1], first[1:]  # a cell hangs from the lower copy of its upper row
     a, b, c, d = upper[:, :-1], upper[:, 1:], lower[:, :-1], lower[:, 1:]
-    triangles = np.concatenate([np.stack([a, c, b], -1).reshape(-1, 3), np.stack([b, c, d], -1).reshape(-1, 3)]).astype(np.int32)
+    triangles = np.concatenate([np.stack([a, c, b], -1).reshape(-1, 3), np.stack([b, c, d], -1).reshape(-1, 3)]).astype(
+        np.int32
+    )
     return Grid(theta, q, side, triangles, rows, columns, first, second)
 
 
@@ -174,7 +197,11 @@ def head_rows(person: Person, q: np.ndarray) -> np.ndarray:
     profile = PchipInterpolator(-_PROFILE[:, 0], _PROFILE[:, 1:], axis=0)(-np.clip(q, Q_END, Q_CROWN))
     y_f, z_f, w, z_w, y_s, z_b, y_b = profile.T
     lower = smoothstep(q, -0.1, -0.6) * smoothstep(q, -1.5, -1.05)
-    width = person.width * (1 + (person.jaw_width - 1) * lower) * (1 + (person.forehead - 1) * smoothstep(q, 0.4, 0.9) * 0.6)
+    width = (
+        person.width
+        * (1 + (person.jaw_width - 1) * lower)
+        * (1 + (person.forehead - 1) * smoothstep(q, 0.4, 0.9) * 0.6)
+    )
     stretch = np.where(q < Q_EYE, person.length, 1.0)
 
     def lengthen(y: np.ndarray) -> np.ndarray:
@@ -198,9 +225,15 @@ def place(person: Person, theta: np.ndarray, q: np.ndarray) -> np.ndarray:
     return np.stack([x, y, z], -1)
 
 
-_NOSE_Q = np.array([0.56, 0.45, 0.36, 0.28, 0.20, 0.12, 0.04, -0.02, -0.065, -0.10, -0.135, -0.165, -0.19, -0.22, -0.26])
-_NOSE_H = np.array([0.0, 0.010, 0.030, 0.065, 0.112, 0.168, 0.232, 0.285, 0.312, 0.292, 0.215, 0.115, 0.045, 0.012, 0.0])
-_NOSE_S = np.array([0.09, 0.070, 0.052, 0.048, 0.050, 0.056, 0.064, 0.072, 0.080, 0.082, 0.080, 0.076, 0.07, 0.07, 0.07])
+_NOSE_Q = np.array(
+    [0.56, 0.45, 0.36, 0.28, 0.20, 0.12, 0.04, -0.02, -0.065, -0.10, -0.135, -0.165, -0.19, -0.22, -0.26]
+)
+_NOSE_H = np.array(
+    [0.0, 0.010, 0.030, 0.065, 0.112, 0.168, 0.232, 0.285, 0.312, 0.292, 0.215, 0.115, 0.045, 0.012, 0.0]
+)
+_NOSE_S = np.array(
+    [0.09, 0.070, 0.052, 0.048, 0.050, 0.056, 0.064, 0.072, 0.080, 0.082, 0.080, 0.076, 0.07, 0.07, 0.07]
+)
 
 
 def features(person: Person, p: np.ndarray, q: np.ndarray) -> np.ndarray:
@@ -215,14 +248,28 @@ def features(person: Person, p: np.ndarray, q: np.ndarray) -> np.ndarray:
     z += 0.115 * both(p, qn, 0.108 * person.nose_width, -0.095, 0.036 * person.nose_width, 0.045)
     z += -0.085 * both(p, q, 0.29, 0.30, 0.135, 0.095) - 0.045 * both(p, q, 0.15, 0.30, 0.05, 0.07)
     z += 0.045 * person.brow_ridge * both(p, q, 0.27, 0.47 + person.brow_height, 0.19, 0.05)
-    z += 0.045 * person.cheekbones * both(p, q, 0.43, 0.06, 0.14, 0.11) + person.cheeks * both(p, q, 0.42, -0.28, 0.15, 0.2)
+    z += 0.045 * person.cheekbones * both(p, q, 0.43, 0.06, 0.14, 0.11) + person.cheeks * both(
+        p, q, 0.42, -0.28, 0.15, 0.2
+    )
     z += -0.022 * both(p, q, 0.47, -0.33, 0.1, 0.16)
     z += 0.055 * bump(p, q, 0, -0.40, 0.21, 0.16)  # the teeth's arch behind the lips
     upper, lower = lip_edges(p, person)
     arch = lip_arch(p)
     forward = person.lip_forward
-    z += 0.062 * forward * person.lip_upper**0.5 * arch * np.exp(-0.5 * ((q - (0.42 * upper + 0.58 * Q_LIPS)) / 0.036) ** 2)
-    z += 0.074 * forward * person.lip_lower**0.5 * arch * np.exp(-0.5 * ((q - (0.5 * lower + 0.5 * Q_LIPS)) / 0.042) ** 2)
+    z += (
+        0.062
+        * forward
+        * person.lip_upper**0.5
+        * arch
+        * np.exp(-0.5 * ((q - (0.42 * upper + 0.58 * Q_LIPS)) / 0.036) ** 2)
+    )
+    z += (
+        0.074
+        * forward
+        * person.lip_lower**0.5
+        * arch
+        * np.exp(-0.5 * ((q - (0.5 * lower + 0.5 * Q_LIPS)) / 0.042) ** 2)
+    )
     z += -0.045 * arch * np.exp(-0.5 * ((q - Q_LIPS) / 0.014) ** 2)
     z += -0.016 * both(p, q, LIP_CORNER + 0.012, Q_LIPS, 0.03, 0.04)
     z += -0.014 * bump(p, q, 0, -0.265, 0.022, 0.05)  # philtrum
@@ -265,7 +312,12 @@ def rest_shape(person: Person) -> tuple[np.ndarray, tuple[Eye, Eye]]:
     eyes = np.exp(-0.5 * ((q - Q_EYE) / 0.16) ** 2) * ahead
     shape[:, 0] *= 1 + (person.mouth_width - 1) * mouth
     shape[:, 0] += (
-        eyes * np.sign(p) * EYE_CENTRE * (person.eye_spacing - 1) * smoothstep(np.abs(p), 0.02, 0.16) * smoothstep(np.abs(p), 0.68, 0.5)
+        eyes
+        * np.sign(p)
+        * EYE_CENTRE
+        * (person.eye_spacing - 1)
+        * smoothstep(np.abs(p), 0.02, 0.16)
+        * smoothstep(np.abs(p), 0.68, 0.5)
     )
     shape[:, 0] += eyes * np.sign(p) * (np.abs(p) - EYE_CENTRE) * (person.eye_size - 1) * lid_reach(p)
     shape[:, 0] += person.asymmetry * bump(p, q, 0, -0.1, 0.25, 0.35) * ahead

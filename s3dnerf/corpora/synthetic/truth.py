@@ -1,4 +1,5 @@
-"""What is known exactly of a synthetic video, kept apart from it: written beside the raw folder, read by tests and the accuracy command.
+"""What is known exactly of a synthetic video, kept apart from it: written beside the raw folder, read by tests and the
+command ``python -m s3dnerf.faces.ground_truth_errors``.
 
 ``data/<preset>/sample/truth/<corpus>/<path of the video in its corpus>.npz``
 """
@@ -64,8 +65,14 @@ _ARRAYS = (
 
 
 def truth_path(sample_folder: str | Path, corpus: str, video: str) -> Path:
-    """Where the truth of a video lies; ``video``: its path relative to the corpus's raw folder.
+    """Where the truth of a video lies.
 
+    Parameters
+    ----------
+    video : path of the video relative to the corpus's raw folder
+
+    Examples
+    --------
     >>> truth_path("data/tiny/sample", "hdtf", "videos/Ames.mp4").as_posix()
     'data/tiny/sample/truth/hdtf/videos/Ames.npz'
     """
@@ -96,7 +103,10 @@ def load_truth(path: str | Path) -> Truth:
     with np.load(path, allow_pickle=False) as held:
         masks = np.unpackbits(held["masks"], axis=-1, count=int(held["mask_width"])).astype(bool)
         start, end = held["viseme_times_s"]
-        visemes = [(str(v), str(p), float(a), float(b)) for v, p, a, b in zip(held["visemes"], held["phonemes"], start, end, strict=True)]
+        visemes = [
+            (str(v), str(p), float(a), float(b))
+            for v, p, a, b in zip(held["visemes"], held["phonemes"], start, end, strict=True)
+        ]
         start, end = held["word_times_s"]
         words = [(str(w), float(a), float(b)) for w, a, b in zip(held["words"], start, end, strict=True)]
         return Truth(**{name: held[name] for name in _ARRAYS}, masks=masks, visemes=visemes, words=words)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 CHANNELS = ("jaw", "spread", "upper", "lower", "protrude", "tongue", "closure", "labiodental")
-"""Articulators: jaw 0–1 · spread −1 (round) – 1 (wide) · upper and lower lip opening 0–1 · protrude 0–1 · tongue 0 (low)
+"""Articulators: jaw 0–1 · spread −1 (round) – 1 (wide) · upper and lower lip opening 0–1 · protrude 0–1 · tongue 0
+(low)
 – 1 (behind the upper teeth) · closure 0–1 (1: lips meet) · labiodental 0–1 (1: lower lip at the upper teeth)."""
 
 
@@ -62,12 +63,18 @@ VISEMES = {
 _PHONEMES: dict[str, str | tuple[str, str]] = {
     # longest prefix wins; a pair of visemes is a diphthong
     "a": "ae", "aa": "ae", "a#": "schwa", "A": "aa", "A:": "aa", "A@": "aa", "0": "aa", "02": "aa", "0#": "aa",
-    "aI": ("aa", "ih"), "aU": ("aa", "uh"), "aI@": ("aa", "er"), "aU@": ("aa", "er"), "V": "ah", "@": "schwa", "3": "er", "3:": "er",
-    "E": "eh", "e": "eh", "eI": ("eh", "ih"), "e@": "eh", "e:": "eh", "I": "ih", "I2": "ih", "I#": "ih", "i": "iy", "i:": "iy",
-    "i@": ("iy", "er"), "O": "ao", "O2": "ao", "O:": "ao", "O@": "ao", "o@": "ao", "o:": "ao", "o": "ao", "oU": ("ao", "uw"),
+    "aI": ("aa", "ih"), "aU": ("aa", "uh"), "aI@": ("aa", "er"), "aU@": ("aa", "er"), "V": "ah", "@": "schwa", "3":
+    "er", "3:": "er",
+    "E": "eh", "e": "eh", "eI": ("eh", "ih"), "e@": "eh", "e:": "eh", "I": "ih", "I2": "ih", "I#": "ih", "i": "iy",
+    "i:": "iy",
+    "i@": ("iy", "er"), "O": "ao", "O2": "ao", "O:": "ao", "O@": "ao", "o@": "ao", "o:": "ao", "o": "ao", "oU": ("ao",
+    "uw"),
     "@U": ("schwa", "uw"), "OI": ("ao", "ih"), "U": "uh", "U@": "uh", "u": "uw", "u:": "uw", "W": "uw", "Y": "uw",
-    "p": "p", "b": "p", "m": "p", "f": "f", "v": "f", "w": "w", "r": "r", "*": "t", "j": "y", "l": "l", "t": "t", "d": "t", "n": "t",
-    "s": "s", "z": "s", "S": "sh", "Z": "sh", "tS": "sh", "dZ": "sh", "T": "th", "D": "th", "k": "k", "g": "k", "N": "k", "x": "k",
+    "p": "p", "b": "p", "m": "p", "f": "f", "v": "f", "w": "w", "r": "r", "*": "t", "j": "y", "l": "l", "t": "t",
+    "d": "t",
+    "n": "t",
+    "s": "s", "z": "s", "S": "sh", "Z": "sh", "tS": "sh", "dZ": "sh", "T": "th", "D": "th", "k": "k", "g": "k", "N":
+    "k", "x": "k",
     "h": "h", "?": "k", "_": "rest", ";": "y", "|": "rest",
 }
 # fmt: on
@@ -106,7 +113,9 @@ STOP_CLOSURE_S = 0.045
 
 
 def segments_of(phonemes: list[tuple[str, float, float]]) -> list[Segment]:
-    """Visemes in time from (phoneme, start_s, end_s); diphthongs split at 55 %, voiceless stops start at their closure."""
+    """Visemes in time from (phoneme, start_s, end_s); diphthongs split at 55 %, voiceless stops start at their
+    closure.
+    """
     segments: list[Segment] = []
     for phoneme, start, end in phonemes:
         names = visemes_of(phoneme)

@@ -1,12 +1,14 @@
-"""The average human face as some 130 control points, and how faces differ and move: what our morphable model is made of.
+"""The average human face as some 130 control points, and how faces differ and move: what our morphable model is made
+of.
 
-Everything here is our own, written down from published averages of facial anthropometry (lengths between the usual landmarks:
-face 135 mm wide and 180 mm high, eyes 32 and 89 mm apart at their inner and outer corners, nose 52 mm long and 34 mm wide,
-mouth 52 mm wide, …) and then fitted to landmarks of real video. No value comes from a scanned face model.
+Everything here is our own, written down from published averages of facial anthropometry (lengths between the usual
+landmarks: face 135 mm wide and 180 mm high, eyes 32 and 89 mm apart at their inner and outer corners, nose 52 mm long
+and 34 mm wide, mouth 52 mm wide, …) and then fitted to landmarks of real video. No value comes from a scanned face
+model.
 
-Units: 10 cm. x to the image's right for a frontal face, y up from the level of the eyes, z forward from the ears. The tables
-hold the half with x ≥ 0; the other half is its mirror image. ``v`` is the height on the unrolled face, where the lips
-are apart and the underside of the jaw lies below the chin, so that the unrolled face never folds.
+Units: 10 cm. x to the image's right for a frontal face, y up from the level of the eyes, z forward from the ears. The
+tables hold the half with x ≥ 0; the other half is its mirror image. ``v`` is the height on the unrolled face, where the
+lips are apart and the underside of the jaw lies below the chin, so that the unrolled face never folds.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ import numpy as np
 # fmt: off
 # landmark number (iBUG, 0-based; the image's right half and the midline) → x, y, z
 LANDMARKS = {
-    8: (0.00, -1.099, 0.830), 9: (0.174, -1.079, 0.740), 10: (0.332, -1.004, 0.560), 11: (0.474, -0.902, 0.370), 12: (0.583, -0.764, 0.210),
+    8: (0.00, -1.099, 0.830), 9: (0.174, -1.079, 0.740), 10: (0.332, -1.004, 0.560), 11: (0.474, -0.902, 0.370), 12:
+    (0.583, -0.764, 0.210),
     13: (0.652, -0.594, 0.110), 14: (0.688, -0.410, 0.060), 15: (0.711, -0.221, 0.030), 16: (0.723, -0.030, 0.010),
-    22: (0.107, 0.152, 0.945), 23: (0.216, 0.197, 0.925), 24: (0.336, 0.212, 0.870), 25: (0.452, 0.185, 0.780), 26: (0.535, 0.110, 0.660),
+    22: (0.107, 0.152, 0.945), 23: (0.216, 0.197, 0.925), 24: (0.336, 0.212, 0.870), 25: (0.452, 0.185, 0.780), 26:
+    (0.535, 0.110, 0.660),
     27: (0.00, 0.021, 0.930), 28: (0.00, -0.086, 1.010), 29: (0.00, -0.191, 1.090), 30: (0.00, -0.298, 1.150),
     33: (0.00, -0.431, 1.010), 34: (0.063, -0.416, 0.975), 35: (0.123, -0.398, 0.920),
     42: (0.173, -0.017, 0.815), 43: (0.245, 0.033, 0.820), 44: (0.327, 0.033, 0.790), 45: (0.398, -0.008, 0.710),
@@ -36,10 +40,12 @@ SURFACE = {
     "forehead_a": (0.200, 0.420, 0.965), "forehead_b": (0.400, 0.410, 0.860), "forehead_c": (0.570, 0.380, 0.640),
     "hairline_a": (0.220, 0.670, 0.850), "hairline_b": (0.410, 0.620, 0.730), "hairline_c": (0.560, 0.540, 0.530),
     "hairline_d": (0.660, 0.420, 0.300),
-    "temple": (0.655, 0.160, 0.450), "temple_back": (0.710, 0.220, 0.130), "ear_top": (0.735, 0.120, 0.010), "ear": (0.740, -0.100, -0.020),
+    "temple": (0.655, 0.160, 0.450), "temple_back": (0.710, 0.220, 0.130), "ear_top": (0.735, 0.120, 0.010), "ear":
+    (0.740, -0.100, -0.020),
     "orbit": (0.504, -0.012, 0.640), "lid_fold": (0.270, 0.092, 0.850), "under_eye": (0.283, -0.115, 0.815),
     "nose_root": (0.087, -0.010, 0.865),
-    "side_a": (0.099, -0.113, 0.910), "side_b": (0.107, -0.222, 0.960), "wing_top": (0.117, -0.293, 0.985), "wing": (0.164, -0.356, 0.905),
+    "side_a": (0.099, -0.113, 0.910), "side_b": (0.107, -0.222, 0.960), "wing_top": (0.117, -0.293, 0.985), "wing":
+    (0.164, -0.356, 0.905),
     "tip_side": (0.064, -0.318, 1.090), "malar": (0.407, -0.202, 0.780), "cheekbone": (0.592, -0.147, 0.450),
     "cheekbone_back": (0.689, -0.116, 0.180),
     "cheek_a": (0.266, -0.271, 0.850), "cheek_b": (0.399, -0.398, 0.770), "cheek_c": (0.532, -0.387, 0.540),
@@ -47,20 +53,25 @@ SURFACE = {
     "fold": (0.205, -0.463, 0.900), "philtrum": (0.00, -0.502, 1.005), "lip_side": (0.121, -0.511, 0.965),
     "cheek_e": (0.328, -0.589, 0.810), "cheek_f": (0.474, -0.611, 0.590), "cheek_g": (0.586, -0.598, 0.340),
     "below_corner": (0.250, -0.760, 0.850),
-    "groove": (0.00, -0.835, 0.940), "groove_a": (0.113, -0.827, 0.915), "chin": (0.00, -0.971, 0.965), "chin_a": (0.105, -0.963, 0.920),
+    "groove": (0.00, -0.835, 0.940), "groove_a": (0.113, -0.827, 0.915), "chin": (0.00, -0.971, 0.965), "chin_a":
+    (0.105, -0.963, 0.920),
     "jaw_a": (0.253, -0.902, 0.770), "jaw_b": (0.395, -0.804, 0.600), "jaw_c": (0.521, -0.729, 0.400),
 }
 # the underside, beyond the jaw line: x, y, z, and v on the unrolled face
 UNDERSIDE = {
-    "under_0": (0.00, -1.131, 0.640, -1.261), "under_1": (0.168, -1.105, 0.560, -1.235), "under_2": (0.316, -1.036, 0.390, -1.156),
-    "under_3": (0.463, -0.920, 0.210, -1.040), "under_4": (0.568, -0.780, 0.060, -0.900), "under_5": (0.633, -0.613, -0.040, -0.683),
+    "under_0": (0.00, -1.131, 0.640, -1.261), "under_1": (0.168, -1.105, 0.560, -1.235), "under_2": (0.316, -1.036,
+    0.390, -1.156),
+    "under_3": (0.463, -0.920, 0.210, -1.040), "under_4": (0.568, -0.780, 0.060, -0.900), "under_5": (0.633, -0.613,
+    -0.040, -0.683),
 }
 LIP_GAP = 0.035  # half the distance of the lips on the unrolled face
 AXIS_Z = 0.10  # the face is unrolled about the vertical line through here
 # landmark → the landmark it becomes in a mirror
 MIRROR = np.array([
-    16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 27, 28, 29, 30, 35, 34, 33, 32, 31,
-    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65])
+    16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 27, 28, 29, 30,
+    35, 34, 33, 32, 31,
+    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60,
+    67, 66, 65])
 # fmt: on
 
 
@@ -107,7 +118,9 @@ def controls() -> Controls:
     return Controls(names, points, uv)
 
 
-def _bump(points: np.ndarray, centre: tuple[float, float, float], width: tuple[float, float, float] | float) -> np.ndarray:
+def _bump(
+    points: np.ndarray, centre: tuple[float, float, float], width: tuple[float, float, float] | float
+) -> np.ndarray:
     """A smooth weight (c,) that is 1 at a point and falls off; both halves where the centre is off the midline."""
     w = np.broadcast_to(np.asarray(width, float), 3)
     sides = [np.array(centre)] + ([np.array(centre) * [-1, 1, 1]] if centre[0] else [])
@@ -185,11 +198,16 @@ def expression_modes(c: Controls) -> list[np.ndarray]:
     # the jaw turns about an axis through the joints before the ears; upper lip and nose stay, corners follow half
     follow = np.where(lower_lip, 1.0, np.where(upper_lip, 0.03, 1 / (1 + np.exp((y + 0.74) / 0.045))))
     corner = _bump(p, (0.25, -0.652, 0.87), (0.06, 0.05, 0.10))
-    follow = np.where(lower_lip | upper_lip, follow, np.maximum(follow, 0.45 * corner)) * np.clip((z + 0.05) / 0.5, 0, 1)
+    follow = np.where(lower_lip | upper_lip, follow, np.maximum(follow, 0.45 * corner)) * np.clip(
+        (z + 0.05) / 0.5, 0, 1
+    )
     joint = np.array([0, -0.10, 0.05])
     turn = 0.16
     ry, rz = y - joint[1], z - joint[2]
-    opened = field(dy=(np.cos(turn) - 1) * ry - np.sin(turn) * rz, dz=np.sin(turn) * ry + (np.cos(turn) - 1) * rz) * follow[:, None]
+    opened = (
+        field(dy=(np.cos(turn) - 1) * ry - np.sin(turn) * rz, dz=np.sin(turn) * ry + (np.cos(turn) - 1) * rz)
+        * follow[:, None]
+    )
     lips = _bump(p, (0, -0.655, 0.97), (0.22, 0.09, 0.18))
     mouth = _bump(p, (0, -0.655, 0.93), (0.34, 0.20, 0.25))
     low = 1 / (1 + np.exp((y + 0.70) / 0.06))

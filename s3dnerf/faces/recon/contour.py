@@ -1,8 +1,8 @@
 """Which vertex a jaw landmark sits on: the visible silhouette slides over the cheek as the head turns.
 
-For each of the 17 jaw landmarks a path of vertices is laid over our own model, from the anatomical jaw line inward over the
-cheek. In a given pose the landmark sits on the path's outermost vertex in the picture: on the side turned away that is
-some way inward, on the side turned to the camera it is the path's end, the jaw line itself.
+For each of the 17 jaw landmarks a path of vertices is laid over our own model, from the anatomical jaw line inward over
+the cheek. In a given pose the landmark sits on the path's outermost vertex in the picture: on the side turned away that
+is some way inward, on the side turned to the camera it is the path's end, the jaw line itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from s3dnerf.faces.recon import anatomy
 from s3dnerf.faces.recon.morphable import own_model
 
 PATH = 9  # vertices a path
-INWARD = np.array([0.75, 0.72, 0.68, 0.62, 0.55, 0.42, 0.25, 0.12])  # how far a path goes to the midline, jaw points 0–7
+# how far a path goes to the midline, jaw points 0–7
+INWARD = np.array([0.75, 0.72, 0.68, 0.62, 0.55, 0.42, 0.25, 0.12])
 
 
 @functools.cache
@@ -42,7 +43,9 @@ def contour_paths() -> np.ndarray:
 
 
 def outward(roll: np.ndarray) -> np.ndarray:
-    """Unit vectors (N, 17, 2), y down: which way is out of the face at each jaw landmark, for head rolls (N,) in radians."""
+    """Unit vectors (N, 17, 2), y down: which way is out of the face at each jaw landmark, for head rolls (N,) in
+    radians.
+    """
     angle = np.linspace(np.pi, 0.0, 17)  # ear … chin … ear
     base = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     base[:5], base[12:] = [-1, 0.0], [1, 0.0]

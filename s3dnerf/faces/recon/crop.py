@@ -48,4 +48,6 @@ def crop_for(five_px: np.ndarray, standard: np.ndarray, height_px: float) -> np.
 def crop_matrix(crop: np.ndarray, height_px: float) -> np.ndarray:
     """The crop (3,) as a similarity (2, 3): picture px → crop px, y down in both."""
     scale, tx, ty = (float(v) for v in crop)
-    return np.array([[scale, 0.0, CENTRE_PX - scale * tx], [0.0, scale, CROP_PX - CENTRE_PX - scale * (height_px - ty)]])
+    return np.array(
+        [[scale, 0.0, CENTRE_PX - scale * tx], [0.0, scale, CROP_PX - CENTRE_PX - scale * (height_px - ty)]]
+    )

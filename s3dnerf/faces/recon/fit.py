@@ -1,11 +1,11 @@
 """Our own morphable model fitted to 68 landmarks of a clip: one identity, a pose and an expression a frame.
 
 Gauss-Newton with priors, batched over frames. Identity is solved together with pose and expression of a few frames (the
-frames' own unknowns are eliminated by a Schur complement), then held while pose and expression of all frames are solved. Jaw
-landmarks lie far behind the others and on a silhouette, not on a place: given a full say they make heads turn too little
-(by a fifth, against both Deep3DFaceRecon and the synthetic truth). They hardly speak while pose is sought, and
-shape identity and jaw opening afterwards, pose held.
-The camera is Deep3DFaceRecon's: focal length 1015 in a 224-pixel crop, the crop being one a clip. Pure functions.
+frames' own unknowns are eliminated by a Schur complement), then held while pose and expression of all frames are
+solved. Jaw landmarks lie far behind the others and on a silhouette, not on a place: given a full say they make heads
+turn too little (by a fifth, against both Deep3DFaceRecon and the synthetic truth). They hardly speak while pose is
+sought, and shape identity and jaw opening afterwards, pose held. The camera is Deep3DFaceRecon's: focal length 1015 in
+a 224-pixel crop, the crop being one a clip. Pure functions.
 """
 
 from __future__ import annotations
@@ -22,8 +22,12 @@ from s3dnerf.faces.recon.morphable import EXP, ID, MorphableModel, five_of
 NOISE_PX = 2.0  # standard deviation of a landmark at 256 px, detector bias included
 IDENTITY_FRAMES = 24  # frames that identity is solved on
 IDENTITY_VOTES = 6.0  # … but they share the detector's bias: together they count as so many
-POSE_WEIGHTS = np.concatenate([np.full(17, 0.01), np.full(10, 0.7), np.full(9, 1.0), np.full(12, 1.0), np.full(20, 0.7)])
-SHAPE_WEIGHTS = np.concatenate([np.full(17, 0.35), np.full(10, 0.7), np.full(9, 1.0), np.full(12, 1.0), np.full(20, 1.0)])
+POSE_WEIGHTS = np.concatenate(
+    [np.full(17, 0.01), np.full(10, 0.7), np.full(9, 1.0), np.full(12, 1.0), np.full(20, 0.7)]
+)
+SHAPE_WEIGHTS = np.concatenate(
+    [np.full(17, 0.35), np.full(10, 0.7), np.full(9, 1.0), np.full(12, 1.0), np.full(20, 1.0)]
+)
 RIGID_STEPS, SHARED_STEPS, FRAME_STEPS, SHAPE_STEPS = 6, 6, 3, 2
 EXPRESSION_PRIOR = 1.0
 
@@ -63,9 +67,9 @@ class _Problem:
         self.shape_of_paths = paths.shape
         self.chosen = np.tile(np.arange(68), (len(landmarks), 1))
 
-    def weigh(self, weights: np.ndarray) -> None:
+    def weigh(self, point_weights: np.ndarray) -> None:
         """How much each landmark says (68,)."""
-        self.weights = np.sqrt(weights) / NOISE_PX
+        self.row_weights = np.sqrt(point_weights) / NOISE_PX
 
     def choose(self, rotation: np.ndarray, shift: np.ndarray, identity: np.ndarray) -> None:
         """Put each jaw landmark on the outermost vertex of its path, in the pose given."""
@@ -84,7 +88,8 @@ class _Problem:
     def step(
         self, rotation: np.ndarray, shift: np.ndarray, identity: np.ndarray, expression: np.ndarray, shape: str
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Weighted residuals (N, 136), derivatives (N, 136, 6 or 70) for pose (and expression), and (N, 136, 80 or 0) for identity.
+        """Weighted residuals (N, 136), derivatives (N, 136, 6 or 70) for pose (and expression), and (N, 136, 80 or 0)
+        for identity.
 
         ``shape``: ``rigid`` (pose), ``frame`` (pose and expression) or ``shared`` (identity as well).
         """
@@ -98,11 +103,13 @@ class _Problem:
             moved = moved + np.matmul(base.reshape(n, -1, EXP), expression[:, :, None]).reshape(n, 68, 3)
         turned = moved @ np.swapaxes(rotation, 1, 2)
         x, y, z = np.moveaxis(turned + shift[:, None], -1, 0)
-        f, w = self.k[0, 0], self.weights
+        f, w = self.k[0, 0], self.row_weights
         d = np.zeros((n, 68, 2, 3))
         d[..., 0, 0] = d[..., 1, 1] = w * f / z
         d[..., 0, 2], d[..., 1, 2] = -w * f * x / z**2, -w * f * y / z**2
-        residual = (self.observed - np.stack([f * x / z + self.k[0, 2], f * y / z + self.k[1, 2]], axis=-1)) * w[:, None]
+        residual = (self.observed - np.stack([f * x / z + self.k[0, 2], f * y / z + self.k[1, 2]], axis=-1)) * w[
+            :, None
+        ]
         cross = np.zeros((n, 68, 3, 3))
         a, b, c = np.moveaxis(turned, -1, 0)
         cross[..., 0, 1], cross[..., 0, 2], cross[..., 1, 2] = c, -b, a
@@ -121,7 +128,11 @@ class _Problem:
         n, m = len(d), base.shape[-1]
         if not self.slide:
             return np.einsum("nkij,kjm->nkim", d, base[:68], optimize=True).reshape(n, 136, m)
-        fixed = np.matmul(d[:, 17:].transpose(1, 0, 2, 3).reshape(51, 2 * n, 3), base[17:68]).reshape(51, n, 2, m).transpose(1, 0, 2, 3)
+        fixed = (
+            np.matmul(d[:, 17:].transpose(1, 0, 2, 3).reshape(51, 2 * n, 3), base[17:68])
+            .reshape(51, n, 2, m)
+            .transpose(1, 0, 2, 3)
+        )
         jaw = np.matmul(d[:, :17], base[self.chosen[:, :17]])
         return np.concatenate([jaw, fixed], axis=1).reshape(n, 136, m)
 
@@ -166,7 +177,13 @@ def _solve_frames(
 
 
 def _solve_shared(
-    problem: _Problem, rotation: np.ndarray, shift: np.ndarray, identity: np.ndarray, expression: np.ndarray, steps: int, held: bool = False
+    problem: _Problem,
+    rotation: np.ndarray,
+    shift: np.ndarray,
+    identity: np.ndarray,
+    expression: np.ndarray,
+    steps: int,
+    held: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Identity together with expression and, unless ``held``, pose of a few frames."""
     n = len(rotation)
@@ -183,8 +200,14 @@ def _solve_shared(
         g_own[:, 6:] -= EXPRESSION_PRIOR * expression
         g_shared = (jit @ residual[..., None])[..., 0].sum(axis=0) - shared_prior * identity
         eliminated = np.linalg.solve(own, np.concatenate([mixed, g_own[..., None]], axis=2))
-        left = (jit @ ji).sum(axis=0) + shared_prior * np.eye(ID) - (np.swapaxes(mixed, 1, 2) @ eliminated[..., :-1]).sum(axis=0)
-        d_identity = np.linalg.solve(left, g_shared - (np.swapaxes(mixed, 1, 2) @ eliminated[..., -1:])[..., 0].sum(axis=0))
+        left = (
+            (jit @ ji).sum(axis=0)
+            + shared_prior * np.eye(ID)
+            - (np.swapaxes(mixed, 1, 2) @ eliminated[..., :-1]).sum(axis=0)
+        )
+        d_identity = np.linalg.solve(
+            left, g_shared - (np.swapaxes(mixed, 1, 2) @ eliminated[..., -1:])[..., 0].sum(axis=0)
+        )
         change = eliminated[..., -1] - eliminated[..., :-1] @ d_identity
         identity = identity + d_identity
         rotation, shift, expression = _turn(rotation, change[:, :3]), shift + change[:, 3:6], expression + change[:, 6:]
@@ -214,10 +237,14 @@ def fit_landmarks(landmarks: np.ndarray, model: MorphableModel, height_px: float
     rotation, shift, _ = _solve_frames(problem, rotation, shift, np.zeros(ID), np.zeros((n, EXP)), RIGID_STEPS, "rigid")
     few = np.unique(np.linspace(0, n - 1, min(n, IDENTITY_FRAMES)).round().astype(int))
     part = _Problem(observed[few], model, k, contour == "visible")
-    identity, _, _, few_expression = _solve_shared(part, rotation[few], shift[few], np.zeros(ID), np.zeros((len(few), EXP)), SHARED_STEPS)
+    identity, _, _, few_expression = _solve_shared(
+        part, rotation[few], shift[few], np.zeros(ID), np.zeros((len(few), EXP)), SHARED_STEPS
+    )
     nearest = np.abs(np.arange(n)[:, None] - few).argmin(axis=1)
     rotation, shift, _ = _solve_frames(problem, rotation, shift, identity, few_expression[nearest], 2, "rigid")
-    rotation, shift, expression = _solve_frames(problem, rotation, shift, identity, few_expression[nearest], FRAME_STEPS, "frame")
+    rotation, shift, expression = _solve_frames(
+        problem, rotation, shift, identity, few_expression[nearest], FRAME_STEPS, "frame"
+    )
     problem.weigh(SHAPE_WEIGHTS)
     part.weigh(SHAPE_WEIGHTS)
     identity, *_ = _solve_shared(part, rotation[few], shift[few], identity, expression[few], SHAPE_STEPS, held=True)

@@ -1,7 +1,7 @@
 """Morphable face models: Deep3DFaceRecon's 257-coefficient layout, its file, and our own model in the same layout.
 
-A shape is ``mean + id_base·α + exp_base·β`` (α 80, β 64), a texture ``mean_tex + tex_base·γ`` (80). Our own model is built
-in a fraction of a second from :mod:`s3dnerf.faces.recon.anatomy`, always the same.
+A shape is ``mean + id_base·α + exp_base·β`` (α 80, β 64), a texture ``mean_tex + tex_base·γ`` (80). Our own model is
+built in a fraction of a second from :mod:`s3dnerf.faces.recon.anatomy`, always the same.
 
 Reads ``BFM_model_front.mat`` (Deep3DFaceRecon's; licence-bound, by the user); writes nothing.
 """
@@ -16,8 +16,8 @@ import numpy as np
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import Delaunay, cKDTree
 
+from s3dnerf.core.errors import MissingWeights
 from s3dnerf.faces.recon import anatomy
-from s3dnerf.faces.weights import MissingWeights
 
 ID, EXP, TEX = 80, 64, 80
 LAYOUT = {
@@ -29,7 +29,10 @@ LAYOUT = {
     "trans": slice(254, 257),
 }
 COEFFICIENTS = 257
-BFM_WHERE = "Basel Face Model 2009 (faces.dmi.unibas.ch) converted by Deep3DFaceRecon's script (github.com/sicxu/Deep3DFaceRecon_pytorch)"
+BFM_WHERE = (
+    "Basel Face Model 2009 (faces.dmi.unibas.ch) converted by Deep3DFaceRecon's script "
+    "(github.com/sicxu/Deep3DFaceRecon_pytorch)"
+)
 BFM_LICENCE = "Basel Face Model: non-commercial, by application; never redistributed"
 STANDARD_POINTS = "similarity_Lm3D_all.mat"  # Deep3DFaceRecon's, beside its model file
 SPACING = 0.036  # of the vertices on the unrolled face
@@ -60,7 +63,9 @@ class MorphableModel:
     keypoints: np.ndarray
     name: str
 
-    def shape(self, identity: np.ndarray, expression: np.ndarray, vertices: np.ndarray | slice = slice(None)) -> np.ndarray:
+    def shape(
+        self, identity: np.ndarray, expression: np.ndarray, vertices: np.ndarray | slice = slice(None)
+    ) -> np.ndarray:
         """Vertices (…, n, 3) for coefficients (…, 80) and (…, 64), all of them or those asked for."""
         base_id, base_exp = self.id_base[vertices], self.exp_base[vertices]
         n = len(base_id)
@@ -78,7 +83,9 @@ class MorphableModel:
 
 
 def five_of(points: np.ndarray) -> np.ndarray:
-    """68 landmarks (…, 68, d) → 5 points (…, 5, d): eye centres (of their corners), nose tip 30, mouth corners 48 and 54."""
+    """68 landmarks (…, 68, d) → 5 points (…, 5, d): eye centres (of their corners), nose tip 30, mouth corners 48 and
+    54.
+    """
     eyes = [(points[..., a, :] + points[..., b, :]) / 2 for a, b in ((36, 39), (42, 45))]
     return np.stack([*eyes, points[..., 30, :], points[..., 48, :], points[..., 54, :]], axis=-2)
 
@@ -95,12 +102,20 @@ def read_mat(path: str | Path) -> dict[str, np.ndarray]:
 
     try:
         return loadmat(str(path))
-    except (MatReadError, ValueError, LookupError, TypeError, NotImplementedError, EOFError) as error:  # which one: by where scipy fails
+    except (
+        MatReadError,
+        ValueError,
+        LookupError,
+        TypeError,
+        NotImplementedError,
+        EOFError,
+    ) as error:  # which one: by where scipy fails
         raise ValueError(f"{path}: cannot be read as a MATLAB file of version 4 to 7: {error}") from error
 
 
 def load_bfm(path: str | Path | None, setting: str = "masks.morphable_model") -> MorphableModel:
-    """A file of BFM_model_front.mat's layout: meanshape (1, 3n), idBase (3n, 80), exBase (3n, 64), meantex, texBase, tri, keypoints.
+    """A file of BFM_model_front.mat's layout: meanshape (1, 3n), idBase (3n, 80), exBase (3n, 64), meantex, texBase,
+    tri, keypoints.
 
     Raises MissingWeights when it is absent, ValueError naming the field when its layout is another.
     """
@@ -141,7 +156,14 @@ def polygon_contains(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
 def _outline(c: anatomy.Controls) -> np.ndarray:
     """The face's edge on the unrolled face, as control numbers, all the way round."""
     at = {name: i for i, name in enumerate(c.names)}
-    right = ["under_0", *(f"under_{i}.r" for i in range(1, 6)), "ear.r", "ear_top.r", "temple_back.r", *(f"hairline_{k}.r" for k in "dcba")]
+    right = [
+        "under_0",
+        *(f"under_{i}.r" for i in range(1, 6)),
+        "ear.r",
+        "ear_top.r",
+        "temple_back.r",
+        *(f"hairline_{k}.r" for k in "dcba"),
+    ]
     left = [name[:-2] + ".l" for name in right[:0:-1]]
     return np.array([at[name] for name in [*right, "hairline", *left]])
 
@@ -188,7 +210,9 @@ def _mesh(c: anatomy.Controls) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _modes(c: anatomy.Controls, designed: list[np.ndarray], free: np.ndarray, count: int, rigid: bool) -> np.ndarray:
-    """The ``count`` strongest modes (c, 3, count) of a covariance: designed fields and a free part, one deviation each."""
+    """The ``count`` strongest modes (c, 3, count) of a covariance: designed fields and a free part, one deviation
+    each.
+    """
     n = len(c.xyz)
     fields = np.stack(designed).reshape(len(designed), 3 * n)
     covariance = fields.T @ fields + free
@@ -201,7 +225,8 @@ def _modes(c: anatomy.Controls, designed: list[np.ndarray], free: np.ndarray, co
     values, vectors = np.linalg.eigh(covariance)
     order = np.argsort(values)[::-1][:count]
     vectors = vectors[:, order]
-    vectors = vectors * np.where(vectors[np.abs(vectors).argmax(axis=0), np.arange(count)] < 0, -1, 1)  # a sign of our own, not LAPACK's
+    # a sign of our own, not LAPACK's
+    vectors = vectors * np.where(vectors[np.abs(vectors).argmax(axis=0), np.arange(count)] < 0, -1, 1)
     return (vectors * np.sqrt(np.maximum(values[order], 0))).reshape(n, 3, count)
 
 
@@ -265,7 +290,9 @@ def own_model() -> MorphableModel:
         EXP,
         rigid=False,
     )
-    values = np.concatenate([c.xyz.reshape(len(c.xyz), 3), identity.reshape(len(c.xyz), -1), expression.reshape(len(c.xyz), -1)], axis=1)
+    values = np.concatenate(
+        [c.xyz.reshape(len(c.xyz), 3), identity.reshape(len(c.xyz), -1), expression.reshape(len(c.xyz), -1)], axis=1
+    )
     spread = RBFInterpolator(c.uv, values, kernel="thin_plate_spline")(uv)
     mean, id_base, exp_base = np.split(spread, [3, 3 + 3 * ID], axis=1)
     mean_tex, tex_base = _texture(uv, c)

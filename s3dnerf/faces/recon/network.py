@@ -1,10 +1,12 @@
 """Deep3DFaceRecon's coefficient network: a ResNet-50 with seven small heads instead of its classifier. Torch alone.
 
-The layers carry the names of the official checkpoint (``net_recon`` in ``epoch_20.pth``: ``backbone.`` with torchvision's
-names, then ``final_layers.0`` … ``.6``: id 80, exp 64, tex 80, angle 3, gamma 27, tx ty 2, tz 1). Width and depth are read
-from the checkpoint's own shapes. Files are opened with ``weights_only=True``: nothing in them is executed.
+The layers carry the names of the official checkpoint (``net_recon`` in ``epoch_20.pth``: ``backbone.`` with
+torchvision's names, then ``final_layers.0`` … ``.6``: id 80, exp 64, tex 80, angle 3, gamma 27, tx ty 2, tz 1). Width
+and depth are read from the checkpoint's own shapes. Files are opened with ``weights_only=True``: nothing in them is
+executed.
 
-Source: He et al., "Deep Residual Learning"; Deng et al., "Accurate 3D Face Reconstruction with Weakly-Supervised Learning".
+Source: He et al., "Deep Residual Learning"; Deng et al., "Accurate 3D Face Reconstruction with Weakly-Supervised
+Learning".
 """
 
 from __future__ import annotations
@@ -15,14 +17,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from s3dnerf.faces.weights import MissingWeights
-from s3dnerf.shapes import Float, Tensor
-from s3dnerf.weight_files import WeightFileError, read_tensors
+from s3dnerf.core.errors import MissingWeights
+from s3dnerf.core.shapes import Float, Tensor
+from s3dnerf.core.weight_files import WeightFileError, read_tensors
 
 HEADS = (80, 64, 80, 3, 27, 2, 1)
 EXPANSION = 4
 NETWORK_WHERE = "epoch_20.pth of github.com/sicxu/Deep3DFaceRecon_pytorch (README, 'Prepare prerequisite models')"
-NETWORK_LICENCE = "Deep3DFaceRecon: MIT for the code; the weights are tied to the Basel Face Model's non-commercial licence"
+NETWORK_LICENCE = (
+    "Deep3DFaceRecon: MIT for the code; the weights are tied to the Basel Face Model's non-commercial licence"
+)
 PREFIXES = ("module.", "net_recon.", "face_3drecon.")
 
 
@@ -43,6 +47,7 @@ class Bottleneck(nn.Module):
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(width * EXPANSION))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(b, c, h, w) → (b, o, h / stride, w / stride)."""
         y = torch.relu(self.bn1(self.conv1(x)))
         y = torch.relu(self.bn2(self.conv2(y)))
         return torch.relu(self.bn3(self.conv3(y)) + self.downsample(x))
@@ -74,6 +79,7 @@ class Backbone(nn.Module):
         self.levels, self.channels = len(blocks), channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """Pictures (b, 3, h, w) → pooled features (b, 32 · width, 1, 1)."""
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
         for level in range(self.levels):
             x = getattr(self, f"layer{level + 1}")(x)
@@ -95,7 +101,9 @@ class ReconNetwork(nn.Module):
 
 
 def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A checkpoint's tensors under this module's names: wrappers' prefixes and the old name ``fc_layers`` are undone."""
+    """A checkpoint's tensors under this module's names: wrappers' prefixes and the old name ``fc_layers`` are
+    undone.
+    """
     result = {}
     for name, value in state.items():
         while name.startswith(PREFIXES):
@@ -125,7 +133,9 @@ def load_network(path: str | Path | None, setting: str = "masks.network") -> Rec
         raise ValueError(f"{setting}: {error}") from error
     state = plain_names(data.get("net_recon", data) if isinstance(data, Mapping) else {})
     if "backbone.conv1.weight" not in state:
-        raise ValueError(f"{setting}: {path} has no net_recon with backbone.conv1.weight: expected Deep3DFaceRecon's epoch_20.pth")
+        raise ValueError(
+            f"{setting}: {path} has no net_recon with backbone.conv1.weight: expected Deep3DFaceRecon's epoch_20.pth"
+        )
     blocks = []
     for level in range(1, 5):
         numbers = {int(name.split(".")[2]) for name in state if name.startswith(f"backbone.layer{level}.")}

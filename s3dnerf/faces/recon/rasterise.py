@@ -1,8 +1,8 @@
 """The inner-face mask: the projected face surface with the mouth filled, hair and neck outside.
 
-A mask needs the outline, not the detail: the surface is covered by a few hundred large triangles over chosen points (the
-edge, the features, an even choice between), laid over the mouth as well, since an open mouth is not a hole: teeth need
-supervision. Their union is drawn; which triangle is in front does not matter to a union.
+A mask needs the outline, not the detail: the surface is covered by a few hundred large triangles over chosen points
+(the edge, the features, an even choice between), laid over the mouth as well, since an open mouth is not a hole: teeth
+need supervision. Their union is drawn; which triangle is in front does not matter to a union.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import cv2
 import numpy as np
 from scipy.spatial import Delaunay
 
+from s3dnerf.faces import camera
 from s3dnerf.faces.recon.morphable import MorphableModel, polygon_contains
 
 INSIDE_POINTS = 220  # vertices chosen inside the edge
 EDGE_POINTS = 96  # and along it
-FOREHEAD = 0.33  # the mask ends so far above the eyes (units of the distance from eyes to chin), so that hair stays outside …
+FOREHEAD = (
+    0.33  # the mask ends so far above the eyes (units of the distance from eyes to chin), so that hair stays outside …
+)
 TEMPLES = 0.60  # … and lower by this share at the sides
 FRACTION_BITS = 4  # sub-pixel steps of the drawing: 1/16 px
 
@@ -63,18 +66,18 @@ class Cover:
 
     Attributes
     ----------
-    vertices : int (m, 3) and weights : float64 (m, 3)
+    vertices : int (m, 3) and barycentric : float64 (m, 3)
         Each point is a mean of three vertices.
     triangles : int (t, 3)
     """
 
     vertices: np.ndarray
-    weights: np.ndarray
+    barycentric: np.ndarray
     triangles: np.ndarray
 
     def of(self, values: np.ndarray) -> np.ndarray:
         """Values (n, …) of the model's vertices at the points: (m, …)."""
-        return np.einsum("mk,mk...->m...", self.weights, values[self.vertices])
+        return np.einsum("mk,mk...->m...", self.barycentric, values[self.vertices])
 
 
 def cover(model: MorphableModel) -> Cover:
@@ -86,7 +89,9 @@ def cover(model: MorphableModel) -> Cover:
     steps = np.linalg.norm(np.diff(np.concatenate([edge_uv, edge_uv[:1]]), axis=0), axis=1)
     along = np.concatenate([[0], np.cumsum(steps)])
     closed = np.concatenate([edge_uv, edge_uv[:1]])
-    rim = np.stack([np.interp(np.linspace(0, along[-1], EDGE_POINTS, endpoint=False), along, c) for c in closed.T], axis=1)
+    rim = np.stack(
+        [np.interp(np.linspace(0, along[-1], EDGE_POINTS, endpoint=False), along, c) for c in closed.T], axis=1
+    )
     sheet = Delaunay(uv)
     middle = rim.mean(axis=0)
     for _ in range(20):  # a point on the sheet's very edge may lie outside it by rounding
@@ -108,7 +113,9 @@ def cover(model: MorphableModel) -> Cover:
     places = np.concatenate([rim, uv[inner]])
     return Cover(
         vertices=np.concatenate([sheet.simplices[found], np.repeat(inner[:, None], 3, axis=1)]),
-        weights=np.concatenate([np.column_stack([first, 1 - first.sum(axis=1)]), np.tile([1.0, 0.0, 0.0], (len(inner), 1))]),
+        barycentric=np.concatenate(
+            [np.column_stack([first, 1 - first.sum(axis=1)]), np.tile([1.0, 0.0, 0.0], (len(inner), 1))]
+        ),
         triangles=triangles[polygon_contains(places[triangles].mean(axis=1), rim)],
     )
 
@@ -131,3 +138,30 @@ def draw(pixels: np.ndarray, triangles: np.ndarray, size_px: int) -> np.ndarray:
 def draw_all(pixels: np.ndarray, triangles: np.ndarray, size_px: int) -> np.ndarray:
     """Masks bool (N, size, size) of projected vertices (N, m, 2)."""
     return np.stack([draw(frame, triangles, size_px) for frame in pixels])
+
+
+class MaskPainter:
+    """Draws the inner-face mask of a model from coefficients and cameras."""
+
+    def __init__(self, model: MorphableModel, size_px: int) -> None:
+        self.size_px = size_px
+        chosen = cover(model)
+        self.triangles = chosen.triangles
+        self._mean, self._id_base, self._exp_base = (
+            chosen.of(values) for values in (model.mean, model.id_base, model.exp_base)
+        )
+
+    def paint(
+        self, identity: np.ndarray, expression: np.ndarray, world_to_camera: np.ndarray, intrinsics: np.ndarray
+    ) -> np.ndarray:
+        """Masks bool (N, size, size); identity (80,), expression (N, 64), cameras (N, 3, 4), intrinsics (3, 3) or (N,
+        3, 3).
+        """
+        points = (
+            self._mean
+            + self._id_base @ identity
+            + (expression @ self._exp_base.reshape(-1, expression.shape[1]).T).reshape(
+                len(expression), *self._mean.shape
+            )
+        )
+        return draw_all(camera.project(points, world_to_camera, intrinsics), self.triangles, self.size_px)

@@ -6,90 +6,25 @@ Two backends, chosen by ``masks.backend``: ``fitted`` (our own morphable model, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
-
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
-from s3dnerf.config import MasksSettings
 from s3dnerf.faces import camera
 from s3dnerf.faces.recon.fit import fit_landmarks
-from s3dnerf.faces.recon.morphable import COEFFICIENTS, LAYOUT, MorphableModel, own_model
-from s3dnerf.faces.recon.rasterise import cover, draw_all
+from s3dnerf.faces.recon.morphable import COEFFICIENTS, LAYOUT, own_model
+from s3dnerf.faces.recon.rasterise import MaskPainter
+from s3dnerf.faces.recon.types import Reconstruction, Reconstructor, smoothed
+from s3dnerf.settings.schema import MasksSettings
 
 
-@dataclass(frozen=True)
-class Reconstruction:
-    """N frames of one clip.
-
-    Attributes
-    ----------
-    coefficients : float32 (N, 257), Deep3DFaceRecon's layout
-    world_to_camera : float32 (N, 3, 4), smoothed along the clip
-    intrinsics : float32 (N, 3, 3), of the aligned frame
-    box : float32 (4,), centre x, y, z and half side of the head's cube
-    raw_camera : float32 (N, 9): angles, translation, crop (scale, tx, ty) before smoothing
-    mask : bool (N, size, size)
-    error_px : float64 (N,), root mean square landmark distance of the fit; nan where the backend fits none
-    """
-
-    coefficients: np.ndarray
-    world_to_camera: np.ndarray
-    intrinsics: np.ndarray
-    box: np.ndarray
-    raw_camera: np.ndarray
-    mask: np.ndarray
-    error_px: np.ndarray
-
-
-class Reconstructor(Protocol):
-    """What turns a clip into a Reconstruction. ``real`` is False where it stands in."""
-
-    name: str
-    real: bool
-    needs_frames: bool
-    model: MorphableModel
-
-    def run(self, landmarks: np.ndarray, frames: np.ndarray | None = None) -> Reconstruction:
-        """Landmarks float (N, 68, 2) in pixels of the aligned frame; frames uint8 (N, size, size, 3) where ``needs_frames``."""
-
-
-def smoothed(values: np.ndarray, frames: float) -> np.ndarray:
-    """Gaussian smoothing along the first axis, symmetric, ends held.
-
-    >>> smoothed(np.array([[1.0], [1.0], [1.0]]), 2.0).ravel().tolist()
-    [1.0, 1.0, 1.0]
-    """
-    return gaussian_filter1d(values, frames, axis=0, mode="nearest") if frames > 0 and len(values) > 1 else values
-
-
-def pack_coefficients(identity: np.ndarray, expression: np.ndarray, angles: np.ndarray, translation: np.ndarray) -> np.ndarray:
+def pack_coefficients(
+    identity: np.ndarray, expression: np.ndarray, angles: np.ndarray, translation: np.ndarray
+) -> np.ndarray:
     """Coefficients float32 (N, 257); texture and light zero (the mean ones): landmarks say nothing of them."""
     n = len(expression)
     result = np.zeros((n, COEFFICIENTS), np.float32)
     result[:, LAYOUT["id"]], result[:, LAYOUT["exp"]] = identity, expression
     result[:, LAYOUT["angle"]], result[:, LAYOUT["trans"]] = angles, translation
     return result
-
-
-class MaskPainter:
-    """Draws the inner-face mask of a model from coefficients and cameras."""
-
-    def __init__(self, model: MorphableModel, size_px: int) -> None:
-        self.size_px = size_px
-        chosen = cover(model)
-        self.triangles = chosen.triangles
-        self._mean, self._id_base, self._exp_base = (chosen.of(values) for values in (model.mean, model.id_base, model.exp_base))
-
-    def paint(self, identity: np.ndarray, expression: np.ndarray, world_to_camera: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-        """Masks bool (N, size, size); identity (80,), expression (N, 64), cameras (N, 3, 4), intrinsics (3, 3) or (N, 3, 3)."""
-        points = (
-            self._mean
-            + self._id_base @ identity
-            + (expression @ self._exp_base.reshape(-1, expression.shape[1]).T).reshape(len(expression), *self._mean.shape)
-        )
-        return draw_all(camera.project(points, world_to_camera, intrinsics), self.triangles, self.size_px)
 
 
 class FittedReconstructor:
@@ -114,16 +49,25 @@ class FittedReconstructor:
         self._painter = MaskPainter(self.model, size_px)
 
     def run(self, landmarks: np.ndarray, frames: np.ndarray | None = None) -> Reconstruction:
+        """A clip's reconstruction from landmarks (n, 68, 2): every ``fit_every``-th frame is fitted, the others lie
+        between.
+        """
         n = len(landmarks)
         at = np.unique(np.append(np.arange(0, n, self.settings.fit_every), n - 1))
         fit = fit_landmarks(landmarks[at], self.model, self.size_px, self.contour)
 
         def between(values: np.ndarray) -> np.ndarray:
-            return np.stack([np.interp(np.arange(n), at, column) for column in values.T], axis=1) if len(at) < n else values
+            return (
+                np.stack([np.interp(np.arange(n), at, column) for column in values.T], axis=1)
+                if len(at) < n
+                else values
+            )
 
         expression, angles, translation = between(fit.expression), between(fit.angles), between(fit.translation)
         k = camera.intrinsics(fit.crop, self.size_px)
-        w2c = camera.world_to_camera(smoothed(angles, self.settings.smooth_frames), smoothed(translation, self.settings.smooth_frames))
+        w2c = camera.world_to_camera(
+            smoothed(angles, self.settings.smooth_frames), smoothed(translation, self.settings.smooth_frames)
+        )
         raw = np.concatenate([angles, translation, np.tile(fit.crop, (n, 1))], axis=1)
         return Reconstruction(
             coefficients=pack_coefficients(fit.identity, expression, angles, translation),

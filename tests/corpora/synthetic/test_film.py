@@ -1,4 +1,6 @@
-"""A whole video: the same bytes every time, a face the embedded detector finds, lips that follow the truth, nothing half-written."""
+"""A whole video: the same bytes every time, a face the embedded detector finds, lips that follow the truth, nothing
+half-written.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s3dnerf.config import AlignSettings
 from s3dnerf.corpora.synthetic import film
 from s3dnerf.corpora.synthetic.film import VideoPlan, make_video
 from s3dnerf.corpora.synthetic.truth import Truth, load_truth, truth_path
-from s3dnerf.faces.detectors import face_backend, main_face
+from s3dnerf.faces.detectors import face_backend
+from s3dnerf.faces.types import main_face
+from s3dnerf.settings.schema import AlignSettings
 from s3dnerf.speech.audio import read_audio
 from s3dnerf.video.reading import probe, read_frames
 
@@ -44,7 +47,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 def test_the_same_plan_gives_the_same_bytes_whatever_was_made_before(made: tuple[Path, Truth], tmp_path: Path) -> None:
@@ -59,7 +66,11 @@ def test_the_file_is_an_ordinary_video_on_the_plans_clock(made: tuple[Path, Trut
     folder, truth = made
     path = folder / "raw" / "videos" / "Ames.mp4"
     info = probe(path)
-    assert info.fps_hz == pytest.approx(30000 / 1001, abs=0.01) and (info.width_px, info.height_px) == (220, 200) and info.has_audio
+    assert (
+        info.fps_hz == pytest.approx(30000 / 1001, abs=0.01)
+        and (info.width_px, info.height_px) == (220, 200)
+        and info.has_audio
+    )
     assert len(info.frame_times_s) == len(truth.time_s) == 42
     assert np.allclose(info.frame_times_s, truth.time_s, atol=1e-3)
     assert not truth.valid[truth.time_s < 0.39].any() and truth.valid[truth.time_s > 0.41].all()
@@ -81,6 +92,7 @@ def test_truth_projects_and_masks_lie_on_the_face(made: tuple[Path, Truth]) -> N
     assert np.abs(centre[:2] / centre[2] - truth.landmarks[k].mean(0)).max() < 40
 
 
+@pytest.mark.slow
 def test_the_embedded_detector_finds_the_face_and_its_lips_follow(made: tuple[Path, Truth]) -> None:
     folder, truth = made
     backend = face_backend(AlignSettings(backend="dlib", model_dir=None))

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from s3dnerf.corpora.synthetic.deform import FIELDS, weights_of
+from s3dnerf.corpora.synthetic.deform import FIELDS, field_amplitudes
 from s3dnerf.corpora.synthetic.head import Head, Light
 from s3dnerf.corpora.synthetic.identity import Person, make_person
 from s3dnerf.corpora.synthetic.motion import make_motion, rotation
@@ -21,23 +21,28 @@ def head() -> Head:
     return Head(make_person("hdtf/Ames", 0), 60.0)
 
 
-def weights(person: Person, viseme: str, blink: float = 0.0) -> np.ndarray:
+def amplitudes(person: Person, viseme: str, blink: float = 0.0) -> np.ndarray:
     curve = np.array([[getattr(VISEMES[viseme], channel) for channel in CHANNELS]])
-    return weights_of(curve, person, np.array([blink]), np.zeros(1), {})[0]
+    return field_amplitudes(curve, person, np.array([blink]), np.zeros(1), {})[0]
 
 
 def marks(head: Head, viseme: str, blink: float = 0.0) -> np.ndarray:
-    return head.landmarks(head.shape(weights(head.person, viseme, blink), 0.0, (0.0, 0.0))[0])
+    return head.landmarks(head.shape(amplitudes(head.person, viseme, blink), 0.0, (0.0, 0.0))[0])
 
 
 @pytest.mark.parametrize("name", ["hdtf/Ames", "hdtf/Boone", "lrs2/x", "mead/W009"])
 def test_lips_meet_on_p_and_part_on_vowels(name: str) -> None:
     head = Head(make_person(name, 0), 60.0)
-    gaps = {v: np.linalg.norm(marks(head, v)[[61, 62, 63]] - marks(head, v)[[67, 66, 65]], axis=1) for v in ("p", "aa", "iy")}
+    gaps = {
+        v: np.linalg.norm(marks(head, v)[[61, 62, 63]] - marks(head, v)[[67, 66, 65]], axis=1)
+        for v in ("p", "aa", "iy")
+    }
     assert gaps["p"].max() < 1e-3
     assert gaps["aa"].min() > 0.10 and 0.02 < gaps["iy"].mean() < gaps["aa"].mean()
     # whatever the jaw does at that moment
-    closed = weights_of(np.array([[0.9, 0.5, 0.4, 0.4, 0.0, 0.0, 1.0, 0.0]]), head.person, np.zeros(1), np.zeros(1), {})[0]
+    closed = field_amplitudes(
+        np.array([[0.9, 0.5, 0.4, 0.4, 0.0, 0.0, 1.0, 0.0]]), head.person, np.zeros(1), np.zeros(1), {}
+    )[0]
     points = head.landmarks(head.shape(closed, 0.0, (0.0, 0.0))[0])
     assert np.linalg.norm(points[62] - points[66]) < 1e-3
 
@@ -108,14 +113,16 @@ def test_camera_projects_as_the_contract_says() -> None:
 
 
 def test_a_frame_shows_what_its_truth_says() -> None:
-    person = dataclasses.replace(make_person("hdtf/Boone", 0), skin=(236.0, 196.0, 170.0), glasses=False, beard=False, stubble=0.0)
+    person = dataclasses.replace(
+        make_person("hdtf/Boone", 0), skin=(236.0, 196.0, 170.0), glasses=False, beard=False, stubble=0.0
+    )
     head = Head(person, 120.0)
     camera = Camera(700.0, (80.0, 85.0), (160, 160), 10.0)
     light = Light(np.array([0.3, 0.4, 0.86]))
     shot = Shot(head, camera, light, np.random.default_rng(0), over=2.0)
 
     def frame(viseme: str, turn: np.ndarray):  # noqa: ANN202
-        return shot.frame(weights(person, viseme), 0.1, (0.0, 0.0), turn, np.zeros(3), True)
+        return shot.frame(amplitudes(person, viseme), 0.1, (0.0, 0.0), turn, np.zeros(3), True)
 
     rest, wide = frame("p", np.eye(3)), frame("aa", np.eye(3))
     assert rest.image.shape == (160, 160, 3) and rest.mask is not None and wide.mask is not None
@@ -140,4 +147,7 @@ def test_motion_is_smooth_alive_and_blinks() -> None:
     assert np.abs(np.diff(motion.angles_deg, axis=0)).max() < 2.5  # degrees a frame
     starts = times[1:][(motion.blink[1:] > 0.5) & (motion.blink[:-1] <= 0.5)]
     assert 5 <= len(starts) <= 15 and (np.diff(starts) > 1.9).all() and motion.blink.max() > 0.99
-    assert weights_of(np.zeros((2, len(CHANNELS))), make_person("a", 0), np.zeros(2), np.zeros(2), {}).shape == (2, len(FIELDS))
+    assert field_amplitudes(np.zeros((2, len(CHANNELS))), make_person("a", 0), np.zeros(2), np.zeros(2), {}).shape == (
+        2,
+        len(FIELDS),
+    )

@@ -8,8 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from s3dnerf.config import Settings, preset_settings
-from s3dnerf.corpora.synthetic.layouts import MISSING_NAME, hdtf_plans, lrs2_plans, mead_plans, write_hdtf_lists, write_lrs2_lists
+from s3dnerf.corpora.synthetic.layouts import (
+    MISSING_NAME,
+    hdtf_plans,
+    lrs2_plans,
+    mead_plans,
+    write_hdtf_lists,
+    write_lrs2_lists,
+)
+from s3dnerf.settings.loading import preset_settings
+from s3dnerf.settings.schema import Settings
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +32,15 @@ def test_hdtf_has_the_people_of_the_settings_in_both_ways_of_holding(settings: S
     assert named <= people and len(people - named) == settings.sample.hdtf_train_speakers
     assert len({plan.video for plan in plans}) == len(plans)
     clips = [plan for plan in plans if plan.video.startswith("clips/")]
-    assert {re.fullmatch(r"clips/(?:RD|WDA|WRA)_([A-Za-z]+)_000\.mp4", plan.video)[1] in named for plan in clips} == {True, False}
+    assert {re.fullmatch(r"clips/(?:RD|WDA|WRA)_([A-Za-z]+)_000\.mp4", plan.video)[1] in named for plan in clips} == {
+        True,
+        False,
+    }
     assert {plan.fps for plan in plans} == {(25, 1), (30000, 1001), (30, 1)}
     assert len([p for p in plans if p.person == plans[0].person]) == 2  # one person in two files
-    held = {plan.video.removeprefix("videos/").removesuffix(".mp4") for plan in plans if plan.video.startswith("videos/")}
+    held = {
+        plan.video.removeprefix("videos/").removesuffix(".mp4") for plan in plans if plan.video.startswith("videos/")
+    }
     listed = {line.split()[0] for name, lines in lists.items() if name.endswith("video_url") for line in lines}
     assert listed == held | {MISSING_NAME}
 
@@ -62,7 +75,9 @@ def test_hdtf_lists_are_written_with_their_quirks(settings: Settings, tmp_path: 
     files = sorted(path.name for path in (tmp_path / "HDTF_dataset").iterdir())
     assert len(files) == 15 and "WRA_annotion_time.txt" in files
     assert (tmp_path / "HDTF_dataset" / "WDA_video_url.txt").read_bytes().startswith(b"\xef\xbb\xbf")
-    times = "".join((tmp_path / "HDTF_dataset" / f"{kind}_annotion_time.txt").read_text() for kind in ("RD", "WDA", "WRA"))
+    times = "".join(
+        (tmp_path / "HDTF_dataset" / f"{kind}_annotion_time.txt").read_text() for kind in ("RD", "WDA", "WRA")
+    )
     assert len(re.findall(r"^\w+\.mp4 \d\d:\d\d-\d\d:\d\d \d\d:\d\d-\d\d:\d\d $", times, re.M)) == 1
 
 
@@ -79,7 +94,9 @@ def test_lrs2_lists_hold_every_utterance_once_by_folder(settings: Settings, tmp_
     assert len(set(stems)) == len(stems) == settings.sample.lrs2_speakers * settings.sample.lrs2_utterances
     folders = {name: {line.split("/")[0] for line in lines} for name, lines in lists.items()}
     assert all(folders.values()) and not folders["train"] & folders["val"] and not folders["train"] & folders["test"]
-    assert all(re.fullmatch(r"\d{19}/\d{5}", stem) for stem in stems) and all(p.size == (160, 160) and p.fps == (25, 1) for p in plans)
+    assert all(re.fullmatch(r"\d{19}/\d{5}", stem) for stem in stems) and all(
+        p.size == (160, 160) and p.fps == (25, 1) for p in plans
+    )
     write_lrs2_lists(tmp_path, lists)
     assert all(line.endswith(" NF") for line in (tmp_path / "mvlrs_v1" / "test.txt").read_text().splitlines())
 
@@ -89,7 +106,10 @@ def test_mead_keeps_sound_apart_and_shorter(settings: Settings) -> None:
     assert len(plans) == settings.sample.mead_speakers * settings.sample.mead_clips
     for plan in plans:
         assert re.fullmatch(r"[MW]\d{3}/video/front/\w+/level_1/\d{3}\.mp4", plan.video)
-        assert plan.audio == plan.video.replace("video/front", "audio").replace(".mp4", ".m4a") and plan.audio_shorter_s > 0.03
+        assert (
+            plan.audio == plan.video.replace("video/front", "audio").replace(".mp4", ".m4a")
+            and plan.audio_shorter_s > 0.03
+        )
         assert plan.female == plan.video.startswith("W")
     assert {plan.fps for plan in plans} == {(30, 1), (65521, 2184)}
 

@@ -26,7 +26,9 @@ def test_the_crop_makes_a_unit_102_pixels_and_puts_the_origin_in_the_middle() ->
     crop = crop_for(seen, STANDARD, height)
     assert np.allclose(crop, [102 / 85, 120, 140])
     matrix = crop_matrix(crop, height)
-    assert np.allclose(apply(matrix, np.array([120.0, height - 140])), [112, 112]) and matrix[0, 0] == pytest.approx(102 / 85)
+    assert np.allclose(apply(matrix, np.array([120.0, height - 140])), [112, 112]) and matrix[0, 0] == pytest.approx(
+        102 / 85
+    )
 
 
 def test_the_crop_and_the_intrinsics_say_the_same() -> None:

@@ -1,4 +1,6 @@
-"""The fit recovers what made the landmarks: pose to fractions of a degree, and shape where landmarks say something of it."""
+"""The fit recovers what made the landmarks: pose to fractions of a degree, and shape where landmarks say something of
+it.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,11 @@ def test_the_mean_head_is_recovered_exactly() -> None:
     landmarks, angles, _ = made(shape=0.0)
     fit = fit_landmarks(landmarks, MODEL, 256, contour="fixed")
     # the clip's crop is not quite the one the points were made with: a principal point 5 px off is a turn of 0.3°
-    assert np.degrees(np.abs(fit.angles - angles)).max() < 0.6 and fit.error_px.max() < 0.1 and np.abs(fit.identity).max() < 0.15
+    assert (
+        np.degrees(np.abs(fit.angles - angles)).max() < 0.6
+        and fit.error_px.max() < 0.1
+        and np.abs(fit.identity).max() < 0.15
+    )
 
 
 def test_noise_moves_pose_little_and_not_the_identity() -> None:
@@ -111,4 +117,5 @@ def test_jaw_points_slide_inward_on_the_side_turned_away() -> None:
 def test_outward_turns_with_the_head() -> None:
     level, rolled = outward(np.array([0.0, np.pi / 2]))
     assert np.allclose(level[8], [0, 1]) and np.allclose(level[0], [-1, 0])
-    assert np.allclose(rolled[8], [1, 0], atol=1e-9)  # rolled anticlockwise by a quarter, the chin points to the image's right
+    # rolled anticlockwise by a quarter, the chin points to the image's right
+    assert np.allclose(rolled[8], [1, 0], atol=1e-9)

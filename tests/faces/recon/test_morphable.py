@@ -24,7 +24,9 @@ def test_the_layout_has_257_coefficients_side_by_side() -> None:
 
 
 def test_proportions_are_those_of_published_anthropometry() -> None:
-    """Adult averages in units of 10 cm: face 1.35 wide, eyes 0.32 and 0.90 apart, nose 0.34 wide, mouth 0.51 wide, eyes to chin 1.1."""
+    """Adult averages in units of 10 cm: face 1.35 wide, eyes 0.32 and 0.90 apart, nose 0.34 wide, mouth 0.51 wide, eyes
+    to chin 1.1.
+    """
 
     def between(a: int, b: int) -> float:
         return float(np.linalg.norm(POINTS[a] - POINTS[b]))
@@ -38,7 +40,8 @@ def test_proportions_are_those_of_published_anthropometry() -> None:
 def test_the_mean_face_is_symmetric_centred_and_looks_forward() -> None:
     assert np.allclose(MODEL.mean.mean(axis=0), 0, atol=1e-12)
     assert np.allclose(POINTS[anatomy.MIRROR] * [-1, 1, 1], POINTS, atol=1e-3)
-    assert POINTS[30, 2] > POINTS[[36, 45, 48, 54], 2].max() > POINTS[[0, 16], 2].max()  # nose before eyes and mouth before ears
+    # nose before eyes and mouth before ears
+    assert POINTS[30, 2] > POINTS[[36, 45, 48, 54], 2].max() > POINTS[[0, 16], 2].max()
     assert POINTS[0, 0] < 0 < POINTS[16, 0] and POINTS[8, 1] < POINTS[57, 1] < POINTS[30, 1] < POINTS[19, 1]
 
 
@@ -51,7 +54,8 @@ def test_the_surface_is_one_sheet_facing_outward_with_a_mouth() -> None:
     edges = np.sort(MODEL.triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     _, counts = np.unique(edges, axis=0, return_counts=True)
     loops = int((counts == 1).sum())
-    assert counts.max() == 2 and loops > len(boundary_loop(MODEL.triangles)) > 50  # the outline, and a hole between the lips
+    # the outline, and a hole between the lips
+    assert counts.max() == 2 and loops > len(boundary_loop(MODEL.triangles)) > 50
 
 
 def test_no_identity_mode_moves_turns_or_grows_the_whole_face() -> None:
@@ -88,7 +92,11 @@ def test_a_file_of_the_official_layout_comes_back(tmp_path: Path) -> None:
     write_bfm(path, MODEL)
     held = loadmat(str(path))
     n = len(MODEL.mean)
-    assert held["meanshape"].shape == (1, 3 * n) and held["idBase"].shape == (3 * n, 80) and held["exBase"].shape == (3 * n, 64)
+    assert (
+        held["meanshape"].shape == (1, 3 * n)
+        and held["idBase"].shape == (3 * n, 80)
+        and held["exBase"].shape == (3 * n, 64)
+    )
     assert held["tri"].min() == 1 and held["keypoints"].shape == (1, 68)
     back = load_bfm(path)
     assert (
@@ -105,7 +113,11 @@ def test_a_file_of_the_official_layout_comes_back(tmp_path: Path) -> None:
 def test_a_missing_or_different_file_is_said_plainly(tmp_path: Path) -> None:
     with pytest.raises(MissingWeights, match="masks.morphable_model") as error:
         load_bfm(tmp_path / "BFM_model_front.mat")
-    assert "Basel Face Model" in str(error.value) and "non-commercial" in str(error.value) and "masks.backend: fitted" in str(error.value)
+    assert (
+        "Basel Face Model" in str(error.value)
+        and "non-commercial" in str(error.value)
+        and "masks.backend: fitted" in str(error.value)
+    )
     savemat(str(tmp_path / "other.mat"), {"meanshape": np.zeros((1, 9))})
     with pytest.raises(ValueError, match="idBase"):
         load_bfm(tmp_path / "other.mat")

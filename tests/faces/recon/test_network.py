@@ -22,8 +22,11 @@ def test_names_and_shapes_are_resnet_50_s() -> None:
     assert tuple(state["backbone.layer4.2.conv2.weight"].shape) == (512, 512, 3, 3)
     assert tuple(state["backbone.layer3.5.bn3.running_var"].shape) == (1024,)
     assert [tuple(state[f"final_layers.{i}.weight"].shape) for i in range(7)] == [(size, 2048, 1, 1) for size in HEADS]
-    weights = sum(v.numel() for k, v in state.items() if k.startswith("backbone") and not k.endswith("num_batches_tracked"))
-    assert weights == 25_557_032 - 2048 * 1000 - 1000 + 53_120  # torchvision's ResNet-50 without its classifier, with running statistics
+    weights = sum(
+        v.numel() for k, v in state.items() if k.startswith("backbone") and not k.endswith("num_batches_tracked")
+    )
+    # torchvision's ResNet-50 without its classifier, with running statistics
+    assert weights == 25_557_032 - 2048 * 1000 - 1000 + 53_120
 
 
 def test_strides_and_heads_in_order() -> None:
@@ -58,7 +61,11 @@ def test_other_names_for_the_same_tensors() -> None:
         "backbone.fc.weight",
         "other.x",
     }
-    assert set(plain_names(dict.fromkeys(names, value))) == {"backbone.conv1.weight", "final_layers.3.bias", "backbone.bn1.weight"}
+    assert set(plain_names(dict.fromkeys(names, value))) == {
+        "backbone.conv1.weight",
+        "final_layers.3.bias",
+        "backbone.bn1.weight",
+    }
 
 
 def test_a_missing_file_is_said_plainly(tmp_path: Path) -> None:

@@ -6,14 +6,15 @@ import numpy as np
 
 from s3dnerf.faces import camera
 from s3dnerf.faces.recon.morphable import own_model
-from s3dnerf.faces.recon.rasterise import boundary_loop, cover, draw
-from s3dnerf.faces.recon.reconstruct import MaskPainter
+from s3dnerf.faces.recon.rasterise import MaskPainter, boundary_loop, cover, draw
 
 MODEL = own_model()
 K = camera.intrinsics(np.array([1.0, 128.0, 128.0]), 256)
 
 
-def mask_at(yaw: float = 0.0, pitch: float = 0.0, expression: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def mask_at(
+    yaw: float = 0.0, pitch: float = 0.0, expression: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     expression = np.zeros((1, 64)) if expression is None else expression[None]
     w2c = camera.world_to_camera(np.radians([[pitch, yaw, 0.0]]), np.zeros((1, 3)))
     pixels = camera.project(MODEL.shape(np.zeros(80), expression, MODEL.keypoints), w2c, K)[0]
@@ -73,14 +74,21 @@ def test_a_turned_head_s_mask_has_its_nose_beyond_the_far_cheek() -> None:
 def test_the_cover_is_small_and_reaches_the_edge() -> None:
     chosen = cover(MODEL)
     points = chosen.of(MODEL.mean)
-    assert len(points) < 400 and chosen.triangles.max() < len(points) and np.allclose(chosen.weights.sum(axis=1), 1)
-    assert points[:, 1].max() < MODEL.mean[:, 1].max() - 0.15 and abs(points[:, 1].min() - MODEL.mean[:, 1].min()) < 0.02
+    assert len(points) < 400 and chosen.triangles.max() < len(points) and np.allclose(chosen.barycentric.sum(axis=1), 1)
+    assert (
+        points[:, 1].max() < MODEL.mean[:, 1].max() - 0.15 and abs(points[:, 1].min() - MODEL.mean[:, 1].min()) < 0.02
+    )
     assert np.abs(np.ptp(points[:, 0]) - np.ptp(MODEL.mean[:, 0])) < 0.03
 
 
 def test_boundary_of_a_sheet_with_a_hole_is_its_outline() -> None:
     n = 5
     at = np.arange(n * n).reshape(n, n)
-    quads = [(at[i, j], at[i, j + 1], at[i + 1, j + 1], at[i + 1, j]) for i in range(n - 1) for j in range(n - 1) if (i, j) != (1, 1)]
+    quads = [
+        (at[i, j], at[i, j + 1], at[i + 1, j + 1], at[i + 1, j])
+        for i in range(n - 1)
+        for j in range(n - 1)
+        if (i, j) != (1, 1)
+    ]
     triangles = np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))])
     assert sorted(boundary_loop(triangles)) == sorted({*at[0], *at[-1], *at[:, 0], *at[:, -1]})

@@ -8,17 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s3dnerf.config import MasksSettings
 from s3dnerf.faces import camera
 from s3dnerf.faces.recon.crop import crop_for
 from s3dnerf.faces.recon.deep3d import Deep3DReconstructor
 from s3dnerf.faces.recon.morphable import LAYOUT, MissingWeights, five_of, own_model
-from s3dnerf.faces.recon.reconstruct import reconstructor, smoothed
+from s3dnerf.faces.recon.reconstruct import reconstructor
+from s3dnerf.faces.recon.types import smoothed
+from s3dnerf.settings.schema import MasksSettings
 from tests.faces.recon.test_fit import made
 from tests.faces.tiny_models import constant_network, write_checkpoint, write_face_model
 
 FITTED = MasksSettings(backend="fitted", network=None, morphable_model=None, smooth_frames=0.0)
-SHAPES = {"coefficients": (12, 257), "world_to_camera": (12, 3, 4), "intrinsics": (12, 3, 3), "box": (4,), "raw_camera": (12, 9)}
+SHAPES = {
+    "coefficients": (12, 257),
+    "world_to_camera": (12, 3, 4),
+    "intrinsics": (12, 3, 3),
+    "box": (4,),
+    "raw_camera": (12, 9),
+}
 
 
 def test_fitted_outputs_have_the_contract_s_shapes_and_project_onto_the_landmarks() -> None:
@@ -32,10 +39,13 @@ def test_fitted_outputs_have_the_contract_s_shapes_and_project_onto_the_landmark
     points = model.shape(c[:, LAYOUT["id"]], c[:, LAYOUT["exp"]], model.keypoints)
     pixels = camera.project(points, found.world_to_camera.astype(np.float64), found.intrinsics.astype(np.float64))
     assert np.linalg.norm(pixels - landmarks, axis=2).mean() < 1.5
-    assert np.allclose(found.raw_camera[:, :6], np.concatenate([c[:, LAYOUT["angle"]], c[:, LAYOUT["trans"]]], axis=1), atol=1e-6)
+    assert np.allclose(
+        found.raw_camera[:, :6], np.concatenate([c[:, LAYOUT["angle"]], c[:, LAYOUT["trans"]]], axis=1), atol=1e-6
+    )
     assert np.allclose(camera.intrinsics(found.raw_camera[:, 6:].astype(np.float64), 256), found.intrinsics, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_fitting_every_third_frame_changes_little() -> None:
     landmarks, _, _ = made(n=12)
     whole = reconstructor(FITTED, "fixed").run(landmarks)
@@ -45,6 +55,7 @@ def test_fitting_every_third_frame_changes_little() -> None:
     assert (some.mask ^ whole.mask).sum() / whole.mask.sum() < 0.04
 
 
+@pytest.mark.slow
 def test_smoothing_takes_jitter_and_leaves_the_raw_camera() -> None:
     landmarks, angles, _ = made(n=40)
     landmarks = landmarks + np.random.default_rng(0).normal(size=landmarks.shape)
@@ -61,7 +72,11 @@ def test_smoothing_is_symmetric() -> None:
     pulse = np.zeros((21, 1))
     pulse[10] = 1
     out = smoothed(pulse, 2.0)[:, 0]
-    assert np.allclose(out, out[::-1]) and out.sum() == pytest.approx(1, abs=1e-6) and np.array_equal(smoothed(pulse, 0.0), pulse)
+    assert (
+        np.allclose(out, out[::-1])
+        and out.sum() == pytest.approx(1, abs=1e-6)
+        and np.array_equal(smoothed(pulse, 0.0), pulse)
+    )
 
 
 @pytest.fixture
@@ -73,7 +88,10 @@ def real_files(tmp_path: Path):
     write_checkpoint(tmp_path / "epoch_20.pth", constant_network(answer))
     write_face_model(tmp_path)
     settings = MasksSettings(
-        network=str(tmp_path / "epoch_20.pth"), morphable_model=str(tmp_path / "BFM_model_front.mat"), smooth_frames=0.0, batch=4
+        network=str(tmp_path / "epoch_20.pth"),
+        morphable_model=str(tmp_path / "BFM_model_front.mat"),
+        smooth_frames=0.0,
+        batch=4,
     )
     return settings, answer
 
@@ -98,10 +116,14 @@ def test_the_real_backend_projects_what_the_network_says_as_computed_by_hand(rea
     for i in (0, 7):
         scale, tx, ty = crops[i]
         by_hand = np.stack([(in_crop[:, 0] - 112) / scale + tx, 256 - ((in_crop[:, 1] - 112) / scale + ty)], axis=1)
-        ours = camera.project(points, found.world_to_camera[i].astype(np.float64), found.intrinsics[i].astype(np.float64))
+        ours = camera.project(
+            points, found.world_to_camera[i].astype(np.float64), found.intrinsics[i].astype(np.float64)
+        )
         # each frame's crop became the clip's: the same picture but for the perspective of a slightly other focal length
         assert np.abs(ours - by_hand).max() < 1.0
-        assert np.allclose(found.raw_camera[i], np.concatenate([answer[LAYOUT["angle"]], answer[LAYOUT["trans"]], crops[i]]), atol=1e-3)
+        assert np.allclose(
+            found.raw_camera[i], np.concatenate([answer[LAYOUT["angle"]], answer[LAYOUT["trans"]], crops[i]]), atol=1e-3
+        )
     assert (found.intrinsics == found.intrinsics[0]).all() and found.mask.any(axis=(1, 2)).all()
 
 
@@ -115,7 +137,9 @@ def test_the_network_sees_the_aligned_crop(real_files: tuple, monkeypatch: pytes
         frames[i, y - 3 : y + 4, x - 3 : x + 4] = [250, 120, 10]
     seen = []
     monkeypatch.setattr(
-        recon.network, "forward", lambda images: (seen.append(images), recon.network.final_layers[0].bias.new_zeros(len(images), 257))[1]
+        recon.network,
+        "forward",
+        lambda images: (seen.append(images), recon.network.final_layers[0].bias.new_zeros(len(images), 257))[1],
     )
     recon.run(landmarks, frames)
     (images,) = seen
@@ -130,7 +154,9 @@ def test_missing_files_are_named_with_their_setting(tmp_path: Path) -> None:
     with pytest.raises(MissingWeights, match="masks.network"):
         reconstructor(MasksSettings(network=str(tmp_path / "no.pth")))
     write_checkpoint(tmp_path / "epoch_20.pth", constant_network(np.zeros(257)))
-    settings = MasksSettings(network=str(tmp_path / "epoch_20.pth"), morphable_model=str(tmp_path / "BFM_model_front.mat"))
+    settings = MasksSettings(
+        network=str(tmp_path / "epoch_20.pth"), morphable_model=str(tmp_path / "BFM_model_front.mat")
+    )
     with pytest.raises(MissingWeights, match="masks.morphable_model"):
         reconstructor(settings)
     write_face_model(tmp_path)

@@ -1,0 +1,94 @@
+"""MLflow's store: where it is, a client for it, its experiments, and its faults as one kind of error.
+
+``MLFLOW_TRACKING_URI`` names a server; otherwise it is ``mlflow.db`` (SQLite) in the repository, with its files in
+``mlartifacts/`` beside it, also for what runs in another folder. mlflow is imported here alone, and only where
+something is recorded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from s3dnerf.core.errors import S3DNeRFError
+
+SQLITE = "sqlite:///"
+# few retries: a stage must not wait for minutes for a server that only mirrors it
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+class StoreError(S3DNeRFError, RuntimeError):
+    """MLflow did not do what it was asked; the message says what it said. ``code``: MLflow's own, empty where it has
+    none.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def store_uri(repository: Path = Path()) -> str:
+    """The store of a repository: the server that the environment names, else its own database."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{(repository / 'mlflow.db').resolve()}"
+
+
+class Store:
+    """A client of the store at ``uri`` (made where it is a database that is not there). Raises StoreError when it
+    cannot be reached.
+    """
+
+    def __init__(self, uri: str) -> None:
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        self.uri = uri
+        database = Path(uri.removeprefix(SQLITE)).resolve() if uri.startswith(SQLITE) else None
+        self.artifacts = None if database is None else (database.parent / "mlartifacts").as_uri()
+        with self.asked():
+            from mlflow import MlflowClient
+
+            if database is None:
+                self.client: Any = MlflowClient(tracking_uri=uri, registry_uri=uri)
+                return
+            with FileLock(f"{database}.lock"):  # a database is created once, before anything runs side by side
+                self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """What MLflow, its database or the network raise inside, as StoreError."""
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except MlflowException as error:
+            raise StoreError(f"MLflow: {error.error_code}: {str(error)[:300]}", error.error_code) from error
+        except (SQLAlchemyError, OSError) as error:
+            raise StoreError(f"MLflow: {type(error).__name__}: {str(error)[:300]}") from error
+
+    def experiment(self, name: str) -> str:
+        """The id of the experiment ``name``, made where there is none (also when another makes it at the same
+        moment).
+        """
+        with self.asked():
+            found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return found.experiment_id
+        try:
+            with self.asked():
+                return self.client.create_experiment(name, artifact_location=self.artifacts)
+        except StoreError as error:
+            if error.code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        with self.asked():
+            return self.client.get_experiment_by_name(name).experiment_id

@@ -1,0 +1,117 @@
+"""Who a process works for: the ``dvc`` above it, or the stage that sent it work, and dying when that is gone.
+
+``kill -9`` of dvc leaves the stage's process alive, and what it goes on writing would be committed by the next run. So
+every stage watches the process it works for, and ends itself with its children when that is gone. On another machine
+there is no process to watch: there the lock is watched that a stage holds while it works.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from s3dnerf.core.errors import S3DNeRFError
+
+ENDED_WITH_OWNER = 113  # exit status
+
+
+class OwnerGone(S3DNeRFError, RuntimeError):
+    """Whoever this process works for is gone: it must do nothing."""
+
+
+def dvc_above(pid: int | None = None) -> psutil.Process | None:
+    """The nearest ancestor that is a ``dvc`` command, or None."""
+    for process in psutil.Process(pid or os.getpid()).parents():
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+        if any(Path(word).name == "dvc" for word in words[:2]) or words[1:3] == ["-m", "dvc"]:
+            return process
+    return None
+
+
+def dvc_identity() -> str | None:
+    """:func:`identity` of the ``dvc`` that this process works for; None where a person started it.
+
+    Raises OwnerGone where dvc started it (DVC_STAGE, which dvc sets, says so) and is gone already: on a busy machine a
+    stage may take seconds to come this far.
+    """
+    try:
+        owner = dvc_above()
+        if owner is not None:
+            return identity(owner)
+    except psutil.NoSuchProcess as gone:
+        raise OwnerGone("the dvc that started this ended meanwhile") from gone
+    if os.environ.get("DVC_STAGE"):
+        raise OwnerGone("the dvc that started this ended meanwhile")
+    return None
+
+
+def identity(process: psutil.Process) -> str:
+    """``pid-created``: a process, not whoever got its number later."""
+    return f"{process.pid}-{int(process.create_time() * 100)}"
+
+
+def alive(process_identity: str) -> bool:
+    """Whether just this process still runs."""
+    pid, _, _ = process_identity.partition("-")
+    try:
+        process = psutil.Process(int(pid))
+        return identity(process) == process_identity and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def kill_children() -> None:
+    """End every descendant of this process at once."""
+    for child in psutil.Process().children(recursive=True):
+        try:
+            child.send_signal(signal.SIGKILL)
+        except psutil.Error:
+            pass
+
+
+def stage_lock(preset: str, stage: str, part: str = "") -> Path:
+    """The lock that a stage (or one part of it) holds while it works."""
+    return Path(".locks") / f"{preset}-{stage}{'-' if part else ''}{part}.lock"
+
+
+def end_now() -> None:
+    """End this process and all its children."""
+    kill_children()
+    os._exit(ENDED_WITH_OWNER)
+
+
+def die_with(process_identity: str, poll_s: float = 0.2) -> None:
+    """Watch a process from a thread; when it is gone, end this one and all its children."""
+
+    def watch() -> None:
+        while alive(process_identity):
+            time.sleep(poll_s)
+        end_now()
+
+    threading.Thread(target=watch, name="owner-watch", daemon=True).start()
+
+
+def end_when_free(lock: str | Path, poll_s: float = 0.5) -> None:
+    """Watch a lock that another process holds, from a thread; when nobody holds it, end this process and all its
+    children.
+    """
+
+    def watch() -> None:
+        while True:
+            try:
+                FileLock(lock).acquire(timeout=0).lock.release()
+            except Timeout:
+                time.sleep(poll_s)
+            else:
+                end_now()
+
+    threading.Thread(target=watch, name="lock-watch", daemon=True).start()

@@ -1,0 +1,1 @@
+"""The evaluation protocol: videos read alike, paired and scored."""

@@ -1,0 +1,299 @@
+"""Anyone's videos, a folder against a folder: read alike, paired by name, scored, every file accounted for.
+
+Reads ``<generated>/<name>.mp4`` (one method) or ``<generated>/<method>/<corpus>/<name>.mp4`` (a row each method) and
+``<truth>/<name>.mp4``, in any container that ffmpeg reads; writes nothing. Both videos are brought to 25 Hz by their
+timestamps and to 256², and the truth's sound is judged. A corrupt, shorter, longer, faceless or missing video is named
+and counted, the others are scored; what was changed so that two files could be compared (size, rate, start) is named as
+well. A truth is read and measured once for all methods; a pair is held in memory (5 MB a second of each video, and as
+much again while it is measured).
+
+Run: ``s3dnerf evaluate --generated DIR --truth DIR``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from s3dnerf.core.rates import FPS_HZ, RATE_HZ, SAMPLES_PER_FRAME
+from s3dnerf.evaluation.other_methods import LOOKS, SAME_FRAMING_PX, VIDEOS, fit_framing, share_outside, steady_apart
+from s3dnerf.evaluation.protocol import SIZE_PX, Tools, Truth, as_rows, prepare_truth, score_pair
+from s3dnerf.evaluation.reading import HOW, Problem, compared_otherwise, damage, read_video
+from s3dnerf.faces.lips import crop_boxes
+from s3dnerf.faces.warping import warp
+from s3dnerf.metrics.lmd import metric_landmarks
+from s3dnerf.metrics.result import Measured, not_measured
+from s3dnerf.speech.audio import read_audio
+from s3dnerf.speech.mel import clip_mel
+from s3dnerf.video.encoding import VideoError
+from s3dnerf.video.reading import probe
+
+SOUND_SHORT_FRAMES = 5  # a sound that ends earlier than this before the picture is named
+SILENT = 1e-3  # the loudest sample of a silent recording, of 1
+
+
+@dataclass(frozen=True)
+class GeneratedVideo:
+    """One generated video: whose, of what corpus, of which truth."""
+
+    method: str
+    corpus: str
+    name: str
+    path: Path
+
+
+def _by_stem(folder: Path) -> tuple[dict[str, Path], list[Problem]]:
+    """The videos of a folder by name, and those whose name another one has already."""
+    videos: dict[str, Path] = {}
+    problems = []
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEOS):
+        if path.stem in videos:
+            problems.append(
+                Problem(path.stem, "same_name", f"{path.name} is not read: {videos[path.stem].name} has this name")
+            )
+        else:
+            videos[path.stem] = path
+    return videos, problems
+
+
+def generated_videos(generated: Path, method: str, corpus: str) -> tuple[list[GeneratedVideo], list[Problem]]:
+    """The videos of a folder, or of a folder of methods; sorted. Raises FileNotFoundError where there is none of
+    either.
+    """
+    flat, problems = _by_stem(generated)
+    if flat:
+        return [GeneratedVideo(method, corpus, name, path) for name, path in flat.items()], problems
+    videos = []
+    for folder in sorted(p for p in generated.glob("*/*") if p.is_dir()):
+        by_name, doubled = _by_stem(folder)
+        videos += [
+            GeneratedVideo(folder.parent.name, folder.name.lower(), name, path) for name, path in by_name.items()
+        ]
+        problems += [Problem(d.name, d.what, d.detail, folder.parent.name) for d in doubled]
+    if not videos:
+        raise FileNotFoundError(
+            f"{generated}: no videos ({', '.join(VIDEOS)}), neither in it nor as <method>/<corpus>/<name>"
+        )
+    return videos, problems
+
+
+def score_folders(
+    generated: str | Path,
+    truth: str | Path,
+    tools: Tools,
+    method: str = "generated",
+    corpus: str = "files",
+    align: bool = False,
+) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """Score every video of ``generated`` against the one of the same name in ``truth``.
+
+    Parameters
+    ----------
+    method, corpus : what the rows say where the folder holds videos itself
+    align : bring a video that frames the face otherwise (PC-AVS does) over the truth by one similarity, from eyes and
+        nose; without it such a video is compared as it is, and named
+
+    Returns
+    -------
+    rows : as ``clips.parquet`` (a video that cannot be read has rows without values, with the reason)
+    problems : every file that was not scored, not whole, or not compared as it is
+    """
+    generated, truth = Path(generated), Path(truth)
+    for folder in (generated, truth):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: no such folder")
+    videos, problems = generated_videos(generated, method, corpus)
+    truths, doubled = _by_stem(truth)
+    problems += doubled
+    methods = sorted({m.method for m in videos})
+    rows: list[dict[str, Any]] = []
+    for name, path in truths.items():
+        partners = {m.method: m for m in videos if m.name == name}
+        if not partners:
+            problems.append(Problem(name, "no_generated_video", f"{path.name} has no partner"))
+            continue
+        problems += [
+            Problem(name, "no_generated_video", f"{path.name} has no partner", m) for m in methods if m not in partners
+        ]
+        measured_truth, truth_problems = _read_truth(name, path, tools)
+        problems += truth_problems
+        for video in partners.values():
+            pair_problems, measured = _score_one(video, path, measured_truth, truth_problems, tools, align)
+            problems += [replace(p, method=video.method if len(methods) > 1 else "") for p in pair_problems]
+            rows += as_rows(measured, name, video.corpus, name, video.method)
+    unknown = [m for m in videos if m.name not in truths]
+    problems += [
+        Problem(m.name, "no_truth", f"{m.path.name} has no partner in {truth.name}", m.method) for m in unknown
+    ]
+    return rows, sorted(problems, key=lambda p: (p.name, p.method, p.what))
+
+
+def _read_truth(name: str, path: Path, tools: Tools) -> tuple[Truth | None, list[Problem]]:
+    """The truth with what is measured on it once; None where it cannot be read. And what is to be said of it."""
+    try:
+        frames = read_video(path)
+    except VideoError as bad:
+        return None, [Problem(name, f"truth_{bad.reason}", str(bad)[:300])]
+    problems = damage(name, path, "truth_")
+    samples = mel = None
+    try:
+        early_s = probe(path).early_s
+        samples = read_audio(path, early_s, early_s + len(frames) / FPS_HZ)
+    except VideoError as bad:
+        what = "truth_without_sound" if bad.reason == "no_audio" else "truth_sound_unreadable"
+        problems.append(Problem(name, what, str(bad)[:300]))
+    if samples is not None:
+        whole = SAMPLES_PER_FRAME * len(frames)
+        if not len(samples) or float(np.abs(samples).max()) < SILENT:
+            problems.append(Problem(name, "truth_silent", "a sound track with nothing on it: sync is not measured"))
+            samples = None
+        else:
+            mel = clip_mel(np.pad(samples, (0, whole - len(samples))))
+            if whole - len(samples) > SOUND_SHORT_FRAMES * SAMPLES_PER_FRAME:
+                lengths = f"{len(samples) / RATE_HZ:.2f} s of sound for {len(frames) / FPS_HZ:.2f} s of picture"
+                problems.append(Problem(name, "truth_sound_ends_early", lengths))
+    measured = prepare_truth(frames, None, samples, mel, tools)
+    measured.lip_box = lips_of(measured, tools)
+    if measured.lip_box is None:
+        problems.append(Problem(name, "truth_without_face", f"no face in any of {len(measured.landmarks)} frames"))
+    return measured, problems
+
+
+def lips_of(truth: Truth, tools: Tools) -> np.ndarray | None:
+    """The boxes that lips are cut by, float32 (n, 4), as preprocessing makes them; frames without a face take what lies
+    between their neighbours. None where no frame shows a face."""
+    good = np.isfinite(truth.landmarks).all(axis=(1, 2))
+    if not good.any():
+        return None
+    known, every = truth.landmark_frames[good], np.arange(len(truth.frames))
+    points = truth.landmarks[good].reshape(int(good.sum()), -1)
+    filled = np.stack([np.interp(every, known, column) for column in points.T], axis=1).reshape(len(every), 68, 2)
+    return crop_boxes(filled, tools.lips.scale, tools.lips.follow_frames)
+
+
+def _score_one(
+    video: GeneratedVideo,
+    truth_path: Path,
+    truth: Truth | None,
+    truth_problems: list[Problem],
+    tools: Tools,
+    align: bool,
+) -> tuple[list[Problem], list[Measured]]:
+    """The problems of one pair, and its measurements; ``truth_problems``: what is wrong with the truth."""
+    if truth is None:
+        return [], [
+            not_measured(r, f"{truth_problems[0].what}: {truth_problems[0].detail[:200]}") for r in tools.recipes()
+        ]
+    try:
+        frames = read_video(video.path)
+    except VideoError as bad:
+        unmeasured = [
+            not_measured(r, f"{bad.reason}: {str(bad)[:200]}", failed=len(truth.frames)) for r in tools.recipes()
+        ]
+        return [Problem(video.name, bad.reason, str(bad)[:300])], unmeasured
+    problems = [*damage(video.name, video.path), *compared_otherwise(video.name, video.path, truth_path)]
+    if len(frames) != len(truth.frames):
+        what = "shorter" if len(frames) < len(truth.frames) else "longer"
+        problems.append(
+            Problem(
+                video.name,
+                what,
+                f"{len(frames)} frames, the truth has {len(truth.frames)}: the pairs there are were scored",
+            )
+        )
+    treatment = "compared as it is; --align brings it over the truth first"
+    framing_px = math.nan
+    if align:
+        frames, framing_px, outside = _aligned(frames, truth, tools)
+        treatment = (
+            f"brought over the truth by one similarity from eyes and nose; {outside:.0%} of the frame repeats its edge"
+        )
+    measured, landmarks = score_pair(frames, truth, tools)
+    if not align:
+        framing_px = steady_apart(landmarks, truth.landmarks)
+    if framing_px > SAME_FRAMING_PX:
+        problems.append(
+            Problem(video.name, "reframed", f"eyes and nose lie {framing_px:.0f} px off the truth's: {treatment}")
+        )
+    landmarks_sought = landmarks[truth.landmark_frames < len(frames)]
+    lost = int(np.isnan(landmarks_sought).any(axis=(1, 2)).sum())
+    if lost:
+        what = "faceless" if lost == len(landmarks_sought) else "some_frames_faceless"
+        problems.append(Problem(video.name, what, f"no single face in {lost} of {len(landmarks_sought)} frames"))
+    return problems, measured
+
+
+def _aligned(frames: np.ndarray, truth: Truth, tools: Tools) -> tuple[np.ndarray, float, float]:
+    """The frames over the truth's where they are framed otherwise, how far eyes and nose lay off (pixels), and the
+    share of the frame that lies outside them."""
+    shared = truth.landmark_frames[truth.landmark_frames < len(frames)]
+    chosen = np.unique(np.round(np.linspace(0, len(shared) - 1, min(LOOKS, len(shared)))).astype(int))
+    landmarks = metric_landmarks(frames[shared[chosen]], tools.faces)
+    framing_px = steady_apart(landmarks, truth.landmarks[chosen])
+    if not framing_px > SAME_FRAMING_PX:
+        return frames, framing_px, 0.0
+    matrix = fit_framing(landmarks, truth.landmarks[chosen])
+    return (
+        np.stack([warp(frame, matrix, SIZE_PX) for frame in frames]),
+        framing_px,
+        share_outside(matrix, SIZE_PX, SIZE_PX),
+    )
+
+
+def score_table(rows: list[dict[str, Any]]) -> str:
+    """Means by metric and method as lines of text: metric, a mean each method, videos with and without a value, frames
+    counted and left out, version; below, why a metric has no value."""
+    methods = sorted({r["method"] for r in rows})
+    width = max(9, *(len(m) for m in methods))
+    heads = "  ".join(f"{m:>{width}}" for m in methods)
+    lines, reasons = (
+        [f"{'metric':<12} {heads}  {'videos':>6}  {'failed':>6}  {'frames':>7}  {'failed':>6}  version"],
+        [],
+    )
+    for metric in dict.fromkeys(r["metric"] for r in rows):
+        of_metric = [r for r in rows if r["metric"] == metric]
+        means = []
+        for method in methods:
+            values = [r["value"] for r in of_metric if r["method"] == method and np.isfinite(r["value"])]
+            means.append(f"{np.mean(values):{width}.4f}" if values else f"{'–':>{width}}")
+        valued = sum(np.isfinite(r["value"]) for r in of_metric)
+        counts = (
+            f"{valued:>6}  {len(of_metric) - valued:>6}  {sum(r['counted'] for r in of_metric):>7}  "
+            f"{sum(r['failed'] for r in of_metric):>6}"
+        )
+        lines.append(f"{metric:<12} {'  '.join(means)}  {counts}  {of_metric[0]['version']}")
+        missing = Counter(r["reason"].split("; ")[0] for r in of_metric if not np.isfinite(r["value"]))
+        if metric == "sync_offset" and valued:
+            offsets = np.array([abs(r["value"]) for r in of_metric if np.isfinite(r["value"])])
+            reasons.append(
+                f"sync_offset: 0 in {int((offsets == 0).sum())} of {valued} videos, beyond ±1 in "
+                f"{int((offsets > 1).sum())}"
+            )
+        reasons += [
+            f"{metric}: not measured in {count} of {len(of_metric)} videos: {why}" for why, count in missing.items()
+        ]
+    return "\n".join([*lines, HOW, *reasons])
+
+
+def problem_lines(problems: list[Problem], most: int = 3) -> list[str]:
+    """A line each problem; of more than ``most`` of one kind whose partner is missing, one line with all names."""
+    lines = []
+    for what in sorted({p.what for p in problems}):
+        of_kind = [p for p in problems if p.what == what]
+        names = [f"{p.method}/{p.name}" if p.method else p.name for p in of_kind]
+        if what in ("no_generated_video", "no_truth") and len(of_kind) > most:
+            lines.append(f"{what}: {len(of_kind)} videos: {', '.join(names)}")
+        else:
+            lines += [f"{name}: {what}: {p.detail}" for name, p in zip(names, of_kind)]
+    return lines
+
+
+def scored_count(rows: list[dict[str, Any]]) -> tuple[int, int]:
+    """How many videos have at least one value, and how many there are."""
+    videos = {(r["method"], r["corpus"], r["clip"]) for r in rows}
+    return len({(r["method"], r["corpus"], r["clip"]) for r in rows if np.isfinite(r["value"])}), len(videos)

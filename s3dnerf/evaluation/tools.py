@@ -1,0 +1,60 @@
+"""The tools of the evaluation from the settings: face backend, sync judge, LPIPS network, face recogniser.
+
+Reads the weights that the settings name; what is missing is None with its reason, which the metrics then carry.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from s3dnerf.core.errors import MissingWeights
+from s3dnerf.evaluation.protocol import Tools
+from s3dnerf.faces.detectors import face_backend
+from s3dnerf.metrics import identity, lpips
+from s3dnerf.settings.schema import Settings
+from s3dnerf.video.packs import file_sha256
+
+
+def load_tools(settings: Settings, judge_folder: str | Path) -> Tools:
+    """Face backend, judge, LPIPS and recogniser of the settings. Raises MissingWeights when the face backend itself is
+    missing: without landmarks there is no protocol."""
+    from s3dnerf.sync.judge import sync_judge
+    from s3dnerf.sync.syncnet import SyncNetWeightsError
+
+    chosen = settings.evaluate
+    why: dict[str, str] = {}
+    judge = network = recogniser = None
+    key = chosen.judge
+    try:
+        judge = sync_judge(chosen, judge_folder)
+        if chosen.judge == "trained":  # another training is another judge
+            key += "-" + file_sha256(Path(judge_folder) / "weights.safetensors")[:8]
+    except (SyncNetWeightsError, FileNotFoundError, ValueError) as missing:
+        why["judge"] = str(missing).splitlines()[0]
+    if chosen.lpips == "off":
+        why["lpips"] = "switched off (evaluate.lpips: off): no AlexNet weights"
+    else:
+        try:
+            network = lpips.load_lpips(chosen.lpips_weights or "")
+        except lpips.LpipsWeightsError as missing:
+            why["lpips"] = str(missing)
+    if chosen.identity == "off":
+        why["identity"] = "switched off (evaluate.identity: off)"
+    else:
+        try:
+            recogniser = identity.load_recogniser(chosen.identity, settings.align.model_dir)
+        except MissingWeights as missing:
+            why["identity"] = str(missing).splitlines()[0]
+    return Tools(
+        faces=face_backend(settings.align),
+        judge=judge,
+        network=network,
+        recogniser=recogniser,
+        why=why,
+        judge_key=key,
+        identity_name=chosen.identity,
+        landmark_every=chosen.landmark_every,
+        picture_every=chosen.picture_every,
+        identity_frames=chosen.identity_frames,
+        lips=settings.lips,
+    )

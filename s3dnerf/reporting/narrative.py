@@ -1,0 +1,156 @@
+"""What the report says in plain words: warnings first, then what was trained on what, what was measured, and what
+won.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from s3dnerf.metrics.result import Recipe
+from s3dnerf.reporting.backends import Backend, stand_ins
+from s3dnerf.reporting.sources import Sources
+from s3dnerf.reporting.summary import ALPHA
+from s3dnerf.reporting.tables import CORPUS_TITLES, number
+
+HEADLINE = ("m_lmd", "f_lmd", "ssim", "lse_c")
+
+
+def many(count: int, one: str, more: str = "") -> str:
+    """A count and its noun.
+
+    Examples
+    --------
+    >>> many(1, "person", "people"), many(2, "clip")
+    ('1 person', '2 clips')
+    """
+    return f"{count} {one if count == 1 else more or one + 's'}"
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def warnings(sources: Sources, listed: list[Backend]) -> list[str]:
+    """What a reader must know before any number: a failed gate first, then stand-ins, then what nothing accounts
+    for.
+    """
+    found = []
+    expert = sources.cards.get("expert", {})
+    if expert and not expert.get("passes", False):
+        held = expert.get("held_out", {})
+        found.append(
+            f"The lip-sync expert did not pass its gate: right in {held.get('accuracy', float('nan')):.3f} of "
+            "held-out trials, "
+            f"{expert.get('gate', float('nan')):g} was asked. A generator may then be trained with λ_sync = 0 only."
+        )
+    for variant in sources.settings.train.variants:
+        card = sources.cards.get(variant, {})
+        if card and variant != "no_sync" and card.get("lambda_sync", {}).get("value") == 0:
+            why = card["lambda_sync"].get("why", "")
+            found.append(f"The generator ({variant}) was trained without the lip-sync loss (λ_sync = 0): {why}.")
+    standing = stand_ins(listed)
+    if standing:
+        names = ", ".join(f"{b.component[0].lower()}{b.component[1:]} ({b.name})" for b in standing)
+        found.append(
+            f"{len(standing)} of {len(listed)} backends stand in for the real thing: {names}. "
+            "The numbers compare rows of this report with each other, not with the paper's."
+        )
+    lost = sum(r["status"] == "unaccounted" for r in sources.membership)
+    if lost:
+        found.append(f"{lost} raw files or clips are accounted for by no stage: see Membership.")
+    return found
+
+
+def trained_on(sources: Sources) -> str:
+    """Whose faces and voices the generator learned from, and whom it was tested on."""
+    s = sources.settings
+    variant = next(iter(sources.variants.values()), s.train.variants[0])
+    card = sources.cards.get(variant, {})
+    kind = "synthetic speakers made by this project" if s.sample.enabled else "real footage"
+    people, clips = len(card.get("speakers", [])), card.get("clips", 0)
+    tested = {c: {r["speaker"] for r in sources.rows if r["corpus"] == c} for c in s.evaluate.corpora}
+    clips_of = {c: len({r["clip"] for r in sources.rows if r["corpus"] == c}) for c in tested}
+    where = (
+        " and ".join(
+            f"{many(clips_of[c], f'{CORPUS_TITLES[c]} clip')} of {many(len(who), 'person', 'people')}"
+            for c, who in tested.items()
+            if who
+        )
+        or "no clips"
+    )
+    both = sorted(set(card.get("speakers", [])) & set().union(*tested.values()))
+    seen = f"but {', '.join(both)} had been trained on" if both else "none of whom was trained on"
+    learned = f"{many(clips, 'clip')} of {many(people, 'person', 'people')} ({kind}) in {card.get('steps', 0):,} steps"
+    return (
+        f"The generator ({variant}) learned from {learned} with the loss preset “{card.get('loss_preset', '?')}”, "
+        f"and was measured on {where}, {seen}."
+    )
+
+
+def _against(
+    corpus: str, control: str, words: str, summary: dict[str, Any], recipes: dict[str, Recipe], ours: str
+) -> str | None:
+    """One sentence: on which headline metrics ours is better, worse, or not shown to differ from a control."""
+    methods, found = summary["methods"], summary["differences"].get(f"{ours} - {control}", {})
+    groups: dict[str, list[str]] = {"better": [], "worse": [], "no difference shown": []}
+    for metric in HEADLINE:
+        difference = found.get(metric, {})
+        if metric not in recipes or difference.get("mean") is None:
+            continue
+        mine, other = (methods[m][metric]["mean"] for m in (ours, control))
+        unit = f" {recipes[metric].unit}" if recipes[metric].unit else ""
+        said = (
+            f"{recipes[metric].title} {number(mine, metric)} against {number(other, metric)}{unit} "
+            f"({_p(difference['p_holm'])})"
+        )
+        groups[difference["verdict"]].append(said)
+    parts = [f"{verdict} on {', '.join(said)}" for verdict, said in groups.items() if said]
+    return f"{CORPUS_TITLES[corpus]}, {words}: {'; '.join(parts)}." if parts else None
+
+
+def verdicts(sources: Sources, summary: dict[str, Any]) -> list[str]:
+    """What won: the headline metrics of each corpus against the controls, in words."""
+    recipes = {r.name: r for r in sources.recipes}
+    found = []
+    for corpus in sources.settings.evaluate.corpora:
+        part = summary["corpora"].get(corpus)
+        if part is None:
+            found.append(f"{CORPUS_TITLES[corpus]}: no test clip came through preprocessing.")
+            continue
+        for control, said in (
+            ("wrong_speech", "the clip's own speech against another person's"),
+            ("still", "against a still picture"),
+        ):
+            line = _against(corpus, control, said, part, recipes, sources.ours)
+            if line:
+                found.append(line)
+        tests = max(
+            (sum(d["mean"] is not None for d in one.values()) for one in part["differences"].values()), default=0
+        )
+        smallest = min(1.0, tests * 2.0 / 2 ** part["speakers"])
+        if tests and smallest >= ALPHA:
+            found.append(
+                f"{CORPUS_TITLES[corpus]} has {many(part['speakers'], 'test speaker')}: with so few no test can give "
+                "less than "
+                f"{_p(smallest)} after Holm, whatever the model does."
+            )
+    return found
+
+
+def membership_line(sources: Sources) -> str:
+    """How many raw files and clips came through."""
+    files = [r for r in sources.membership if r["kind"] == "file"]
+    clips = [r for r in sources.membership if r["kind"] == "clip"]
+    used = sum(r["status"] == "used" for r in clips)
+    out = sum(r["status"] == "excluded" for r in clips)
+    lost = sum(r["status"] == "unaccounted" for r in files + clips)
+    said = "every one accounted for" if not lost else f"{lost} unaccounted for"
+    return f"{len(files)} raw files and {len(clips)} clips: {used} clips used, {out} excluded with a reason, {said}."
+
+
+def three_lines(sources: Sources, summary: dict[str, Any], listed: list[Backend]) -> list[str]:
+    """What the demo prints: the most important warning (or that there is none), what won, and what it rests on."""
+    warned = warnings(sources, listed)
+    first = warned[0] if warned else "Every backend is the real thing and the lip-sync expert passed its gate."
+    told = verdicts(sources, summary)
+    return [first, told[0] if told else "Nothing was measured.", membership_line(sources)]

@@ -1,0 +1,1 @@
+"""The typed settings: one class a stage, presets, their checking."""

@@ -1,0 +1,1 @@
+"""A portrait and speech to a talking-head video."""

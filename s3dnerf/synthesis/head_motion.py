@@ -1,0 +1,132 @@
+"""Head poses for a portrait that speaks: still, gentle, from a sequence, or seen from another side.
+
+A pose is ``world_to_camera`` (3, 4): canonical head frame → OpenCV camera. All movements turn the head about the centre
+of its box. Numpy alone; pure functions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from s3dnerf.faces.camera import rotation
+
+MOTIONS = ("still", "gentle")
+VIEWS = ("one", "orbit", "grid")
+ORBIT_DEG, ORBIT_S = (25.0, 10.0), 6.0  # reach in yaw and pitch, and the time of one turn
+GRID_DEG = ((-25.0, 0.0, 25.0), (-12.0, 0.0, 12.0))  # yaw of the columns, pitch of the rows
+# by which all views may be turned, either way: beyond, a portrait shows nothing
+MOST_YAW_DEG, MOST_PITCH_DEG = (
+    60.0,
+    40.0,
+)
+
+
+def turned(
+    world_to_camera: np.ndarray,
+    yaw_deg: np.ndarray | float,
+    pitch_deg: np.ndarray | float,
+    roll_deg: np.ndarray | float,
+    centre: np.ndarray,
+) -> np.ndarray:
+    """Poses (…, 3, 4) of the head turned about ``centre`` (3,), canonical units, in its own frame; degrees broadcast.
+
+    Signs are those of :func:`s3dnerf.faces.camera.pose_degrees`: positive yaw turns a frontal face to the image's
+    right, positive pitch lowers it.
+    """
+    world_to_camera, centre = np.asarray(world_to_camera, np.float64), np.asarray(centre, np.float64)
+    angles = np.radians(np.stack(np.broadcast_arrays(pitch_deg, yaw_deg, roll_deg), -1).astype(np.float64))
+    own = rotation(angles)  # x' = own (x − centre) + centre
+    turn = world_to_camera[..., :3] @ own
+    shift = world_to_camera[..., 3] + world_to_camera[..., :3] @ centre - turn @ centre
+    return np.concatenate([turn, shift[..., None]], -1)
+
+
+def gentle(world_to_camera: np.ndarray, frames: int, centre: np.ndarray, fps_hz: float = 25.0) -> np.ndarray:
+    """Poses (frames, 3, 4) of a head that sways: at most 3° of yaw, 2° of pitch, 1° of roll, beginning at rest in the
+    given pose.
+
+    Sums of slow sines (0.1–0.5 Hz) whose periods do not meet, so that it does not look like a loop; the same every
+    time.
+    """
+    t = np.arange(frames) / fps_hz
+    ease = np.minimum(t / 1.0, 1.0)
+
+    def sway(degrees: float, hertz: tuple[float, float], phase: float) -> np.ndarray:
+        wave = 0.65 * np.sin(2 * np.pi * hertz[0] * t + phase) + 0.35 * np.sin(2 * np.pi * hertz[1] * t + 2.1 * phase)
+        start = 0.65 * np.sin(phase) + 0.35 * np.sin(2.1 * phase)
+        return degrees * ease * (wave - start * (1 - ease))
+
+    return turned(
+        world_to_camera,
+        sway(3.0, (0.13, 0.31), 0.0),
+        sway(2.0, (0.19, 0.47), 1.3),
+        sway(1.0, (0.11, 0.23), 2.2),
+        centre,
+    )
+
+
+def poses_for(motion: str | np.ndarray, world_to_camera: np.ndarray, frames: int, centre: np.ndarray) -> np.ndarray:
+    """Poses (frames, 3, 4) of a motion.
+
+    Parameters
+    ----------
+    motion : ``still``, ``gentle``, or a sequence (M, 3, 4) of poses of a driving video: its movement relative to its
+        first pose is applied to the portrait, played forth and back until the speech ends
+    world_to_camera : (3, 4), the portrait's own pose
+
+    Raises ValueError for another name or another shape.
+    """
+    if isinstance(motion, str):
+        if motion not in MOTIONS:
+            raise ValueError(f"motion: {motion!r} — accepted: {', '.join(MOTIONS)}, or poses (M, 3, 4)")
+        still = np.repeat(np.asarray(world_to_camera, np.float64)[None], frames, 0)
+        return still if motion == "still" else gentle(world_to_camera, frames, centre)
+    driving = np.asarray(motion, np.float64)
+    if driving.ndim != 3 or driving.shape[1:] != (3, 4) or not len(driving):
+        raise ValueError(f"motion: poses of shape {driving.shape} — expected (M, 3, 4), M ≥ 1")
+    there_and_back = np.concatenate([np.arange(len(driving)), np.arange(len(driving) - 2, 0, -1)])
+    at = driving[there_and_back[np.arange(frames) % len(there_and_back)]]
+    turn = at[:, :, :3] @ driving[0, :, :3].T  # camera frame, relative to the driving video's first pose
+    middle = lambda pose: pose[..., :3] @ centre + pose[..., 3]  # noqa: E731
+    own = np.asarray(world_to_camera, np.float64)
+    rotated = turn @ own[:, :3]
+    place = middle(own) + middle(at) - middle(driving[0])
+    return np.concatenate([rotated, (place - rotated @ centre)[..., None]], -1)
+
+
+def views_of(
+    poses: np.ndarray,
+    views: str,
+    centre: np.ndarray,
+    yaw_deg: float = 0.0,
+    pitch_deg: float = 0.0,
+    fps_hz: float = 25.0,
+) -> np.ndarray:
+    """The same movement seen from other sides: poses (rows, columns, N, 3, 4).
+
+    Parameters
+    ----------
+    poses : (N, 3, 4)
+    views : ``one``; ``orbit``: the camera circles the face, 25° of yaw and 10° of pitch, a turn in 6 s; ``grid``: nine
+        views beside each other, yaw −25°, 0°, 25° in the columns, pitch −12°, 0°, 12° in the rows
+    centre : (3,), canonical units, that the head is turned about
+    yaw_deg, pitch_deg : by which every view is turned, signs as in :func:`turned`; at most :data:`MOST_YAW_DEG` and
+        :data:`MOST_PITCH_DEG`
+
+    Raises ValueError for another name or an angle out of range.
+    """
+    if views not in VIEWS:
+        raise ValueError(f"views: {views!r} — accepted: {', '.join(VIEWS)}")
+    if abs(yaw_deg) > MOST_YAW_DEG or abs(pitch_deg) > MOST_PITCH_DEG:
+        accepted = f"yaw within ±{MOST_YAW_DEG:g}°, pitch within ±{MOST_PITCH_DEG:g}°"
+        raise ValueError(f"yaw {yaw_deg:g}°, pitch {pitch_deg:g}° — accepted: {accepted}")
+    poses = np.asarray(poses, np.float64)
+    if views == "orbit":
+        turn = 2 * np.pi * np.arange(len(poses)) / (ORBIT_S * fps_hz)
+        return turned(
+            poses, yaw_deg + ORBIT_DEG[0] * np.sin(turn), pitch_deg + ORBIT_DEG[1] * (1 - np.cos(turn)) / 2, 0.0, centre
+        )[None, None]
+    yaws, pitches = GRID_DEG if views == "grid" else ((0.0,), (0.0,))
+    return np.stack(
+        [np.stack([turned(poses, yaw_deg + yaw, pitch_deg + pitch, 0.0, centre) for yaw in yaws]) for pitch in pitches]
+    )

@@ -1,0 +1,327 @@
+"""A portrait and speech → video: the trained generator behind one small interface.
+
+``evaluate`` and ``s3dnerf synthesize`` both go through :class:`Synthesizer`. The portrait is encoded once; frames come
+as a stream, so that memory does not grow with the speech. Reads a folder written by
+:mod:`s3dnerf.training.train_s3dnerf` (generator.safetensors, card.json); writes an H.264 + AAC mp4 whose metadata says
+that it is synthetic.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from s3dnerf.core.errors import S3DNeRFError
+from s3dnerf.core.rates import FPS_HZ, SAMPLES_PER_FRAME
+from s3dnerf.model.crossmodal import speech_windows
+from s3dnerf.model.s3dnerf import Identity, Rendered, S3DNeRF
+from s3dnerf.settings.loading import settings_from
+from s3dnerf.settings.schema import Settings
+from s3dnerf.synthesis.head_motion import poses_for, views_of
+
+FRAME_PX, SILENT = 256, 1e-3
+
+
+class SynthesisError(S3DNeRFError, RuntimeError):
+    """A video cannot be made of what was given; the message says what was expected."""
+
+
+def load_card(folder: str | Path) -> dict[str, Any]:
+    """The generator's card. Raises SynthesisError where there is none."""
+    path = Path(folder) / "card.json"
+    if not path.is_file():
+        raise SynthesisError(
+            f"{path}: no such file — expected a folder written by train_s3dnerf, such as data/sample/train_s3dnerf/full"
+        )
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def load_generator(folder: str | Path) -> S3DNeRF:
+    """The averaged generator of a folder, in evaluation mode on the CPU.
+
+    Raises SynthesisError for a folder without one, or whose weights are another network's.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder, card = Path(folder), load_card(folder)
+    if not (folder / "generator.safetensors").is_file():
+        raise SynthesisError(f"{folder / 'generator.safetensors'}: no such file — run: dvc repro train_s3dnerf")
+    generator = S3DNeRF(settings_from(card["settings"]).model, card["speech_dim"], card["variant"])
+    try:
+        generator.load_state_dict(load_file(folder / "generator.safetensors"))
+    except SafetensorError as error:
+        raise SynthesisError(f"{folder / 'generator.safetensors'}: not a safetensors file: {error}") from error
+    except RuntimeError as error:
+        raise SynthesisError(f"{folder}: weights and card do not belong together: {str(error)[:300]}") from error
+    return generator.eval().requires_grad_(False)
+
+
+class Synthesizer:
+    """The generator as evaluation and users call it: arrays in, frames out.
+
+    Parameters
+    ----------
+    generator : as :func:`load_generator` gives it; it stays on its device
+    card : its card
+    """
+
+    def __init__(self, generator: S3DNeRF, card: dict[str, Any]) -> None:
+        self.generator, self.card = generator, card
+        self.device = next(generator.parameters()).device
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(self.device)
+
+    @torch.inference_mode()
+    def portrait(
+        self,
+        frame: np.ndarray,
+        mask: np.ndarray,
+        world_to_camera: np.ndarray,
+        intrinsics: np.ndarray,
+        box: np.ndarray,
+        landmarks: np.ndarray,
+    ) -> Identity:
+        """Encode one portrait.
+
+        Parameters
+        ----------
+        frame : uint8 (256, 256, 3), RGB, aligned
+        mask : bool (256, 256), the inner face
+        world_to_camera, intrinsics, box, landmarks : (3, 4), (3, 3), (4,), (68, 2), as
+            :class:`s3dnerf.training.clips.Clip` has them
+        """
+        if frame.shape != (FRAME_PX, FRAME_PX, 3) or mask.shape != (FRAME_PX, FRAME_PX):
+            raise SynthesisError(
+                f"portrait of {frame.shape} with a mask of {mask.shape}: expected (256, 256, 3) and (256, 256)"
+            )
+        full = self._tensor(frame).permute(2, 0, 1)[None] / 255.0
+        face = full * self._tensor(mask)
+        pose_and_landmarks = (self._tensor(array)[None] for array in (world_to_camera, intrinsics, box, landmarks))
+        return self.generator.encode(face, full, *pose_and_landmarks)
+
+    @torch.inference_mode()
+    def render(
+        self,
+        identity: Identity,
+        tokens: np.ndarray,
+        world_to_camera: np.ndarray,
+        intrinsics: np.ndarray,
+        batch: int = 5,
+    ) -> Iterator[Rendered]:
+        """Rendered batches of all frames. ``tokens`` (2N, D); cameras (N, 3, 4) and (N, 3, 3); at most ``batch`` frames
+        at a time.
+
+        Raises SynthesisError where tokens and cameras do not have the same number of frames, or tokens the wrong width.
+        """
+        n = len(world_to_camera)
+        if len(tokens) != 2 * n or len(intrinsics) != n or tokens.shape[1] != self.generator.speech_dim:
+            raise SynthesisError(
+                f"tokens {tokens.shape}, {n} poses, {len(intrinsics)} intrinsics: expected (2N, "
+                f"{self.generator.speech_dim}), N and N"
+            )
+        speech = self._tensor(tokens)
+        for first in range(0, n, batch):
+            count = min(batch, n - first)
+            windows = speech_windows(speech, self.generator.settings.speech_tokens, first, count)
+            yield self.generator.render(
+                identity,
+                windows,
+                self._tensor(world_to_camera[first : first + count]),
+                self._tensor(intrinsics[first : first + count]),
+            )
+
+    def frames(
+        self,
+        identity: Identity,
+        tokens: np.ndarray,
+        world_to_camera: np.ndarray,
+        intrinsics: np.ndarray,
+        batch: int = 5,
+    ) -> Iterator[np.ndarray]:
+        """Final frames, uint8 (256, 256, 3) RGB, one after the other. Parameters as for :meth:`render`."""
+        for rendered in self.render(identity, tokens, world_to_camera, intrinsics, batch):
+            yield from frame_pixels(rendered.fine)
+
+
+@torch.inference_mode()
+def frame_pixels(fine: torch.Tensor) -> np.ndarray:
+    """Frames (b, 3, p, p) in [0, 1] as uint8 (b, 256, 256, 3); smaller ones are enlarged bicubically."""
+    if fine.shape[-1] != FRAME_PX:
+        fine = functional.interpolate(fine.float(), (FRAME_PX, FRAME_PX), mode="bicubic", align_corners=False)
+    return (fine.float().clamp(0, 1) * 255.0 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def whole_frames(samples: np.ndarray) -> np.ndarray:
+    """Speech (n,) at 16 kHz, continued by silence to a whole number of frames. Raises SynthesisError for none or
+    silence.
+    """
+    samples = np.asarray(samples, np.float32)
+    if samples.ndim != 1 or not len(samples):
+        raise SynthesisError(f"speech of shape {samples.shape}: expected (n,) samples at 16 kHz, n ≥ 1")
+    if np.abs(samples).max() < SILENT:
+        raise SynthesisError(
+            f"speech: silent throughout (largest sample {np.abs(samples).max():.2g} of 1): expected a voice"
+        )
+    return np.pad(samples, (0, -len(samples) % SAMPLES_PER_FRAME))
+
+
+def synthesize(
+    synthesizer: Synthesizer,
+    portrait: np.ndarray,
+    samples: np.ndarray,
+    settings: Settings,
+    motion: str | np.ndarray = "gentle",
+    batch: int = 5,
+    mark: bool = False,
+    views: str = "one",
+    yaw_deg: float = 0.0,
+    pitch_deg: float = 0.0,
+) -> Iterator[np.ndarray]:
+    """Frames of a portrait that says ``samples``.
+
+    Parameters
+    ----------
+    portrait : uint8 (h, w, 3), any photo of one person
+    samples : float (n,), 16 kHz; n / 640 frames, rounded up
+    settings : those the generator was made with (detector, reconstruction, speech backend)
+    motion : ``still``, ``gentle`` or poses (M, 3, 4); see :func:`s3dnerf.synthesis.head_motion.poses_for`
+    mark : write SYNTHETIC into each frame
+    views, yaw_deg, pitch_deg : the side it is seen from; see :func:`s3dnerf.synthesis.head_motion.views_of`
+
+    Yields uint8 (256, 256, 3), RGB; (768, 768, 3) for the nine views of a grid.
+
+    Raises FaceError for no face or several, SynthesisError for silence or a speech backend that is not the generator's.
+    """
+    from s3dnerf.speech.features import speech_backend, tokens_of_long
+    from s3dnerf.synthesis.portrait import prepare_portrait
+
+    speech, backend = whole_frames(samples), speech_backend(settings.speech)
+    if backend.dim != synthesizer.generator.speech_dim:
+        raise SynthesisError(
+            f"speech backend {backend.name} makes tokens of {backend.dim} numbers, the generator was trained on "
+            f"{synthesizer.generator.speech_dim}: use the settings it was trained with"
+        )
+    face = prepare_portrait(portrait, settings)
+    count = len(speech) // SAMPLES_PER_FRAME
+    centre = np.asarray(face.box[:3], np.float64)
+    pose_grid = views_of(poses_for(motion, face.world_to_camera, count, centre), views, centre, yaw_deg, pitch_deg)
+    identity = synthesizer.portrait(
+        face.frame, face.mask, face.world_to_camera, face.intrinsics, face.box, face.landmarks
+    )
+    tokens, intrinsics = tokens_of_long(backend, speech), np.repeat(face.intrinsics[None], count, 0)
+    frames = beside_each_other(
+        [[synthesizer.frames(identity, tokens, poses, intrinsics, batch) for poses in row] for row in pose_grid]
+    )
+    return (marked(frame) for frame in frames) if mark else frames
+
+
+def beside_each_other(streams: list[list[Iterator[np.ndarray]]]) -> Iterator[np.ndarray]:
+    """Streams of frames (h, w, 3) in rows and columns as one stream (rows·h, columns·w, 3), frame by frame; equal
+    lengths.
+    """
+    for rows in zip(*(zip(*row, strict=True) for row in streams), strict=True):
+        yield np.concatenate([np.concatenate(row, axis=1) for row in rows])
+
+
+GLYPHS = {  # 5 × 5 letters, a row a number, highest bit left
+    "S": (15, 16, 14, 1, 30),
+    "Y": (17, 10, 4, 4, 4),
+    "N": (17, 25, 21, 19, 17),
+    "T": (31, 4, 4, 4, 4),
+    "H": (17, 17, 31, 17, 17),
+    "E": (31, 16, 30, 16, 31),
+    "I": (14, 4, 4, 4, 14),
+    "C": (15, 16, 16, 16, 15),
+}
+
+
+def marked(frame: np.ndarray, text: str = "SYNTHETIC") -> np.ndarray:
+    """The frame with a word in its lower left corner, white on black, 10 pixels high (in 256)."""
+    bits = np.zeros((7, 6 * len(text) + 1), np.uint8)
+    for i, letter in enumerate(text):
+        for row, line in enumerate(GLYPHS[letter]):
+            bits[row + 1, 6 * i + 1 : 6 * i + 6] = [line >> k & 1 for k in (4, 3, 2, 1, 0)]
+    label = np.repeat(np.repeat(bits * np.uint8(255), 2, 0), 2, 1)[..., None]
+    frame = frame.copy()
+    frame[-label.shape[0] - 4 : -4, 4 : 4 + label.shape[1]] = label
+    return frame
+
+
+def synthetic_comment(card: dict[str, Any], model_sha256: str) -> str:
+    """What the file's metadata says."""
+    import hashlib
+
+    settings = hashlib.sha256(json.dumps(card["settings"], sort_keys=True).encode()).hexdigest()
+    origin = f"Made by S3D-NeRF ({card['variant']}), model sha256 {model_sha256}, settings sha256 {settings}"
+    return f"Synthetic: this person did not say this. {origin}"
+
+
+def write_video(
+    path: str | Path, frames: Iterable[np.ndarray], samples: np.ndarray, comment: str, crf: int = 16
+) -> int:
+    """Write frames and sound as H.264 + AAC mp4 at 25 Hz, frame by frame. Returns the number of frames.
+
+    Parameters
+    ----------
+    frames : uint8 (h, w, 3), RGB, as they come; memory does not grow with their number
+    samples : float (n,), 16 kHz; continued by silence to whole frames
+    comment : goes into the metadata (``comment`` and ``description``)
+
+    The file appears whole or not at all. Raises SynthesisError when ffmpeg fails or there are no frames.
+    """
+    from s3dnerf.speech.audio import wav_bytes
+    from s3dnerf.video.encoding import NoFrames, VideoError, feed_ffmpeg
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part.mp4")
+    with tempfile.TemporaryDirectory(prefix="s3dnerf-") as folder:
+        sound = Path(folder, "speech.wav")
+        sound.write_bytes(wav_bytes(whole_frames(samples)))
+        video_codec = [
+            "-c:v",
+            "libx264",
+            "-preset",
+            "medium",
+            "-crf",
+            str(crf),
+            "-pix_fmt",
+            "yuv420p",
+            "-profile:v",
+            "high",
+        ]
+        metadata = ["-map_metadata", "-1", "-metadata", f"comment={comment}", "-metadata", f"description={comment}"]
+        output = [
+            "-map",
+            "0:v",
+            "-map",
+            "1:a",
+            *video_codec,
+            "-c:a",
+            "aac",
+            "-b:a",
+            "128k",
+            *metadata,
+            "-movflags",
+            "+faststart",
+            str(part),
+        ]
+        try:
+            count = feed_ffmpeg(frames, output, FPS_HZ, inputs=["-i", str(sound)])
+            part.replace(path)
+        except NoFrames as none:
+            raise SynthesisError("no frames to write") from none
+        except VideoError as failed:
+            raise SynthesisError(f"{path} cannot be written: {failed}") from failed
+        finally:
+            part.unlink(missing_ok=True)
+    return count

@@ -1,0 +1,61 @@
+"""One photograph, ready for the model, or the reason why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from s3dnerf.corpora.synthetic.truth import Truth
+from s3dnerf.faces import camera
+from s3dnerf.faces.recon.morphable import own_model
+from s3dnerf.faces.types import FaceError
+from s3dnerf.faces.warping import apply
+from s3dnerf.settings.loading import preset_settings
+from s3dnerf.synthesis.portrait import prepare_portrait
+from s3dnerf.video.reading import read_frames
+from tests.faces.drawn_clips import ScriptedBackend, box_at, frames_of
+
+SETTINGS = preset_settings("sample")
+
+
+def check(portrait, image: np.ndarray) -> None:
+    assert portrait.frame.shape == (256, 256, 3) and portrait.frame.dtype == np.uint8
+    assert portrait.mask.shape == (256, 256) and portrait.mask.dtype == bool and 0.08 < portrait.mask.mean() < 0.35
+    assert (
+        portrait.world_to_camera.shape == (3, 4) and portrait.intrinsics.shape == (3, 3) and portrait.box.shape == (4,)
+    )
+    centre = portrait.landmarks[17:].mean(axis=0).astype(int)
+    assert portrait.mask[centre[1], centre[0]]
+    # the head's cube, seen by the camera, holds the mask
+    model = own_model()
+    pixels = camera.project(model.mean[model.keypoints], portrait.world_to_camera, portrait.intrinsics)
+    assert np.linalg.norm(pixels - portrait.landmarks, axis=1)[17:].mean() < 6
+
+
+def test_a_synthetic_portrait_of_any_size(talking: tuple[np.ndarray, Truth]) -> None:
+    frames, truth = talking
+    image = np.kron(frames[3], np.ones((2, 2, 1), np.uint8))
+    portrait = prepare_portrait(image, SETTINGS)
+    check(portrait, image)
+    assert np.linalg.norm(portrait.landmarks - apply(portrait.matrix, truth.landmarks[3] * 2), axis=1).mean() < 4
+
+
+def test_a_real_portrait(shared: Path) -> None:
+    (image,) = read_frames(shared / "corpora/HDTF/clips/WDA_EdMarkey0_000.mp4", np.array([10]))
+    check(prepare_portrait(image, SETTINGS), image)
+
+
+def test_no_face_several_faces_a_small_one_and_no_picture() -> None:
+    image = frames_of(1)[0]
+
+    def reason(*boxes: tuple) -> str:
+        with pytest.raises(FaceError) as error:
+            prepare_portrait(image, SETTINGS, ScriptedBackend([list(boxes)]))
+        return error.value.reason
+
+    assert reason() == "no_face" and reason(box_at(90, 100, 80), box_at(220, 100, 75)) == "several_faces"
+    assert reason(box_at(90, 100, 20)) == "face_too_small" and reason(box_at(5, 100, 90)) == "face_leaves_frame"
+    with pytest.raises(ValueError, match="uint8"):
+        prepare_portrait(np.zeros((20, 20)), SETTINGS)
