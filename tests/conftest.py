@@ -42,6 +42,7 @@ SLOW_MODULES = {
     "stages/test_masks.py",
     "stages/test_report.py",
     "stages/test_store.py",
+    "sync/test_judge.py",
     "training/test_distributed.py",
     "training/test_resuming.py",
 }
