@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import platform
 import subprocess
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 import psutil
 import yaml
+
+from s3dnerf.core.processes import usable_cores
 
 PACKAGES = (
     "torch",
@@ -83,7 +84,7 @@ def hardware() -> dict[str, Any]:
     )
     return {
         "cpu": _cpu(),
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "gpu": gpus,
         "os": f"{platform.system()} {platform.release()}",
