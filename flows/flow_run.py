@@ -138,7 +138,12 @@ class FlowRun:
                 Task(fn=_stage, name=stage), parent, dynamic_key=stage, name=stage, state=Running()
             )
             self._parent = parent, place.id
-            ours = {"name": self._name(), "state": Pending(), "parent_task_run_id": place.id, "tags": self.tags}
+            ours: dict[str, Any] = {
+                "name": self._name(),
+                "state": Pending(),
+                "parent_task_run_id": place.id,
+                "tags": self.tags,
+            }
             return client.create_flow_run(self.flow, parameters={}, **ours)
         return None
 
