@@ -13,7 +13,6 @@ import contextlib
 import functools
 import multiprocessing
 import os
-import pickle
 import signal
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from typing import Any
 import psutil
 
 from flows.log_setup import configure_logging
-from flows.remote_worker import outcome_of
+from flows.remote_worker import outcome_of, result_of
 from flows.retries import attempt
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.processes import die_with_parent, one_thread
@@ -94,17 +93,19 @@ class WorkerPool:
         def settle(future: Future[bytes], index: int) -> bool:
             """Take a future's outcome. Returns whether there was one."""
             try:
-                fine, outcome = pickle.loads(future.result())
+                outcome = future.result()
             except BrokenProcessPool:
                 if index in lost:
                     errors.append(self._error(names[index]))
                 lost.add(index)
                 alone.append(index)
                 return False
-            if fine:
-                done(index, *outcome)
+            try:
+                result, failed = result_of(outcome)
+            except Exception as error:  # the work's own
+                errors.append(error)
             else:
-                errors.append(outcome)
+                done(index, result, failed)
             return True
 
         try:

@@ -8,6 +8,7 @@ out is left out of comparisons, since it says when and on what revision it was m
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ import yaml
 
 from s3dnerf.settings.loading import as_dict, preset_settings
 from s3dnerf.video.packs import file_sha256
+from tests.flows import prefect_records as records
 from tests.settings_reads import reads, recording
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -241,23 +243,28 @@ def test_only_code_that_runs_stops_a_run_and_only_a_bump_makes_anything_again(fi
     assert project.hashes() == before
 
 
-def stages_seen(home: Path) -> set[str]:
-    """Names of the flows that completed, from Prefect's own database."""
-    import sqlite3
-
-    with sqlite3.connect(home / "prefect.db") as database:
-        rows = database.execute(
-            "select flow.name, flow_run.state_type from flow_run join flow on flow.id = flow_run.flow_id"
-        ).fetchall()
-        tasks = database.execute("select count(*) from task_run where state_type = 'COMPLETED'").fetchone()[0]
-    assert tasks > 10
-    return {name for name, state in rows if state == "COMPLETED"}
-
-
-def test_stages_appear_as_flow_runs_and_packs_as_task_runs(first: tuple[Project, str]) -> None:
+def test_stages_are_flow_runs_below_one_run_of_their_dvc(first: tuple[Project, str]) -> None:
     from flows.run import STAGES
 
-    assert stages_seen(first[0].folder / ".prefect") == set(STAGES) - {"check"}
+    folder = first[0].folder
+    runs = records.flow_runs(folder)
+    parent = next(run for run in runs if run["flow"] == "dvc")
+    stages = [run for run in runs if run["parent"] == parent["id"]]
+    assert (parent["name"], parent["state"]) == ("dvc repro", "COMPLETED")
+    assert {run["flow"] for run in stages} == set(STAGES) - {"check"}
+    assert {run["state"] for run in stages} == {"COMPLETED"}
+    assert all(run["tags"][:2] == ["preset:tiny", f"stage:{run['flow']}"] for run in stages)
+    assert {len(run["tags"][2].removeprefix("git:")) for run in stages} == {12}
+    links = [task for task in records.task_runs(folder) if task["state"] == "COMPLETED"]
+    assert len(links) >= len(stages) and len(records.task_runs(folder)) == sum(
+        run["parent"] is not None for run in runs
+    )
+    assert any(" packs, 0 from the store" in line for line in records.log_lines(folder, "align"))
+    assert any("step" in line for line in records.log_lines(folder, "train_s3dnerf"))
+    shown = records.artifacts(folder, "align")
+    assert shown["tiny-align-progress"] == 100 and "| hdtf |" in shown["tiny-align-numbers"]
+    rows = json.loads(records.artifacts(folder, "ingest")["tiny-ingest-quarantine"])
+    assert {"corpus", "stage", "reason", "clips", "examples"} == set(rows[0])
 
 
 def test_curves_and_settings_are_in_mlflow(first: tuple[Project, str]) -> None:

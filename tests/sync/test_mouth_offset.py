@@ -28,6 +28,7 @@ def test_made_shifts_are_found_within_a_frame(late):
         assert abs(found.offset_frames + late) <= 1 and found.confidence > SURE and found.frames == 150
 
 
+@pytest.mark.slow
 def test_somebody_elses_sound_is_hardly_ever_believed():
     heads = [speaking(150, seed) for seed in range(12)]
     believed = [
