@@ -9,7 +9,6 @@ Workers end with the process that started them, whatever ends it, and leave Ctrl
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import multiprocessing
 import os
@@ -20,9 +19,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-import psutil
-
 from flows.log_setup import configure_logging
+from flows.process_lifetime import kill_children
 from flows.remote_worker import outcome_of, result_of
 from flows.retries import attempt
 from s3dnerf.core.errors import S3DNeRFError
@@ -73,12 +71,10 @@ class WorkerPool:
 
     def kill(self) -> None:
         """End the workers and what they started, now."""
-        for pid in list(self._workers):
-            with contextlib.suppress(psutil.Error):
-                for child in psutil.Process(pid).children(recursive=True):
-                    with contextlib.suppress(psutil.Error):
-                        child.kill()
-            self._workers[pid].kill()
+        for pid, worker in self._workers.items():
+            if worker.is_alive():
+                kill_children(pid)
+                worker.kill()
 
     def run(self, work: Callable[[Any], Any], jobs: Sequence[Any], names: Sequence[str], done: Done) -> None:
         """``work(job)`` for every job, begun in their order; ``done(index, result, failed tries)`` as each ends.

@@ -58,11 +58,15 @@ if __name__ == "__main__":
     run_stage(main, Context(settings=settings_from({"preset": "tiny"}), stage="lips", part=part))
 """
 
-# what a `dvc repro` is to its stages: a process called dvc that runs them one after the other
+# what a `dvc repro` is to its stages: a process called dvc that DVC's lock names and that runs one after the other
 DVC = """
-import subprocess, sys
+import json, os, subprocess, sys
+from pathlib import Path
+lock = Path(".dvc/tmp/rwlock")
+lock.parent.mkdir(parents=True, exist_ok=True)
+lock.write_text(json.dumps({"write": {"data": {"pid": os.getpid(), "cmd": "dvc repro"}}, "read": {}}))
 for words in sys.argv[2:]:
-    subprocess.run([sys.executable, "stage.py", *words.split(",")])
+    subprocess.run([sys.executable, "stage.py", *words.split(",")], env=os.environ | {"DVC_STAGE": "lips"})
 """
 
 
