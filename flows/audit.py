@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from s3dnerf.core.errors import SettingsError
+from s3dnerf.core.yaml_text import YamlError, load_yaml
 from s3dnerf.reporting.audit import Finding, Report, ReportError, verify
 from s3dnerf.reporting.comparison import NotComparable, compare, markdown, page
 from s3dnerf.reporting.sources import network_file
@@ -80,8 +79,8 @@ def report_at(name: str, preset: str, repository: Path = HERE) -> Report:
 
 def _yaml(data: bytes | None) -> dict[str, Any] | None:
     try:
-        value = yaml.safe_load(data) if data is not None else None
-    except (yaml.YAMLError, UnicodeDecodeError):
+        value = load_yaml(data) if data is not None else None
+    except YamlError:
         return None
     return value if isinstance(value, dict) else None
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from s3dnerf.core.yaml_text import load_yaml
 from stages.closure import PACKAGES, closure
 
 
@@ -62,9 +63,7 @@ def data_read(
 
     A dep may be a folder of several outs: each of them counts.
     """
-    import yaml
-
-    stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"].values() if path.is_file() else []
+    stages = load_yaml(path.read_bytes())["stages"].values() if path.is_file() else []
     read = set()
     for definition in (found.get("do", found) for found in stages):
         words = definition["cmd"].split()

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
+
+from s3dnerf.core.yaml_text import load_yaml
 
 PACKAGES = (
     "torch",
@@ -58,7 +59,7 @@ def dvc_lock(path: str | Path = "dvc.lock") -> dict[str, dict[str, str]]:
     path = Path(path)
     if not path.is_file():
         return {}
-    stages = (yaml.safe_load(path.read_text()) or {}).get("stages", {})
+    stages = (load_yaml(path.read_bytes()) or {}).get("stages", {})
     return {
         name: {out["path"]: out.get("md5", "") for out in stage.get("outs", [])}
         for name, stage in sorted(stages.items())

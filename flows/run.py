@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from flows.executor import RunnerError, run_stage
 from flows.process_lifetime import ENDED_WITH_OWNER, OwnerGone, die_with, dvc_identity, stage_lock
+from flows.workspace import link_main, seen_from_here
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import die_with_parent, one_message, one_thread
 from s3dnerf.settings.loading import load_settings
@@ -88,7 +89,8 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
     from stages.closure import code_version
     from stages.context import Context
 
-    settings = load_settings(params)
+    main = link_main()
+    settings = seen_from_here(main, load_settings(params))
     # read (and kept) while there is one thread: Python 3.11's parser is not safe beside another
     code_version(f"stages.{stage}")
     name = f"{stage}-{part}" if part else stage

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
+from s3dnerf.core.yaml_text import load_yaml
 from s3dnerf.settings.loading import as_dict, load_settings
 from s3dnerf.settings.schema import Settings
 from stages.store import STATES, UNDECIDED, Entry, lock_names, needless, remove, survey
@@ -37,7 +37,7 @@ def size_text(size: int) -> str:
 
 def why_not_planned(settings: Settings, lock: Path = Path("dvc.lock")) -> str:
     """Why ingest's records are not those of the settings in force; '' when they are."""
-    given = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}) if lock.is_file() else {}
+    given = (load_yaml(lock.read_bytes()) or {}) if lock.is_file() else {}
     ran: dict[str, Any] = given.get("stages", {}).get("ingest", {}).get("params", {}).get("params.yaml", {})
     now = as_dict(settings)
     other = [name for name in DECIDES if ran.get(name) != now[name]]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from s3dnerf.core.errors import SettingsError
+from s3dnerf.core.yaml_text import YamlError, load_yaml
 from s3dnerf.settings.checking import build
 from s3dnerf.settings.schema import PRESETS, Settings
 
@@ -21,26 +22,22 @@ def settings_from(given: dict[str, Any]) -> Settings:
 
 def load_settings(path: str | Path = "params.yaml") -> Settings:
     """Settings of a YAML file. Raises SettingsError when the file is missing, unreadable or wrong."""
-    import yaml
-
     path = Path(path)
     if not path.is_file():
         raise SettingsError(f"{path}: no such file — write one with: s3dnerf preset sample")
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        given = load_yaml(path.read_bytes())
+    except YamlError as error:
         raise SettingsError(f"{path}: not YAML: {error}") from error
     return settings_from(given)
 
 
 def preset_settings(name: str) -> Settings:
     """The settings of a preset. Raises SettingsError for an unknown name."""
-    import yaml
-
     if name not in PRESETS:
         raise SettingsError(f"preset: got {name!r} — accepted: one of {', '.join(PRESETS)}")
     text = (Path(__file__).parent / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
-    return settings_from(yaml.safe_load(text))
+    return settings_from(load_yaml(text))
 
 
 def as_dict(settings: Any) -> dict[str, Any]:
