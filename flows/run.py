@@ -103,7 +103,7 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
         raise RuntimeError(f"{lock}: another run of {name} holds its out; end that one first") from None
     with held:
         sweep(settings.data_dir / stage / part)
-        origin = provenance() if stage in TRACKED else {}
+        origin = provenance(settings.preset) if stage in TRACKED else {}
         with _tracker(settings, stage, part, origin) as tracker:
             context = Context(
                 settings=settings,
