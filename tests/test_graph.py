@@ -8,6 +8,10 @@ out is left out of comparisons, since it says when and on what revision it was m
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import io
+import json
 import os
 import shutil
 import subprocess
@@ -21,8 +25,8 @@ import psutil
 import pytest
 import yaml
 
-from s3dnerf.settings.loading import as_dict, preset_settings
-from s3dnerf.video.packs import file_sha256
+from s3dnerf.settings.loading import as_dict, load_settings, preset_settings
+from s3dnerf.video.packs import PACK_STAGES, file_sha256
 
 ROOT = Path(__file__).resolve().parent.parent
 ALARMING = ("Traceback", "ERROR", "Error:", "Exception", "Warning", "WARNING", "CRITICAL", "deprecat")
@@ -227,6 +231,64 @@ def test_any_tampering_is_found_and_named_and_nothing_else_is(
         assert any(path.as_posix() in detail or path.name in detail for detail in failed), (path, failed)
         path.write_bytes(whole)
         os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+def ran(text: str) -> list[str]:
+    return [line.split("'")[1] for line in text.splitlines() if line.startswith("Running stage")]
+
+
+def test_experiments_in_place_and_in_the_queue(first: tuple[Project, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """``dvc exp run`` with a changed setting, here and in a folder of its own: only what depends on it runs; shown,
+    compared, applied; and the report of the one applied holds before the auditor once it is committed."""
+    from flows.audit import run_verify
+
+    project = first[0]
+    quick = {"S3DNERF_RUNNER": "inline", "S3DNERF_TRACKING": "off"}
+    for name in ("name", "email"):
+        subprocess.run(["git", "config", f"user.{name}", "test@test.invalid"], cwd=project.folder, check=True)
+    project.commit("report")
+
+    def dvc(*words: str) -> str:
+        done = subprocess.run([sys.executable, "-m", "dvc", *words], cwd=project.folder,
+                              env=project.environment(**quick), capture_output=True, text=True)  # fmt: skip
+        assert done.returncode == 0, (words, done.stdout[-4000:] + done.stderr[-4000:])
+        return done.stdout + done.stderr
+
+    def packs() -> set[Path]:
+        return {path for stage in PACK_STAGES for path in project.folder.glob(f".packs/{stage}/*")}
+
+    base = project.hashes()
+    said = dvc("exp", "run", "-n", "here", "-S", "train.steps=6")
+    assert [name for name in ran(said) if name != "check"] == ["inventory", "train_s3dnerf@full", "evaluate", "report"]
+    settings = load_settings(project.folder / "params.yaml")
+    assert settings == dataclasses.replace(preset_settings("tiny"), train=settings.train) and settings.train.steps == 6
+    before = packs()
+
+    subprocess.run(["git", "checkout", "-q", "."], cwd=project.folder, check=True)
+    dvc("exp", "run", "--queue", "-n", "queued", "-S", "train.steps=5")
+    dvc("exp", "run", "--run-all")
+    assert project.quiet(60), project.processes()
+    assert packs() == before
+    rows = {row["Experiment"]: row for row in csv.DictReader(io.StringIO(dvc("exp", "show", "--csv")))}
+    assert [rows[name]["train.steps"] for name in ("", "here", "queued")] == ["4", "6", "5"]
+    numbers = {name: float(rows[name]["m_lmd"]) for name in ("here", "queued")}
+    assert numbers["here"] != numbers["queued"]
+
+    dvc("exp", "apply", "queued")
+    dvc("checkout", "--quiet")
+    reports = project.folder / "reports/tiny"
+    assert json.loads((reports / "metrics.json").read_text())["m_lmd"] == pytest.approx(numbers["queued"], abs=1e-5)
+    changed = json.loads(dvc("metrics", "diff", "--json"))["diff"]["reports/tiny/metrics.json"]
+    assert "diff" in changed["m_lmd"] and "clips" not in changed
+    dvc("plots", "diff", "HEAD")
+    plots = (project.folder / "dvc_plots/index.html").read_text()
+    for title in ("Generator, training losses", "accuracy on unseen speakers", "by offset", "M-LMD of each clip"):
+        assert title in plots
+    assert all(f'"rev": "{rev}", "field": "total"' in plots for rev in ("HEAD", "workspace"))
+    project.commit("the queued one")
+    monkeypatch.chdir(project.folder)
+    assert [str(f) for f in run_verify("HEAD", Path("reports/tiny"), False) if not f.passed] == []
+    assert project.hashes() != base
 
 
 def with_raw_folder(project: Project, source: Path, added: bool) -> None:
