@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from s3dnerf.core.yaml_text import dump_yaml
-from s3dnerf.settings.loading import as_dict, load_settings
+from s3dnerf.settings.loading import as_dict, experiment, load_settings
 from s3dnerf.settings.schema import Settings
 from s3dnerf.video.packs import write_atomic
 
@@ -208,7 +208,7 @@ def run_doctor(write: bool = False) -> int:
             )
         )
     if write:
-        text = dump_yaml(as_dict(chosen(settings)))
+        text = dump_yaml(experiment(chosen(settings)))
         head = (
             f"# Settings in force: the preset `{settings.preset}` with the backends that `s3dnerf doctor --write` "
             "found.\n"

@@ -28,7 +28,6 @@ PACKAGES = (
     "insightface",
     "onnxruntime",
     "transformers",
-    "accelerate",
     "prefect",
     "dvc",
     "mlflow",

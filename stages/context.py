@@ -58,8 +58,6 @@ class Context:
         and raises when it fails.
     provenance : dict
         git revision, ``dvc.lock``, hardware, packages: handed in, never looked up by the library.
-    say : callable
-        One plain line to the person watching.
     """
 
     settings: Settings
@@ -69,7 +67,6 @@ class Context:
     run: Callable[[Callable[[Any], Any], list[Any], list[str]], list[Any]] = run_inline
     launch: Callable[[str, list[str], int], None] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
-    say: Callable[[str], None] = print
 
     def out(self, *parts: str) -> Path:
         """``data/<preset>/<stage>/…``"""

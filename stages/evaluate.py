@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,13 +33,15 @@ from s3dnerf.reporting.clip_pictures import heat_map, strip
 from s3dnerf.reporting.png import png_bytes
 from s3dnerf.reporting.region_ratios import ratios
 from s3dnerf.settings.schema import Settings
-from s3dnerf.speech.clip_sound import clip_samples
+from s3dnerf.sync.filtering import clip_samples
 from s3dnerf.synthesis.synthesizer import Synthesizer, frame_pixels, load_generator
 from s3dnerf.training.clips import Clip, ClipFolder
 from s3dnerf.video.encoding import VideoError, encode_clip
 from s3dnerf.video.packs import write_atomic, write_table
 from stages.context import Context
 from stages.preprocessing import StageError
+
+logger = logging.getLogger(__name__)
 
 OURS, WRONG, STILL, TRUTH = "s3dnerf", "wrong_speech", "still", "truth"
 _LOCAL = threading.local()
@@ -283,7 +286,7 @@ def main(context: Context) -> dict[str, Any]:
                 record["clip"] in pictured,
             )
         )
-    context.say(
+    logger.info(
         f"evaluate: {len(jobs)} test clips of {', '.join(settings.evaluate.corpora)}"
         + (f", other methods: {', '.join(sorted({m.name for m in methods}))}" if methods else "")
     )

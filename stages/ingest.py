@@ -13,6 +13,7 @@ Run: ``python -m flows.run ingest``
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,17 @@ from s3dnerf.corpora.records import (
     table_bytes,
 )
 from s3dnerf.corpora.splits import check_files, check_people
-from s3dnerf.settings.schema import CORPORA, IngestSettings
+from s3dnerf.settings.schema import CORPORA, IngestSettings, Settings
 from s3dnerf.video.clock import clock_of
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.packs import write_atomic
 from s3dnerf.video.probing import probe
-from stages.closure import code_version
+from stages.code_lock import stage_versions
 from stages.context import Context
+from stages.environment import stage_environment
 from stages.preprocessing import STORE, StageError, check_failed_fraction
+
+logger = logging.getLogger(__name__)
 
 FINDERS = {"hdtf": hdtf.find, "lrs2": lrs2.find, "mead": mead.find, "portraits": portraits.find}
 # files a probing job: enough jobs to share out, few enough to plan 150,000 files
@@ -51,7 +55,7 @@ KEEP_EVERY_JOBS = 64
 MAX_PICTURE_PX = 7680 * 4320
 # the picture may end this much before the container says, and no more, or the file is truncated
 TRUNCATED_S = 0.5
-PROBE_MODULE = "s3dnerf.video.clock"
+PROBE_PARTS = ("framework", "decode", "encode")  # of the code, that say what is read of a video file
 
 
 @dataclass(frozen=True)
@@ -93,9 +97,15 @@ def probe_files(job: ProbeJob) -> list[tuple[str, dict[str, Any]]]:
     return [(sha, facts_of(path)) for path, sha in job.files]
 
 
+def probe_version(settings: Settings) -> str:
+    """The code and packages that the facts of a video file were read with."""
+    versions = {part: version for part, version in stage_versions("ingest", settings).items() if part in PROBE_PARTS}
+    return json.dumps([versions, stage_environment("ingest", settings, tables=False)], sort_keys=True)
+
+
 def probe_all(context: Context, wanted: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Facts by sha256 for ``wanted`` (sha256 → path): those known by content and code are not opened again."""
-    store, version = STORE / "ingest" / f"{context.settings.preset}.json", code_version(PROBE_MODULE)
+    store, version = STORE / "ingest" / f"{context.settings.preset}.json", probe_version(context.settings)
     known: dict[str, dict[str, Any]] = {}
     try:
         kept = json.loads(store.read_text())
@@ -106,7 +116,7 @@ def probe_all(context: Context, wanted: dict[str, str]) -> dict[str, dict[str, A
     size = min(max(len(todo) // PROBE_JOBS, PROBE_FILES_MIN), PROBE_FILES_MAX)
     jobs = [ProbeJob(tuple(todo[i : i + size])) for i in range(0, len(todo), size)]
     if jobs:
-        context.say(f"ingest: opening {len(todo)} videos")
+        logger.info(f"ingest: opening {len(todo)} videos")
     for at in range(0, len(jobs), KEEP_EVERY_JOBS):
         portion = jobs[at : at + KEEP_EVERY_JOBS]
         for found in context.run(probe_files, portion, [f"probe-{at + i:05d}" for i in range(len(portion))]):
@@ -306,7 +316,7 @@ def main(context: Context) -> dict[str, Any]:
         summary[corpus] = {"files": len(files), "clips": len(records), "excluded": len(excluded), "packs": packs}
         if files:
             people = len({record["speaker"] for record in records})
-            context.say(
+            logger.info(
                 f"  {corpus}: {len(records)} clips of {people} people in {packs} packs; {len(excluded)} excluded"
                 + (f", {len(bad)} of them faulty" if bad else "")
             )

@@ -13,6 +13,7 @@ Run: ``python -m flows.run inventory``
 from __future__ import annotations
 
 import io
+import logging
 import os
 import stat
 import time
@@ -26,6 +27,8 @@ from s3dnerf.video.packs import file_sha256, write_atomic
 from stages.context import Context
 from stages.preprocessing import STORE, StageError
 from stages.weight_hashes import write_weights
+
+logger = logging.getLogger(__name__)
 
 # a file changed so shortly ago may change again within the clock's resolution: its hash is not kept
 RACY_S = 2.0
@@ -126,7 +129,7 @@ def main(context: Context) -> dict[str, Any]:
                 cache.append({"root": absolute, "path": text, "size": size, "mtime_ns": mtime, "sha256": sha})
             total += size
             if time.monotonic() - said > SAY_EVERY_S:
-                context.say(f"inventory: {len(rows)} files, {total / 1e9:.1f} GB so far")
+                logger.info(f"inventory: {len(rows)} files, {total / 1e9:.1f} GB so far")
                 said = time.monotonic()
         if len(rows) == before:
             raise StageError(
@@ -136,5 +139,5 @@ def main(context: Context) -> dict[str, Any]:
     write_atomic(context.out("files.parquet"), table_bytes(rows, INVENTORY_COLUMNS))
     write_weights(context.settings, context.out("weights"))
     _write_cache(cache_path, cache)
-    context.say(f"inventory: {len(rows)} files, {total / 1e6:.1f} MB, {hashed} hashed")
+    logger.info(f"inventory: {len(rows)} files, {total / 1e6:.1f} MB, {hashed} hashed")
     return {"files": len(rows), "bytes": total, "hashed": hashed}

@@ -10,9 +10,9 @@ Reads ``data/<preset>/ingest/<corpus>/clips.parquet`` and the upstream stages' p
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
+import logging
 import shutil
 import traceback
 from collections.abc import Callable, Iterator
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from s3dnerf.core.errors import S3DNeRFError
-from s3dnerf.settings.loading import as_dict
 from s3dnerf.settings.schema import CORPORA, Settings
 from s3dnerf.video.packs import (
     INDEX_COLUMNS,
@@ -34,8 +33,10 @@ from s3dnerf.video.packs import (
     write_pack,
     write_table,
 )
-from stages.closure import code_version
 from stages.context import Context
+from stages.keys import clip_basis, key_of, stage_basis
+
+logger = logging.getLogger(__name__)
 
 STORE = Path(".packs")
 
@@ -84,16 +85,15 @@ class PackJob:
 class PackStage:
     """What tells one preprocessing stage from another.
 
-    ``upstream``: stages whose packs it reads, the last one deciding which clips are still in play.
-    ``sections``: settings sections that change its output. ``module``: where ``process(job)`` stands.
-    ``weights``: weight files named by the settings whose bytes decide the output.
+    ``upstream``: stages whose packs it reads, the last one deciding which clips are still in play. ``weights``: weight
+    files named by the settings whose bytes decide the output. ``keyed_as``: the stage whose settings and code its keys
+    hold, where it is not ``name``.
     """
 
     name: str
     upstream: tuple[str, ...]
-    sections: tuple[str, ...]
-    module: str
     weights: Callable[[Settings], list[Path]] = lambda settings: []
+    keyed_as: str = ""
 
 
 def _anywhere(detail: str, job: PackJob) -> str:
@@ -188,21 +188,14 @@ def raw_root(settings: Settings, corpus: str) -> str:
 
 
 def key_basis(spec: PackStage, settings: Settings) -> dict[str, Any]:
-    """What all packs of a stage have in common: settings, code version, weight files."""
-    sections = as_dict(settings)
-    return {
-        "settings": {name: sections[name] for name in spec.sections},
-        "code": code_version(spec.module),
-        "weights": {str(p): file_sha256(p) for p in spec.weights(settings) if p.is_file()},
-    }
+    """What all packs of a stage have in common: settings, versions of code, packages, weight files."""
+    files = [path for path in spec.weights(settings) if path.is_file()]
+    return stage_basis(spec.keyed_as or spec.name, settings) | {"weights": [[p.name, file_sha256(p)] for p in files]}
 
 
 def pack_key(spec: PackStage, basis: dict[str, Any], records: list[dict[str, Any]], inputs: dict[str, str]) -> str:
-    """The store's name of a pack: hex hash of its :func:`key_basis`, its clips' records and the sha256 of its upstream
-    packs.
-    """
-    content = json.dumps([spec.name, basis, records, inputs], sort_keys=True, default=str)
-    return hashlib.sha256(content.encode()).hexdigest()[:32]
+    """The store's name of a pack: its :func:`key_basis`, its clips, and the sha256 of its upstream packs."""
+    return key_of(spec.name, basis, [clip_basis(record) for record in records], inputs)
 
 
 def plan(spec: PackStage, settings: Settings, corpus: str) -> list[PackJob]:
@@ -267,7 +260,7 @@ def run_packs(spec: PackStage, context: Context) -> dict[str, Any]:
         key=lambda job: (-len(job.clips), job.key),
     )
     planned = len(entries)
-    context.say(f"{spec.name}: {planned} packs, {planned - len(todo)} from the store, {len(todo)} to make")
+    logger.info(f"{spec.name}: {planned} packs, {planned - len(todo)} from the store, {len(todo)} to make")
     context.run(make_pack, todo, [f"{job.corpus}/{job.pack}" for job in todo])
     made = {job.key for job in todo}
     for corpus, jobs in plans.items():
@@ -293,7 +286,7 @@ def run_packs(spec: PackStage, context: Context) -> dict[str, Any]:
             "quarantined": len(bad),
         }
         if clips:
-            context.say(
+            logger.info(
                 f"  {corpus}: {clips - len(bad)} of {clips} clips" + (f", {len(bad)} quarantined" if bad else "")
             )
         check_failed_fraction(spec.name, corpus, clips, bad, settings.ingest.max_failed_fraction)

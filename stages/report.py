@@ -4,7 +4,7 @@ Reads everything the stages left under ``data/<preset>`` and ``.timings/<preset>
 ``dvc.lock``, hardware, packages). Writes ``reports/<preset>/``: ``summary.json`` and ``clips.parquet`` (byte-identical
 between clean runs), ``membership.parquet``, ``report.json``, ``timings.json``, ``index.html``, ``report.md``; what it
 was made with, ``settings.yaml`` and ``lock.yaml`` (this preset's stages in ``dvc.lock``, the report's own left out);
-for DVC, ``metrics.json`` and ``plots/``; ``MANIFEST.sha256``.
+for DVC, ``metrics.json`` and the tables of :mod:`s3dnerf.reporting.plots`; ``MANIFEST.sha256``.
 
 Run: ``python -m flows.run report``.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ from s3dnerf.reporting.page import render_page
 from s3dnerf.reporting.plots import flat_metrics, plot_files
 from s3dnerf.reporting.sources import load_sources
 from s3dnerf.reporting.summary import summarise
-from s3dnerf.settings.loading import as_dict
+from s3dnerf.settings.loading import experiment
 from s3dnerf.video.packs import write_atomic
 from stages.context import Context
+
+logger = logging.getLogger(__name__)
 
 REPORTS = Path("reports")
 
@@ -61,7 +64,7 @@ def report_files(context: Context) -> tuple[dict[str, bytes], list[str]]:
         "timings.json": _json(sources.timings),
         "index.html": render_page(sources, summary, listed, provenance).encode(),
         "report.md": report_markdown(sources, summary, listed, provenance).encode(),
-        "settings.yaml": dump_yaml(as_dict(settings)).encode(),
+        "settings.yaml": dump_yaml(experiment(settings)).encode(),
         "lock.yaml": dump_yaml(provenance.get("lock") or {}).encode(),
         "metrics.json": _json(flat_metrics(summary, document["cards"], settings.evaluate.corpora)),
         **plot_files(sources),
@@ -74,12 +77,11 @@ def main(context: Context) -> dict[str, Any]:
     files, lines = report_files(context)
     folder = REPORTS / context.settings.preset
     folder.mkdir(parents=True, exist_ok=True)
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    for stale in sorted(there - set(files)):
+    for stale in sorted(set(p.name for p in folder.iterdir() if p.is_file()) - set(files)):
         (folder / stale).unlink()
     for name, data in files.items():
         write_atomic(folder / name, data)
         context.tracker.artifact(folder / name)
     for line in lines:
-        context.say(line)
+        logger.info(line)
     return {"lines": lines, "report": str(folder / "index.html"), "bytes": sum(map(len, files.values()))}

@@ -14,7 +14,7 @@ from stages.context import Context
 
 
 def run_training(context: Context, job: J, work: str, train: Train[J], processes: int) -> None:
-    """Run ``train(job, world, say)`` to its end.
+    """Run ``train(job, world)`` to its end.
 
     ``work``: the job's folder of what it needs to go on (the job itself, checkpoints, curves). With a launcher in the
     context it runs as ``python -m <train's module>`` on so many processes, otherwise in this one. The tracker follows
@@ -25,6 +25,6 @@ def run_training(context: Context, job: J, work: str, train: Train[J], processes
     context.tracker.follow(Path(work) / "curves.jsonl")
     if context.launch is None:
         with joined() as world:
-            train(job, world, context.say)
+            train(job, world)
     else:
         context.launch(train.__module__, ["--job", str(path)], processes)

@@ -25,7 +25,7 @@ from s3dnerf.reporting.plots import flat_metrics
 from s3dnerf.reporting.summary import SCHEMA as SUMMARY_SCHEMA
 from s3dnerf.reporting.summary import summarise
 from s3dnerf.settings.dotted import differing, flat
-from s3dnerf.settings.loading import as_dict, settings_from
+from s3dnerf.settings.loading import experiment, settings_from
 
 MANIFEST = "MANIFEST.sha256"
 FILES = (
@@ -64,7 +64,12 @@ class Finding:
 
 
 class Report:
-    """A report by its files. ``name``: what to call it in messages."""
+    """A report by its files.
+
+    Attributes
+    ----------
+    name : what to call it in messages
+    """
 
     def __init__(self, name: str, files: Mapping[str, bytes]) -> None:
         self.name, self.files = name, dict(files)
@@ -184,16 +189,19 @@ def summary(report: Report) -> Finding:
 
 
 def settings(report: Report, params: Mapping[str, Any] | None, where: str) -> Finding:
-    """The report's settings are valid, those of its settings.yaml, and those of ``params``, which stand in ``where``
-    (None where they cannot be read).
+    """The report's settings are valid, those of its settings.yaml, and those of ``params``.
+
+    Parameters
+    ----------
+    params : the mapping in ``where``, None where it cannot be read
     """
     rule, wrong = "settings", []
     if params is None:
         return Finding(rule, False, f"{where} cannot be read")
     try:
-        stated = as_dict(settings_from(report.document["settings"]))
+        stated = experiment(settings_from(report.document["settings"]))
         for name, given in {"settings.yaml": report.settings, where: params}.items():
-            other = as_dict(settings_from(dict(given)))
+            other = experiment(settings_from(dict(given)))
             wrong += [f"{k}: {a!r} in report.json, {b!r} in {name}" for k, (a, b) in differing(stated, other).items()]
     except SettingsError as error:
         return Finding(rule, False, f"{where}, settings.yaml or report.json: {error}")

@@ -66,23 +66,23 @@ def thinned(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> list[l
 
 
 def plot_files(sources: Sources) -> dict[str, bytes]:
-    """``plots/…`` → tab-separated values: losses of the main generator, loss, accuracy and offset curve of expert and
+    """File → tab-separated values: losses of the main generator, loss, accuracy and offset curve of expert and
     judge, metrics of ours by clip.
     """
     generator = sources.curves.get(sources.settings.train.variants[0], [])
     losses = [name for name in LOSSES if any(name in row for row in generator)] or list(LOSSES)
-    files = {"plots/generator.tsv": _table(["step", *losses], thinned(generator, losses))}
+    files = {"generator.tsv": _table(["step", *losses], thinned(generator, losses))}
     for role in SYNC_ROLES:
         curve, offsets = sources.curves.get(role, []), sources.offsets.get(role) or {}
-        for short, name in (("loss", "loss"), ("accuracy", "held_out_accuracy")):
-            files[f"plots/{role}_{short}.tsv"] = _table(["step", name], thinned(curve, [name]))
+        for name, recorded in (("loss", "loss"), ("accuracy", "held_out_accuracy")):
+            files[f"{role}_{name}.tsv"] = _table(["step", name], thinned(curve, [recorded]))
         shape = zip(offsets.get("offset_frames", []), offsets.get("distance", []))
-        files[f"plots/{role}_offset.tsv"] = _table(["offset_frames", "distance"], shape)
+        files[f"{role}_offset.tsv"] = _table(["offset_frames", "distance"], shape)
     by_clip: dict[str, dict[str, float]] = {}
     for row in sources.rows:
         if row["method"] == sources.ours:
             by_clip.setdefault(row["clip"], {})[row["metric"]] = row["value"]
     metrics = [name for name in OURS if any(math.isfinite(v.get(name, math.nan)) for v in by_clip.values())]
     rows = [[clip, *(values.get(name) for name in metrics)] for clip, values in sorted(by_clip.items())]
-    files["plots/clips.tsv"] = _table(["clip", *metrics], rows)
+    files["clips.tsv"] = _table(["clip", *metrics], rows)
     return files

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
+import logging
 import os
 import pickle
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+logger = logging.getLogger(__name__)
 
 MAGIC = b"s3dnerf-checkpoint 1 "
 CONTENT_HASH_BYTES = 4 << 30  # beyond, hashing every pack would cost minutes of a training run's start
@@ -96,10 +98,10 @@ def _read(path: Path) -> dict[str, Any]:
     return state
 
 
-def load_checkpoint(path: str | Path, say: Callable[[str], None] = print) -> dict[str, Any] | None:
+def load_checkpoint(path: str | Path) -> dict[str, Any] | None:
     """The newest whole checkpoint at ``path`` (tensors on the CPU), or None where there is none.
 
-    A damaged file is refused with one line through ``say``, and the previous one is used.
+    A damaged file is refused with a warning in the log, and the previous one is used.
     """
     path = Path(path)
     for candidate in (path, _previous(path)):
@@ -108,7 +110,7 @@ def load_checkpoint(path: str | Path, say: Callable[[str], None] = print) -> dic
         try:
             return _read(candidate)
         except ValueError as fault:
-            say(
+            logger.warning(
                 f"checkpoint {candidate} refused: {fault}; "
                 + ("using the one before" if candidate == path else "starting again")
             )
@@ -146,17 +148,8 @@ def set_random_states(states: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state(state, i)
 
 
-def run_key(settings: Mapping[str, Any], data: str, code: str) -> str:
-    """Name of a training run's checkpoint folder: settings that change its result, data fingerprint, code version.
-
-    Any difference gives another key: a checkpoint is never carried over to a run that would have made another one.
-    """
-    content = json.dumps([settings, data, code], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:24]
-
-
 def data_fingerprint(folders: Iterable[str | Path]) -> str:
-    """Hex hash of all files below ``folders``: names and content; names, sizes and times where they pass 4 GiB
+    """Hex hash of files and of all files below folders: names and content; names, sizes and times where they pass 4 GiB
     together.
 
     A time that changed under equal content only means that a run starts again.
@@ -164,7 +157,7 @@ def data_fingerprint(folders: Iterable[str | Path]) -> str:
     named = sorted(
         (f"{Path(folder).as_posix()}/{path.relative_to(folder).as_posix()}", path)
         for folder in folders
-        for path in Path(folder).rglob("*")
+        for path in ([Path(folder)] if Path(folder).is_file() else Path(folder).rglob("*"))
         if path.is_file()
     )
     by_content = sum(path.stat().st_size for _, path in named) <= CONTENT_HASH_BYTES

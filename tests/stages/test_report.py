@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 
 from s3dnerf.core.yaml_text import load_yaml
-from s3dnerf.settings.loading import settings_from
+from s3dnerf.settings.loading import experiment
 from stages import evaluate, report
-from stages.closure import closure
 from stages.context import Context
 from tests.fake_preset import PROVENANCE, DrawnFaces, FakeJudge, make_generator, make_preset, settings_of
 
@@ -28,9 +27,9 @@ FILES = {
     "settings.yaml",
     "lock.yaml",
     "metrics.json",
-    *(f"plots/{role}_{name}.tsv" for role in ("expert", "judge") for name in ("loss", "accuracy", "offset")),
-    "plots/generator.tsv",
-    "plots/clips.tsv",
+    *(f"{role}_{name}.tsv" for role in ("expert", "judge") for name in ("loss", "accuracy", "offset")),
+    "generator.tsv",
+    "clips.tsv",
     "MANIFEST.sha256",
 }
 
@@ -40,7 +39,7 @@ def build(root: Path, monkeypatch, passes: bool = True) -> None:
     monkeypatch.setattr("s3dnerf.evaluation.tools.face_backend", lambda settings: DrawnFaces())
     monkeypatch.setattr("s3dnerf.sync.judge.sync_judge", lambda settings, trained: FakeJudge())
     make_preset(root, settings_of(), passes)
-    evaluate.main(Context(settings_of(), "evaluate", say=lambda line: None))
+    evaluate.main(Context(settings_of(), "evaluate"))
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +57,15 @@ def here(world: Path, monkeypatch) -> Path:
 
 
 def run(**more) -> dict:
-    return report.main(Context(settings_of(), "report", provenance=PROVENANCE, say=lambda line: None, **more))
+    return report.main(Context(settings_of(), "report", provenance=PROVENANCE, **more))
 
 
 def test_every_file_and_its_manifest(here: Path) -> None:
-    (here / "reports/tiny/plots").mkdir(parents=True, exist_ok=True)
+    (here / "reports/tiny").mkdir(parents=True, exist_ok=True)
     (here / "reports/tiny/stale.png").write_bytes(b"from an older version")
-    (here / "reports/tiny/plots/stale.tsv").write_bytes(b"from an older version")
     result = run()
     folder = here / "reports/tiny"
-    assert {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} == FILES
+    assert {p.name for p in folder.iterdir()} == FILES
     listed = dict(reversed(line.split("  ")) for line in (folder / "MANIFEST.sha256").read_text().splitlines())
     assert listed == {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in FILES - {"MANIFEST.sha256"}}
     assert len(result["lines"]) == 3 and result["report"] == "reports/tiny/index.html" and result["bytes"] < 5e6
@@ -170,7 +168,7 @@ def test_the_document_says_where_numbers_came_from(here: Path) -> None:
         "expert",
         "judge",
     }
-    empty = report.report_files(Context(settings_of(), "report", say=lambda line: None))[0]
+    empty = report.report_files(Context(settings_of(), "report"))[0]
     unknown = json.loads(empty["report.json"])["origin"]
     assert unknown["git"] == {"revision": "unknown", "dirty": "unknown"} and unknown["hardware"]["cpu"] == "unknown"
 
@@ -203,16 +201,6 @@ def test_a_failed_gate_is_said_first(tmp_path: Path, monkeypatch) -> None:
     assert "trained without the lip-sync loss (λ_sync = 0)" in text
 
 
-def test_the_templates_are_part_of_the_code() -> None:
-    names = ("page.html", "page.css", "page.js", "sheets.html")
-    assert {f"s3dnerf/reporting/{name}" for name in names} <= set(closure("stages.report"))
-    for stage in (
-        "align",
-        "evaluate",
-    ):  # evaluate uses the folder's pictures, not its page: a change of style makes nothing to measure again
-        assert not any(name.endswith((".html", ".css", ".js")) for name in closure(f"stages.{stage}"))
-
-
 def test_nothing_evaluated_is_an_error(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="dvc repro evaluate"):
@@ -228,8 +216,8 @@ def test_an_empty_evaluation_still_reports(tmp_path: Path, monkeypatch) -> None:
     make_preset(tmp_path, settings)
     path = tmp_path / "data/tiny/ingest/hdtf/clips.parquet"
     pd.read_parquet(path).assign(split="train").to_parquet(path, index=False)
-    evaluate.main(Context(settings, "evaluate", say=lambda line: None))
-    lines = report.main(Context(settings, "report", provenance=PROVENANCE, say=lambda line: None))["lines"]
+    evaluate.main(Context(settings, "evaluate"))
+    lines = report.main(Context(settings, "report", provenance=PROVENANCE))["lines"]
     assert lines[1] == "HDTF: no test clip came through preprocessing."
     assert json.loads((tmp_path / "reports/tiny/summary.json").read_text())["corpora"] == {}
     assert "no test clip came through preprocessing" in (tmp_path / "reports/tiny/index.html").read_text()
@@ -238,7 +226,7 @@ def test_an_empty_evaluation_still_reports(tmp_path: Path, monkeypatch) -> None:
 def test_pictures_of_people_stay_out_where_their_licence_says_so(here: Path) -> None:
     run()
     shown = (here / "reports/tiny/index.html").read_text()
-    report.main(Context(settings_of(report={"people": False}), "report", provenance=PROVENANCE, say=lambda line: None))
+    report.main(Context(settings_of(report={"people": False}), "report", provenance=PROVENANCE))
     hidden = (here / "reports/tiny/index.html").read_text()
     assert "Pictures of people are left out" in hidden and "Pictures of people are left out" not in shown
     # what stays are heat maps over grey: far fewer bytes than any face
@@ -257,11 +245,11 @@ def test_what_dvc_shows_is_small_flat_and_what_the_report_says(here: Path) -> No
     assert all(isinstance(value, int | float) for value in numbers.values())
     assert numbers["m_lmd"] == part["methods"]["s3dnerf"]["m_lmd"]["mean"] and numbers["clips"] == 3
     assert numbers["m_lmd_still"] == part["methods"]["still"]["m_lmd"]["mean"] and numbers["expert_accuracy"] == 0.91
-    clips = pd.read_csv(folder / "plots/clips.tsv", sep="\t").set_index("clip")
+    clips = pd.read_csv(folder / "clips.tsv", sep="\t").set_index("clip")
     rows = pd.read_parquet(folder / "clips.parquet")
     ours = rows[(rows["method"] == "s3dnerf") & (rows["metric"] == "m_lmd")].set_index("clip")["value"]
     assert set(clips.index) == set(ours.index) and (clips["m_lmd"] - ours).abs().max() < 1e-5 * ours.max()
-    assert list(pd.read_csv(folder / "plots/generator.tsv", sep="\t").columns) == ["step", "total", "pix"]
-    assert list(pd.read_csv(folder / "plots/judge_offset.tsv", sep="\t")["offset_frames"]) == list(range(15, -16, -1))
-    assert settings_from(load_yaml((folder / "settings.yaml").read_bytes())) == settings_of()
+    assert list(pd.read_csv(folder / "generator.tsv", sep="\t").columns) == ["step", "total", "pix"]
+    assert list(pd.read_csv(folder / "judge_offset.tsv", sep="\t")["offset_frames"]) == list(range(15, -16, -1))
+    assert load_yaml((folder / "settings.yaml").read_bytes()) == experiment(settings_of())
     assert load_yaml((folder / "lock.yaml").read_bytes()) == PROVENANCE["lock"]
