@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from flows.executor import RunnerError, run_stage
 from flows.process_lifetime import ENDED_WITH_OWNER, OwnerGone, die_with, dvc_identity, stage_lock
+from flows.store_switch import ignore_store
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import die_with_parent, one_message, one_thread
 from s3dnerf.settings.loading import load_settings
@@ -111,6 +112,7 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
                 launch=launch,
                 provenance=origin,
                 say=lambda line: print(line, flush=True),
+                ignore_store=ignore_store(),
             )
             result = run_stage(importlib.import_module(f"stages.{stage}").main, context)
         timing = Path(".timings") / settings.preset / "stages" / f"{name}.json"

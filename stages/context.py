@@ -60,6 +60,8 @@ class Context:
         git revision, ``dvc.lock``, hardware, packages: handed in, never looked up by the library.
     say : callable
         One plain line to the person watching.
+    ignore_store : bool
+        Make everything anew, whatever the store and the checkpoints have, and replace it there.
     """
 
     settings: Settings
@@ -70,6 +72,7 @@ class Context:
     launch: Callable[[str, list[str], int], None] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     say: Callable[[str], None] = print
+    ignore_store: bool = False
 
     def out(self, *parts: str) -> Path:
         """``data/<preset>/<stage>/…``"""

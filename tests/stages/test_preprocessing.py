@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -15,7 +16,6 @@ from s3dnerf.settings.loading import settings_from
 from s3dnerf.settings.schema import CORPORA
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.packs import INDEX_COLUMNS, CorpusPacks, PackError, file_sha256, write_pack, write_table
-from stages import preprocessing
 from stages.context import Context
 from stages.preprocessing import PackStage, Quarantine, StageError, each_clip, run_packs
 
@@ -96,8 +96,8 @@ def test_one_added_clip_makes_one_pack_and_equals_from_scratch(project, tmp_path
     assert run()["hdtf"] == {"clips": 3, "packs": 3, "made": 1, "quarantined": 0}
     assert MADE[3:] == ["p-3"]
     incremental = hashes(tmp_path / "data/tiny/double")
-    preprocessing.shutil.rmtree(tmp_path / ".packs")
-    preprocessing.shutil.rmtree(tmp_path / "data/tiny/double")
+    shutil.rmtree(tmp_path / ".packs")
+    shutil.rmtree(tmp_path / "data/tiny/double")
     run()
     assert hashes(tmp_path / "data/tiny/double") == incremental
     np.testing.assert_array_equal(CorpusPacks("data/tiny/double/hdtf").read("hdtf_d", "twice.npy"), np.arange(6) * 2)
@@ -182,7 +182,7 @@ def test_a_disk_that_fills_while_packs_are_copied_leaves_no_out(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as fault:
-        fault.setattr(preprocessing, "copy_sha256", half)
+        fault.setattr("stages.content_store.copy_sha256", half)
         with pytest.raises(OSError, match="No space left"):
             run()
     assert not list((tmp_path / "data/tiny/double").rglob("index.parquet"))
@@ -218,7 +218,7 @@ def test_a_full_disk_costs_no_store_entry_and_no_link_is_written_through(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as no_space:
-        no_space.setattr(preprocessing, "copy_sha256", full)
+        no_space.setattr("stages.content_store.copy_sha256", full)
         with pytest.raises(OSError, match="No space left"):
             run()
     assert len(list(tmp_path.glob(".packs/double/*/pack.tar"))) == 3
