@@ -18,7 +18,6 @@ from typing import Any
 
 from s3dnerf.video.packs import PACK_STAGES, file_sha256
 from stages.content_store import ContentStore
-from stages.evaluate_out import clip_files
 from stages.out_keys import KeptEntry, read_keys
 from stages.preprocessing import RESULT, TAR, result_bytes
 
@@ -63,6 +62,12 @@ def _trainings(out: Path, entries: list[KeptEntry]) -> Iterator[tuple[KeptEntry,
         yield entry, {name: out / name for name in entry.files}
 
 
+def _clips(out: Path, entries: list[KeptEntry]) -> Iterator[tuple[KeptEntry, Files]]:
+    from stages.evaluate_out import clip_files  # here: it imports torch, which takes seconds, and mostly nothing lacks
+
+    yield from clip_files(out, entries)
+
+
 def _link(source: Path, target: Path) -> None:
     """A hard link to a file's bytes (to where a link of DVC's points), or a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +110,7 @@ def fill_store(data_dir: Path, store: ContentStore | None = None) -> dict[str, i
         **dict.fromkeys(PACK_STAGES, _packs),
         "train_sync": _trainings,
         "train_s3dnerf": _trainings,
-        "evaluate": clip_files,
+        "evaluate": _clips,
     }
     folder = data_dir / "keys"
     for path in sorted(folder.rglob("*.json")):

@@ -16,6 +16,7 @@ from s3dnerf.video.packs import write_atomic
 from stages.content_store import ContentStore, Entry
 from stages.context import Context
 from stages.out_keys import KeptEntry, forget_keys, write_keys
+from stages.preprocessing import StageError
 
 
 def _taken(context: Context, key: str, out: Path) -> dict[str, str] | None:
@@ -64,6 +65,8 @@ def run_training(context: Context, job: J, work: str, out: str, train: Train[J],
         else:
             context.launch(train.__module__, ["--job", str(path)], processes)
         made = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+        if not made:
+            raise StageError(f"{part}: its training ended well and left nothing in {folder}: expected weights and a card")
         ContentStore().put(context.stage, key, made)
         entry = ContentStore().find(context.stage, key)
         files = dict(entry.files) if entry is not None else {}
