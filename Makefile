@@ -1,4 +1,5 @@
-# Two commands: `make demo` (to a report about a model trained in front of you) and `make test`. `make train-sample` trains it longer.
+# Two commands: `make demo` (to a report about a model trained in front of you) and `make test`. `make train-sample` trains it longer,
+# `make test-fast` is for the edit loop.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -8,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # What `make train-sample` changes in the demo's settings: the same people, trained about five times as long.
 LONGER := train.steps=1600 train.shape_steps=1500 train.motion_steps=1000 train.lr_lessons=0.002 train.checkpoint_every=200
 
-.PHONY: demo train-sample test lint setup clean
+.PHONY: demo train-sample test test-fast lint setup clean
 
 # One marker a lock: a changed lock installs again. torch first, with what its build for this platform needs; then the lock as the
 # whole set, nothing resolved anew.
@@ -32,6 +33,10 @@ train-sample: setup
 
 test: setup
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+
+# The edit loop: what takes long is left out (marker `slow`).
+test-fast: setup
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope -m "not slow"
 
 lint: setup
 	$(BIN)/ruff check .

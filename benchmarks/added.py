@@ -65,9 +65,7 @@ def preprocess(folder: Path, settings: Settings) -> tuple[dict[str, tuple[int, i
     os.chdir(folder)
     try:
         for stage in STAGES:
-            found = importlib.import_module(f"stages.{stage}").main(
-                Context(settings=settings, stage=stage, say=lambda line: None)
-            )
+            found = importlib.import_module(f"stages.{stage}").main(Context(settings=settings, stage=stage))
             if stage in PACK_STAGES:
                 made[stage] = found["hdtf"]["packs"], found["hdtf"]["made"]
     finally:

@@ -19,10 +19,9 @@ import torch
 
 from benchmarks.record import origin, write
 from s3dnerf.core.rates import SAMPLES_PER_FRAME
-from s3dnerf.speech.clip_sound import clip_samples
 from s3dnerf.speech.mel import clip_mel
 from s3dnerf.sync.expert import load_expert
-from s3dnerf.sync.filtering import shift_samples
+from s3dnerf.sync.filtering import clip_samples, shift_samples
 from s3dnerf.sync.judge import TrainedJudge
 from s3dnerf.training.clips import ClipFolder
 from s3dnerf.video.encoding import decode_clip

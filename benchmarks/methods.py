@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import origin, write
-from s3dnerf.evaluation.folders import laid_videos, problem_lines, score_folders, score_table
+from s3dnerf.evaluation.folders import generated_videos, problem_lines, score_folders, score_table
 from s3dnerf.evaluation.reading import HOW
 from s3dnerf.evaluation.tools import load_tools
 from s3dnerf.faces.dlib_files import dlib_data
@@ -47,7 +47,7 @@ def main() -> None:
     rows, problems = score_folders(chosen.generated, chosen.truth, tools)
     aligned, noted = score_folders(chosen.generated, chosen.truth, tools, align=True)
     plain: dict[str, dict[str, float]] = {}
-    for made in laid_videos(chosen.generated, "generated", "files")[0]:
+    for made in generated_videos(chosen.generated, "generated", "files")[0]:
         truth = next(chosen.truth.glob(f"{made.name}.*"))
         plain[made.method] = measure(str(made.path), str(truth), str(dlib_data("landmarks")))
     ours = by_method(rows)

@@ -116,7 +116,9 @@ def synthesis(settings: ModelSettings, device: torch.device, frames: int, compil
     """Frames a second, and each ratio to its baseline."""
     made = Portrait(settings, device, frames)
     identity = made.encode()
-    by_batch = {batch: frames / seconds(lambda b=batch: made.all_frames(identity, b), device) for batch in (1, 5)}
+    by_batch = {
+        batch: frames / seconds(functools.partial(made.all_frames, identity, batch), device) for batch in (1, 5)
+    }
     fps = max(by_batch.values())
     uncached = frames / seconds(made.each_with_its_portrait, device)
     result: dict[str, Any] = {

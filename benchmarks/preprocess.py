@@ -48,7 +48,7 @@ from s3dnerf.settings.loading import as_dict, preset_settings, settings_from
 from s3dnerf.settings.schema import Settings
 from s3dnerf.video.encoding import ffmpeg_path
 from s3dnerf.video.packs import PACK_STAGES, CorpusPacks
-from stages.context import Context
+from stages.context import Context, run_inline
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("inventory", "ingest", *PACK_STAGES)
@@ -71,10 +71,7 @@ def stage_by_stage(settings: Settings, run: Callable[..., list[Any]] | None = No
     seconds = {}
     for name in STAGES:
         begun = time.perf_counter()
-        given = {} if run is None else {"run": run}
-        importlib.import_module(f"stages.{name}").main(
-            Context(settings=settings, stage=name, say=lambda line: None, **given)
-        )
+        importlib.import_module(f"stages.{name}").main(Context(settings=settings, stage=name, run=run or run_inline))
         seconds[name] = round(time.perf_counter() - begun, 2)
     return seconds
 
@@ -209,7 +206,13 @@ def together(videos: list[Path]) -> dict[str, Any]:
             with pool(processes, videos[0]) as workers:
                 used: list[float] = []
 
-                def run(work, jobs, names, workers=workers, used=used):
+                def run(
+                    work: Callable[[Any], Any],
+                    jobs: list[Any],
+                    names: list[str],
+                    workers: ProcessPoolExecutor = workers,
+                    used: list[float] = used,
+                ) -> list[Any]:
                     done = list(workers.map(functools.partial(timed, work), jobs))
                     used += [seconds for _, seconds in done]
                     return [result for result, _ in done]

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 import json
 import os
 import subprocess
@@ -76,14 +77,14 @@ def measure(folder: Path, clips: int, opened: int, dvc: tuple[str, ...] = PARTS)
         for name in steps:
             step(
                 f"{phase}: {name}",
-                lambda name=name: child("benchmarks.scale_steps", name, *words, "--probe", str(opened)),
+                functools.partial(child, "benchmarks.scale_steps", name, *words, "--probe", str(opened)),
             )
     step(
         "files",
         lambda: {name: dict(zip(("files", "bytes"), files_below(folder / name))) for name in ("data", ".packs")},
     )
     for part in dvc:
-        step(f"DVC, {part}", lambda part=part: child("benchmarks.scale_dvc", part, *words))
+        step(f"DVC, {part}", functools.partial(child, "benchmarks.scale_dvc", part, *words))
     return done
 
 

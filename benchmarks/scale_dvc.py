@@ -150,7 +150,8 @@ def measure(what: str, folder: Path, clips: int) -> dict[str, Any]:
     """
     if what == "graph":
         return whole_graph(folder)
-    sizes, links = clip_sizes(folder), ("copy",)
+    sizes = clip_sizes(folder)
+    links: tuple[str, ...] = ("copy",)
     if what == "packs":
         files = [(f"{n:06d}.tar", size) for n, size in enumerate(sizes)]
     elif what == "a file a clip":

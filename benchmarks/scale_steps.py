@@ -32,7 +32,6 @@ from s3dnerf.settings.schema import Settings
 from s3dnerf.training.clips import ClipFolder
 from s3dnerf.video.packs import CorpusPacks, write_atomic
 from stages import ingest
-from stages.closure import code_version
 from stages.content_store import STORE
 from stages.context import Context
 from stages.preprocessing import ClipResult, PackJob, plan
@@ -76,7 +75,7 @@ def settings(folder: Path) -> Settings:
 
 def context(chosen: Settings, stage: str) -> Context:
     """A run of a stage that says nothing."""
-    return Context(settings=chosen, stage=stage, say=lambda line: None)
+    return Context(settings=chosen, stage=stage)
 
 
 def stand_in(job: PackJob) -> Iterator[ClipResult]:
@@ -98,7 +97,7 @@ def stand_in(job: PackJob) -> Iterator[ClipResult]:
 def run_stage(chosen: Settings, stage: str) -> dict[str, Any]:
     """One pack stage over a fresh out folder, as DVC hands it over. Returns its counts, summed over the corpora."""
     module = importlib.import_module(f"stages.{stage}")
-    module.process = stand_in
+    vars(module)["process"] = stand_in
     shutil.rmtree(chosen.data_dir / stage, ignore_errors=True)
     counts = module.main(context(chosen, stage)).values()
     return {name: sum(row[name] for row in counts) for name in ("clips", "packs", "made", "quarantined")}
@@ -148,7 +147,7 @@ def probe(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
             raise RuntimeError(f"{corpus}: files that hold the same picture gave {typical[corpus]} and {found[sha]}")
     known = {sha: found.get(sha) or typical[corpus] for corpus, _, sha in files}
     store = STORE / "ingest" / f"{chosen.preset}.json"
-    write_atomic(store, json.dumps({"code": code_version(ingest.PROBE_MODULE), "facts": known}).encode())
+    write_atomic(store, json.dumps({"code": ingest.probe_version(chosen), "facts": known}).encode())
     return {
         "videos": len(files),
         "opened": len(opened),

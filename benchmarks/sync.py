@@ -32,9 +32,8 @@ from s3dnerf.core.rates import SAMPLES_PER_FRAME
 from s3dnerf.faces.lips import crop_boxes
 from s3dnerf.settings.schema import LipsSettings, SpeechSettings
 from s3dnerf.speech.audio import wav_samples
-from s3dnerf.speech.clip_sound import clip_samples
 from s3dnerf.speech.mel import clip_mel
-from s3dnerf.sync.filtering import shift_samples
+from s3dnerf.sync.filtering import clip_samples, shift_samples
 from s3dnerf.sync.mouth_offset import (
     LEAST_FRAMES,
     SLOW_FRAMES,

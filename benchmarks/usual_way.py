@@ -51,9 +51,12 @@ def align_usually(
     _ffmpeg(*part, "-i", str(video), "-r", "25", "-threads", "1", "-ar", "16000", str(clip))
     _ffmpeg("-i", str(clip), "-vn", "-ac", "1", "-ar", "16000", str(sound))
     _ffmpeg("-i", str(clip), "-threads", "1", str(frames / "%06d.png"))
-    backend, found, last = DlibBackend(), [], None
+    backend, found = DlibBackend(), []
+    last: np.ndarray | None = None
     for path in sorted(frames.iterdir()):
-        frame = np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
+        image = cv2.imread(str(path))
+        assert image is not None, path
+        frame = np.ascontiguousarray(image[..., ::-1])
         faces = backend.detect(frame, None)  # every pixel; only where none is found is the search repeated enlarged
         if faces:
             last = backend.plain_landmarks(frame, faces[0].box_px)

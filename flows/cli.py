@@ -21,10 +21,11 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from flows.log_setup import configure_logging
 from flows.progress import Progress
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import one_message
-from s3dnerf.settings.loading import as_dict, load_settings, preset_settings, settings_from
+from s3dnerf.settings.loading import as_dict, experiment, load_settings, preset_settings, settings_from
 from s3dnerf.settings.schema import Settings
 
 
@@ -51,7 +52,7 @@ def preset(name: Annotated[str, tyro.conf.Positional], change: tuple[str, ...] =
 
     from s3dnerf.video.packs import write_atomic
 
-    settings = as_dict(changed(preset_settings(name), change))
+    settings = experiment(changed(preset_settings(name), change))
     differs = f", with {', '.join(change)}" if change else ""
     head = (
         f"# Settings in force: the preset `{name}`{differs}, every value. Each one is explained in "
@@ -285,7 +286,7 @@ def retrain(cron: str | None = None, margin: tuple[str, ...] = (), webhook: str 
 
 
 def deps(write: bool = False) -> int:
-    """Compare the code deps of dvc.yaml with the stages' import closures; exit status 1 when they differ.
+    """Compare the params of dvc.yaml with the settings and code that the stages use; exit status 1 when they differ.
 
     Args:
         write: Put dvc.yaml right.
@@ -294,19 +295,41 @@ def deps(write: bool = False) -> int:
 
     found = differences(write=write)
     for stage, (missing, extra) in found.items():
-        for said, names in (("missing", missing), ("for nothing", extra)):
+        for what, names in (("missing", missing), ("for nothing", extra)):
             if names:
-                print(f"{stage}: {said} {', '.join(names)}")
+                print(f"{stage}: {what} {', '.join(names)}")
     if not found:
-        print("dvc.yaml lists the code of every stage")
+        print("dvc.yaml lists what every stage uses")
     else:
         print("dvc.yaml is now right" if write else f"{len(found)} stages differ")
     return 0 if write or not found else 1
 
 
+def code(
+    action: Annotated[Literal["status", "bump", "keep"], tyro.conf.Positional],
+    parts: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
+    proven: bool = False,
+) -> int:
+    """Say of changed code whether what it makes changes (bump: yes, keep: no), so that just what must be is made again.
+
+    Args:
+        action: status: what changed. bump: raise versions, what uses them becomes stale. keep: nothing becomes stale.
+        parts: Parts of the code or stages; without any, all that changed.
+        proven: keep: only after running preset tiny with the committed and the changed code and comparing every out.
+    """
+    from flows import code as commands
+
+    if proven and action != "keep":
+        raise SettingsError(f"--proven: belongs to keep, not to {action}")
+    if action == "status":
+        return commands.status()
+    return commands.bump(parts) if action == "bump" else commands.keep(parts, proven)
+
+
 def main() -> None:
     """Entry point of the command."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    configure_logging()
     commands: dict[str, Callable[..., Any]] = {
         "doctor": doctor,
         "preset": preset,
@@ -319,6 +342,7 @@ def main() -> None:
         "retrain": retrain,
         "store": store,
         "deps": deps,
+        "code": code,
     }
     with one_message(sys.argv[1] if len(sys.argv) > 1 else "command"):
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from s3dnerf.settings.loading import as_dict, load_settings
+from s3dnerf.settings.loading import as_dict, experiment, load_settings
 from s3dnerf.settings.schema import Settings
 from s3dnerf.video.packs import write_atomic
 
@@ -210,7 +210,7 @@ def run_doctor(write: bool = False) -> int:
         )
     if write:
         text = yaml.safe_dump(
-            as_dict(chosen(settings)), sort_keys=False, allow_unicode=True, default_flow_style=None, width=120
+            experiment(chosen(settings)), sort_keys=False, allow_unicode=True, default_flow_style=None, width=120
         )
         head = (
             f"# Settings in force: the preset `{settings.preset}` with the backends that `s3dnerf doctor --write` "

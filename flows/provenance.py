@@ -26,7 +26,6 @@ PACKAGES = (
     "insightface",
     "onnxruntime",
     "transformers",
-    "accelerate",
     "prefect",
     "dvc",
     "mlflow",

@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from flows.executor import RunnerError, run_stage
+from flows.log_setup import configure_logging
 from flows.process_lifetime import ENDED_WITH_OWNER, OwnerGone, die_with, dvc_identity, stage_lock
 from flows.store_switch import ignore_store
 from s3dnerf.core.errors import SettingsError
@@ -28,6 +29,7 @@ from s3dnerf.settings.loading import load_settings
 from s3dnerf.settings.schema import Settings
 
 STAGES = (
+    "check",
     "sample",
     "inventory",
     "ingest",
@@ -43,11 +45,11 @@ STAGES = (
 )
 TRACKED = ("train_sync", "train_s3dnerf", "evaluate", "report")
 LOCK_WAIT_S = 20.0
+PLAIN = ("check",)  # a second of work, for which Prefect would take three
 
 
 def launch(module: str, arguments: list[str], processes: int) -> None:
-    """Start a training module: plain Python for one process, ``torchrun`` for several (``accelerate launch`` has no CPU
-    group without MPI).
+    """Start a training module: plain Python for one process, ``torchrun`` for several.
 
     Raises RuntimeError when it fails; what it printed stands above.
     """
@@ -86,12 +88,13 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
     from s3dnerf.video.packs import (
         write_atomic,  # here: it imports numpy, which takes its threads from the environment as it is then
     )
-    from stages.closure import code_version
+    from stages.code_lock import require
+    from stages.code_parts import ALWAYS_RUN
     from stages.context import Context
 
     settings = load_settings(params)
-    # read (and kept) while there is one thread: Python 3.11's parser is not safe beside another
-    code_version(f"stages.{stage}")
+    if stage not in ALWAYS_RUN:  # those decide no output, and check looks at every stage
+        require((stage,))
     name = f"{stage}-{part}" if part else stage
     lock = stage_lock(settings.preset, stage, part)
     lock.parent.mkdir(exist_ok=True)
@@ -111,10 +114,10 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
                 tracker=tracker,
                 launch=launch,
                 provenance=origin,
-                say=lambda line: print(line, flush=True),
                 ignore_store=ignore_store(),
             )
-            result = run_stage(importlib.import_module(f"stages.{stage}").main, context)
+            main = importlib.import_module(f"stages.{stage}").main
+            result = main(context) if stage in PLAIN else run_stage(main, context)
         timing = Path(".timings") / settings.preset / "stages" / f"{name}.json"
         write_atomic(timing, json.dumps({"stage": name, "seconds": round(time.monotonic() - begun, 2)}).encode())
     return result
@@ -127,6 +130,7 @@ def main() -> None:
     parser.add_argument("--part", default="", help="train_sync: expert or judge; train_s3dnerf: a variant")
     args = parser.parse_args()
     one_thread()
+    configure_logging()
     try:
         owner = dvc_identity()
     except OwnerGone as gone:

@@ -8,6 +8,7 @@ with DVC's hashes, its files.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
@@ -19,6 +20,8 @@ from flows.mlflow_client import Store, StoreError, store_uri
 from s3dnerf.settings.dotted import flat
 from s3dnerf.settings.loading import as_dict
 from s3dnerf.settings.schema import Settings
+
+logger = logging.getLogger(__name__)
 
 POLL_S = 2.0
 BATCH = 500
@@ -78,9 +81,8 @@ class MlflowTracker:
     def _complain(self, error: Exception) -> None:
         if not self._complained:
             self._complained = True
-            print(
-                f"MLflow did not take a record ({str(error)[:200]}); the run goes on, its curves are in data/",
-                flush=True,
+            logger.warning(
+                f"MLflow did not take a record ({str(error)[:200]}); the run goes on, its curves are in data/"
             )
 
     def _record(self, method: str, **values: Any) -> None:

@@ -58,8 +58,6 @@ class Context:
         and raises when it fails.
     provenance : dict
         git revision, ``dvc.lock``, hardware, packages: handed in, never looked up by the library.
-    say : callable
-        One plain line to the person watching.
     ignore_store : bool
         Make everything anew, whatever the store and the checkpoints have, and replace it there.
     """
@@ -71,7 +69,6 @@ class Context:
     run: Callable[[Callable[[Any], Any], list[Any], list[str]], list[Any]] = run_inline
     launch: Callable[[str, list[str], int], None] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
-    say: Callable[[str], None] = print
     ignore_store: bool = False
 
     def out(self, *parts: str) -> Path:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ from s3dnerf.reporting.clip_pictures import heat_map, strip
 from s3dnerf.reporting.png import png_bytes
 from s3dnerf.reporting.region_ratios import ratios
 from s3dnerf.settings.schema import Settings
-from s3dnerf.speech.clip_sound import clip_samples
+from s3dnerf.sync.filtering import clip_samples
 from s3dnerf.synthesis.synthesizer import Synthesizer, frame_pixels, load_generator
 from s3dnerf.training.clips import Clip, ClipFolder
 from s3dnerf.video.encoding import VideoError, encode_clip
@@ -55,6 +56,8 @@ from stages.out_keys import KeptEntry, forget_keys, write_keys
 from stages.passing_faults import retried
 from stages.preprocessing import StageError
 from stages.raw_files import SeenFile, check_raw_file
+
+logger = logging.getLogger(__name__)
 
 STILL, TRUTH = "still", "truth"
 _LOCAL = threading.local()
@@ -314,7 +317,7 @@ def main(context: Context) -> dict[str, Any]:
     forget_keys(settings.data_dir, KIND)
     kept = {job.key: None if context.ignore_store else kept_clip(job.key) for job in jobs}
     todo = [job for job in jobs if kept[job.key] is None]
-    context.say(
+    logger.info(
         f"evaluate: {len(jobs)} test clips of {', '.join(settings.evaluate.corpora)}, {len(jobs) - len(todo)} from the "
         "store" + (f", other methods: {', '.join(sorted({m.name for m in methods}))}" if methods else "")
     )

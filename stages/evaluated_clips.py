@@ -18,9 +18,10 @@ from s3dnerf.settings.loading import as_dict
 from s3dnerf.settings.schema import Settings
 from s3dnerf.training.clips import ClipFolder
 from s3dnerf.video.packs import CorpusPacks, file_sha256
-from stages import align
-from stages.closure import code_version
+from stages.code_lock import stage_versions
 from stages.content_store import ContentStore, Entry
+from stages.environment import stage_environment
+from stages.keys import key_of
 from stages.weight_hashes import describe, named_weights
 
 KIND = "evaluate"
@@ -86,7 +87,8 @@ def common_basis(settings: Settings, main_variant: str) -> dict[str, Any]:
     if settings.evaluate.judge == "trained":
         files += [data / "train_sync" / "judge" / f for f in ("weights.safetensors", "card.json")]
     return {
-        "code": code_version("stages.evaluate"),
+        "versions": stage_versions("evaluate", settings),
+        "packages": stage_environment("evaluate", settings, tables=False),
         "align": as_dict(settings.align),
         "lips": as_dict(settings.lips),
         "evaluate": {name: getattr(settings.evaluate, name) for name in FIELDS},
@@ -94,7 +96,6 @@ def common_basis(settings: Settings, main_variant: str) -> dict[str, Any]:
         "main": main_variant,
         "networks": [file_sha256(path) if path.is_file() else "" for path in files],
         "weights": {name: describe(path).get("sha256", "") for name, path in sorted(named.items())},
-        "faces": [[path.name, file_sha256(path)] for path in align.weights(settings) if path.is_file()],
     }
 
 
@@ -122,7 +123,7 @@ def clip_key(
     """
     videos = sorted([video.name, video.corpus, video.clip, sha256] for video, sha256 in methods.items())
     content = [basis, {name: record.get(name) for name in RECORD}, parts, wrong, videos, strip_frames]
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:32]
+    return key_of(KIND, *content)
 
 
 def keep_clip(key: str, result: ClipResult) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,17 +36,20 @@ from s3dnerf.corpora.records import (
     table_bytes,
 )
 from s3dnerf.corpora.splits import check_files, check_people
-from s3dnerf.settings.schema import CORPORA, IngestSettings
+from s3dnerf.settings.schema import CORPORA, IngestSettings, Settings
 from s3dnerf.video.clock import clock_of
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.packs import write_atomic
 from s3dnerf.video.probing import probe
-from stages.closure import code_version
+from stages.code_lock import stage_versions
 from stages.content_store import STORE
 from stages.context import Context
+from stages.environment import stage_environment
 from stages.passing_faults import retried
 from stages.preprocessing import StageError, check_failed_fraction
 from stages.raw_files import SeenFile, check_raw_file, inventory_cache, read_inventory_cache
+
+logger = logging.getLogger(__name__)
 
 FINDERS = {"hdtf": hdtf.find, "lrs2": lrs2.find, "mead": mead.find, "portraits": portraits.find}
 # files a probing job: enough jobs to share out, few enough to plan 150,000 files
@@ -56,7 +60,7 @@ KEEP_EVERY_JOBS = 64
 MAX_PICTURE_PX = 7680 * 4320
 # the picture may end this much before the container says, and no more, or the file is truncated
 TRUNCATED_S = 0.5
-PROBE_MODULE = "s3dnerf.video.clock"
+PROBE_PARTS = ("framework", "decode", "encode")  # of the code, that say what is read of a video file
 
 
 @dataclass(frozen=True)
@@ -119,11 +123,17 @@ def probe_files(job: ProbeJob) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
+def probe_version(settings: Settings) -> str:
+    """The code and packages that the facts of a video file were read with."""
+    versions = {part: version for part, version in stage_versions("ingest", settings).items() if part in PROBE_PARTS}
+    return json.dumps([versions, stage_environment("ingest", settings, tables=False)], sort_keys=True)
+
+
 def probe_all(context: Context, wanted: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Facts by sha256 for ``wanted`` (sha256 → path): those known by content and code are not opened again, unless the
     store is to be ignored.
     """
-    store, version = STORE / "ingest" / f"{context.settings.preset}.json", code_version(PROBE_MODULE)
+    store, version = STORE / "ingest" / f"{context.settings.preset}.json", probe_version(context.settings)
     known: dict[str, dict[str, Any]] = {}
     try:
         kept = json.loads(store.read_text())
@@ -141,7 +151,7 @@ def probe_all(context: Context, wanted: dict[str, str]) -> dict[str, dict[str, A
         states = (k if k and k.sha256 == sha else SeenFile(sha) for k, (_, sha) in zip(kept, files))
         jobs.append(ProbeJob(files, tuple(states)))
     if jobs:
-        context.say(f"ingest: opening {len(todo)} videos")
+        logger.info(f"ingest: opening {len(todo)} videos")
     for at in range(0, len(jobs), KEEP_EVERY_JOBS):
         portion = jobs[at : at + KEEP_EVERY_JOBS]
         for found in context.run(probe_files, portion, [f"probe-{at + i:05d}" for i in range(len(portion))]):
@@ -341,7 +351,7 @@ def main(context: Context) -> dict[str, Any]:
         summary[corpus] = {"files": len(files), "clips": len(records), "excluded": len(excluded), "packs": packs}
         if files:
             people = len({record["speaker"] for record in records})
-            context.say(
+            logger.info(
                 f"  {corpus}: {len(records)} clips of {people} people in {packs} packs; {len(excluded)} excluded"
                 + (f", {len(bad)} of them faulty" if bad else "")
             )

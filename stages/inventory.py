@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import stat
 import time
@@ -33,6 +34,8 @@ from stages.preprocessing import StageError
 from stages.raw_files import inventory_cache, read_inventory_cache
 from stages.seeding import fill_store
 from stages.weight_hashes import write_weights
+
+logger = logging.getLogger(__name__)
 
 # a file changed so shortly ago may change again within the clock's resolution: its hash is not kept
 RACY_S = 2.0
@@ -133,7 +136,7 @@ def main(context: Context) -> dict[str, Any]:
                 cache.append({"root": absolute, "path": text, "size": size, "mtime_ns": mtime, "sha256": sha})
             total += size
             if time.monotonic() - said > SAY_EVERY_S:
-                context.say(f"inventory: {len(rows)} files, {total / 1e9:.1f} GB so far")
+                logger.info(f"inventory: {len(rows)} files, {total / 1e9:.1f} GB so far")
                 said = time.monotonic()
         if len(rows) == before:
             raise StageError(
@@ -145,6 +148,6 @@ def main(context: Context) -> dict[str, Any]:
     _write_cache(cache_path, cache)
     if not context.ignore_store:
         for kind, count in fill_store(context.settings.data_dir).items():
-            context.say(f"inventory: {count} of {kind} taken from the outs on disk into the store")
-    context.say(f"inventory: {len(rows)} files, {total / 1e6:.1f} MB, {hashed} hashed")
+            logger.info(f"inventory: {count} of {kind} taken from the outs on disk into the store")
+    logger.info(f"inventory: {len(rows)} files, {total / 1e6:.1f} MB, {hashed} hashed")
     return {"files": len(rows), "bytes": total, "hashed": hashed}

@@ -20,7 +20,7 @@ from s3dnerf.video.packs import CorpusPacks
 from stages.context import Context
 from stages.preprocessing import ClipResult, PackJob, PackStage, Quarantine, each_clip, run_packs
 
-SPEC = PackStage("lips", ("align",), ("lips",), "stages.lips")
+SPEC = PackStage("lips", ("align",))
 OUTSIDE = 0.25  # of the box's side
 
 

@@ -36,7 +36,7 @@ def weights(settings: Settings) -> list[Path]:
     return [*named, *(p.with_name(STANDARD_POINTS) for p in named[1:])]
 
 
-SPEC = PackStage("masks", ("align",), ("align", "masks"), "stages.masks", weights)
+SPEC = PackStage("masks", ("align",), weights)
 
 
 def masks_of(landmarks: np.ndarray, frames: np.ndarray | None, recon: Reconstructor) -> dict[str, Any]:

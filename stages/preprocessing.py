@@ -12,9 +12,9 @@ Reads ``data/<preset>/ingest/<corpus>/clips.parquet``, the upstream stages' pack
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
+import logging
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from s3dnerf.core.errors import S3DNeRFError
-from s3dnerf.settings.loading import as_dict
 from s3dnerf.settings.schema import CORPORA, Settings
 from s3dnerf.video.packs import (
     INDEX_COLUMNS,
@@ -36,9 +35,9 @@ from s3dnerf.video.packs import (
     write_pack,
     write_table,
 )
-from stages.closure import code_version
 from stages.content_store import ContentStore, Entry
 from stages.context import Context
+from stages.keys import clip_basis, key_of, stage_basis
 from stages.out_keys import KeptEntry, forget_keys, write_keys
 from stages.passing_faults import StillFailing, is_passing, retried
 from stages.raw_files import (
@@ -49,6 +48,8 @@ from stages.raw_files import (
     read_inventory_cache,
     seen_of,
 )
+
+logger = logging.getLogger(__name__)
 
 TAR, RESULT = "pack.tar", "result.json"  # the files of a pack's entry
 
@@ -99,17 +100,15 @@ class PackJob:
 class PackStage:
     """What tells one preprocessing stage from another.
 
-    ``upstream``: stages whose packs it reads, the last one deciding which clips are still in play.
-    ``sections``: settings sections that change its output. ``module``: where ``process(job)`` stands.
-    ``weights``: weight files named by the settings whose bytes decide the output. ``reads_raw``: whether it opens the
-    raw files.
+    ``upstream``: stages whose packs it reads, the last one deciding which clips are still in play. ``weights``: weight
+    files named by the settings whose bytes decide the output. ``keyed_as``: the stage whose settings and code its keys
+    hold, where it is not ``name``. ``reads_raw``: whether it opens the raw files.
     """
 
     name: str
     upstream: tuple[str, ...]
-    sections: tuple[str, ...]
-    module: str
     weights: Callable[[Settings], list[Path]] = lambda settings: []
+    keyed_as: str = ""
     reads_raw: bool = False
 
 
@@ -234,21 +233,14 @@ def raw_root(settings: Settings, corpus: str) -> str:
 
 
 def key_basis(spec: PackStage, settings: Settings) -> dict[str, Any]:
-    """What all packs of a stage have in common: settings, code version, weight files."""
-    sections = as_dict(settings)
-    return {
-        "settings": {name: sections[name] for name in spec.sections},
-        "code": code_version(spec.module),
-        "weights": {str(p): file_sha256(p) for p in spec.weights(settings) if p.is_file()},
-    }
+    """What all packs of a stage have in common: settings, versions of code, packages, weight files."""
+    files = [path for path in spec.weights(settings) if path.is_file()]
+    return stage_basis(spec.keyed_as or spec.name, settings) | {"weights": [[p.name, file_sha256(p)] for p in files]}
 
 
 def pack_key(spec: PackStage, basis: dict[str, Any], records: list[dict[str, Any]], inputs: dict[str, str]) -> str:
-    """The store's name of a pack: hex hash of its :func:`key_basis`, its clips' records and the sha256 of its upstream
-    packs.
-    """
-    content = json.dumps([spec.name, basis, records, inputs], sort_keys=True, default=str)
-    return hashlib.sha256(content.encode()).hexdigest()[:32]
+    """The store's name of a pack: its :func:`key_basis`, its clips, and the sha256 of its upstream packs."""
+    return key_of(spec.name, basis, [clip_basis(record) for record in records], inputs)
 
 
 def plan(spec: PackStage, settings: Settings, corpus: str) -> list[PackJob]:
@@ -306,7 +298,7 @@ def made_packs(spec: PackStage, context: Context, plans: dict[str, list[PackJob]
     entries = {job.key: None if context.ignore_store else take(job, pack_path(context, job)) for job in jobs}
     # the largest first: the last pack then keeps the others waiting least
     todo = sorted((job for job in jobs if entries[job.key] is None), key=lambda job: (-len(job.clips), job.key))
-    context.say(f"{spec.name}: {len(entries)} packs, {len(entries) - len(todo)} from the store, {len(todo)} to make")
+    logger.info(f"{spec.name}: {len(entries)} packs, {len(entries) - len(todo)} from the store, {len(todo)} to make")
     context.run(make_pack, with_raw(spec, context, todo), [f"{job.corpus}/{job.pack}" for job in todo])
     return entries
 
@@ -367,7 +359,7 @@ def run_packs(spec: PackStage, context: Context) -> dict[str, Any]:
             "quarantined": len(bad),
         }
         if clips:
-            context.say(
+            logger.info(
                 f"  {corpus}: {clips - len(bad)} of {clips} clips" + (f", {len(bad)} quarantined" if bad else "")
             )
         check_failed_fraction(spec.name, corpus, clips, bad, settings.ingest.max_failed_fraction)

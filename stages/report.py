@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from s3dnerf.reporting.sources import load_sources
 from s3dnerf.reporting.summary import summarise
 from s3dnerf.video.packs import write_atomic
 from stages.context import Context
+
+logger = logging.getLogger(__name__)
 
 REPORTS = Path("reports")
 
@@ -72,5 +75,5 @@ def main(context: Context) -> dict[str, Any]:
         write_atomic(folder / name, data)
         context.tracker.artifact(folder / name)
     for line in lines:
-        context.say(line)
+        logger.info(line)
     return {"lines": lines, "report": str(folder / "index.html"), "bytes": sum(map(len, files.values()))}

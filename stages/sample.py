@@ -9,12 +9,15 @@ Run: ``python -m flows.run sample``
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from s3dnerf.corpora.synthetic.film import make_video
 from s3dnerf.corpora.synthetic.layouts import hdtf_plans, lrs2_plans, mead_plans, write_hdtf_lists, write_lrs2_lists
 from s3dnerf.video.packs import write_atomic
 from stages.context import Context
+
+logger = logging.getLogger(__name__)
 
 _REAL = """No synthetic speakers in this preset (sample.enabled is false).
 The raw corpora are read from the folders that raw.* names in params.yaml.
@@ -30,12 +33,12 @@ def main(context: Context) -> dict[str, Any]:
     settings = context.settings
     if not settings.sample.enabled:
         write_atomic(context.out("README.txt"), _REAL.encode())
-        context.say("sample: off; raw data is read from raw.*")
+        logger.info("sample: off; raw data is read from raw.*")
         return {"enabled": False}
     hdtf, hdtf_lists = hdtf_plans(settings)
     lrs2, lrs2_lists = lrs2_plans(settings)
     plans = [*hdtf, *lrs2, *mead_plans(settings)]
-    context.say(f"sample: {len(plans)} videos to make")
+    logger.info(f"sample: {len(plans)} videos to make")
     made = context.run(make_video, plans, [f"{plan.corpus}/{plan.video}" for plan in plans])
     write_hdtf_lists(context.out("raw", "HDTF"), hdtf_lists)
     write_lrs2_lists(context.out("raw", "LRS2"), lrs2_lists)
@@ -48,5 +51,5 @@ def main(context: Context) -> dict[str, Any]:
             "frames": sum(r["frames"] for r in rows),
             "seconds": round(sum(r["seconds"] for r in rows), 2),
         }
-        context.say(f"  {corpus}: {summary[corpus]['videos']} videos, {summary[corpus]['seconds']:.0f} s")
+        logger.info(f"  {corpus}: {summary[corpus]['videos']} videos, {summary[corpus]['seconds']:.0f} s")
     return summary

@@ -4,7 +4,7 @@ sync filter.
 Reads the packs of ``resample`` (``wav``) of the clips that ``align`` kept; writes ``tokens.npy`` float16 (2 N, D) and
 ``mel.npy`` float32 (int(80 N / 25) + 16, 80). With ``speech.sync_filter`` on, the sound of a clip that is out of step
 with its lips is shifted first, or the clip quarantined as ``out_of_sync``; ``sync.json`` then says of each clip what
-was found and done (:class:`s3dnerf.sync.filtering.ClipSync`), and :func:`s3dnerf.speech.clip_sound.clip_samples` gives
+was found and done (:class:`s3dnerf.sync.filtering.ClipSync`), and :func:`s3dnerf.sync.filtering.clip_samples` gives
 everyone else the same sound. Run: ``python -m flows.run speech``.
 """
 
@@ -20,11 +20,10 @@ import numpy as np
 from s3dnerf.core.rates import SAMPLES_PER_FRAME
 from s3dnerf.settings.schema import Settings, SpeechSettings
 from s3dnerf.speech.audio import wav_samples
-from s3dnerf.speech.clip_sound import SYNC_PART
 from s3dnerf.speech.features import SpeechBackend, speech_backend
 from s3dnerf.speech.mel import clip_mel
 from s3dnerf.speech.wav2vec2 import SpeechModelError, model_files
-from s3dnerf.sync.filtering import EXCLUDED, ClipSync, judge_clip, shift_samples, threshold
+from s3dnerf.sync.filtering import EXCLUDED, SYNC_PART, ClipSync, judge_clip, shift_samples, threshold
 from s3dnerf.sync.mouth_offset import MouthOffset, mouth_offset, pooled_offset
 from s3dnerf.sync.offsets import shifted_distances, sync_result
 from s3dnerf.sync.syncnet import SyncNet, SyncNetWeightsError, load_syncnet, syncnet_embeddings
@@ -52,7 +51,7 @@ def weights(settings: Settings) -> list[Path]:
     return files
 
 
-SPEC = PackStage("speech", ("resample", "align"), ("speech",), "stages.speech", weights)
+SPEC = PackStage("speech", ("resample", "align"), weights)
 
 
 @functools.lru_cache(maxsize=1)

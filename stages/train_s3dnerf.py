@@ -10,13 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from s3dnerf.settings.loading import as_dict
 from s3dnerf.sync.expert import check_gate, load_expert
-from s3dnerf.training.checkpoints import data_fingerprint, run_key
+from s3dnerf.training.checkpoints import data_fingerprint
 from s3dnerf.training.clips import STAGES
 from s3dnerf.training.train_s3dnerf import Job, train, train_settings
-from stages.closure import code_version
 from stages.context import Context
+from stages.keys import key_of, stage_basis
 from stages.training import run_training
 
 CHECKPOINTS = Path(".checkpoints/train_s3dnerf")
@@ -26,16 +25,13 @@ def plan(context: Context) -> list[Job]:
     """One job a variant: the one this run is a part for, or all."""
     settings = context.settings
     expert = settings.data_dir / "train_sync" / "expert"
-    data = data_fingerprint(
-        [*(settings.data_dir / stage / "hdtf" for stage in STAGES), settings.data_dir / "ingest" / "hdtf", expert]
-    )
-    sections: dict[str, Any] = {name: as_dict(getattr(settings, name)) for name in ("model", "train")} | {
-        "seed": settings.seed
-    }
-    del sections["train"]["variants"]  # which others are trained changes nothing
+    clips = settings.data_dir / "ingest" / "hdtf" / "clips.parquet"
+    weights = [Path(str(settings.train.vgg_weights))] if settings.train.perceptual == "vgg19" else []
+    data = data_fingerprint([*(settings.data_dir / stage / "hdtf" for stage in STAGES), clips, expert, *weights])
+    basis = stage_basis("train_s3dnerf", settings)
     jobs = []
     for variant in (context.part,) if context.part else tuple(dict.fromkeys(settings.train.variants)):
-        work = CHECKPOINTS / run_key(sections | {"variant": variant}, data, code_version("stages.train_s3dnerf"))
+        work = CHECKPOINTS / key_of(variant, basis, data)
         jobs.append(Job(settings, variant, str(settings.data_dir), str(expert), str(work), str(context.out(variant))))
     return jobs
 

@@ -12,14 +12,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from s3dnerf.settings.loading import as_dict
-from s3dnerf.training.checkpoints import data_fingerprint, run_key
+from s3dnerf.training.checkpoints import data_fingerprint
 from s3dnerf.training.clips import STAGES
 from s3dnerf.training.sync_data import SyncDataError, split_for
 from s3dnerf.training.train_sync import Job, train
 from s3dnerf.video.packs import PackError
-from stages.closure import code_version
 from stages.context import Context
+from stages.keys import key_of, stage_basis
 from stages.preprocessing import StageError
 from stages.training import run_training
 
@@ -34,10 +33,9 @@ def plan(context: Context, role: str) -> Job:
         split_for(role, settings.data_dir, settings)
     except (SyncDataError, PackError, FileNotFoundError) as error:
         raise StageError(str(error)) from error
-    folders = [settings.data_dir / stage / corpus for stage in ("ingest", *STAGES) for corpus in CORPORA[role]]
-    key = run_key(
-        {"role": role, "sync": as_dict(settings.sync)}, data_fingerprint(folders), code_version("stages.train_sync")
-    )
+    data = [settings.data_dir / stage / corpus for stage in STAGES for corpus in CORPORA[role]]
+    data += [settings.data_dir / "ingest" / corpus / "clips.parquet" for corpus in CORPORA[role]]
+    key = key_of(role, stage_basis("train_sync", settings, f"train_sync_{role}"), data_fingerprint(data))
     return Job(settings, role, str(settings.data_dir), str(CHECKPOINTS / key), str(context.out(role)))
 
 

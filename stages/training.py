@@ -7,6 +7,7 @@ there.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from stages.content_store import ContentStore, Entry
 from stages.context import Context
 from stages.out_keys import KeptEntry, forget_keys, write_keys
 from stages.preprocessing import StageError
+
+logger = logging.getLogger(__name__)
 
 
 def _taken(context: Context, key: str, out: Path) -> dict[str, str] | None:
@@ -30,7 +33,7 @@ def _taken(context: Context, key: str, out: Path) -> dict[str, str] | None:
 
 
 def run_training(context: Context, job: J, work: str, out: str, train: Train[J], processes: int) -> None:
-    """Run ``train(job, world, say)`` to its end, or take its result from the store.
+    """Run ``train(job, world)`` to its end, or take its result from the store.
 
     Parameters
     ----------
@@ -55,18 +58,20 @@ def run_training(context: Context, job: J, work: str, out: str, train: Train[J],
     path = Path(work) / "job.json"
     write_atomic(path, job.to_json().encode())
     if files is not None:
-        context.say(f"{part}: finished before, taken from the store")
+        logger.info(f"{part}: finished before, taken from the store")
         context.tracker.follow(folder / "curves.jsonl")
     else:
         context.tracker.follow(Path(work) / "curves.jsonl")
         if context.launch is None:
             with joined() as world:
-                train(job, world, context.say)
+                train(job, world)
         else:
             context.launch(train.__module__, ["--job", str(path)], processes)
         made = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
         if not made:
-            raise StageError(f"{part}: its training ended well and left nothing in {folder}: expected weights and a card")
+            raise StageError(
+                f"{part}: its training ended well and left nothing in {folder}: expected weights and a card"
+            )
         ContentStore().put(context.stage, key, made)
         entry = ContentStore().find(context.stage, key)
         files = dict(entry.files) if entry is not None else {}

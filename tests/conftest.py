@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,38 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
 
+# modules that `make test-fast` leaves out whole: they run the graph, servers, clusters or trainings (5 s and more each);
+# a single slow test (2 s and more, alone on a core) has the marker itself
+SLOW_MODULES = {
+    "test_graph.py",
+    "test_faults.py",
+    "test_benchmarks_scale.py",
+    "evaluation/test_folders.py",
+    "flows/test_cluster.py",
+    "flows/test_executor.py",
+    "flows/test_launch.py",
+    "flows/test_remote.py",
+    "flows/test_retrain.py",
+    "flows/test_tracking.py",
+    "reporting/test_sheets.py",
+    "stages/test_align.py",
+    "stages/test_bad_files.py",
+    "stages/test_evaluate.py",
+    "stages/test_masks.py",
+    "stages/test_report.py",
+    "stages/test_store.py",
+    "training/test_distributed.py",
+    "training/test_resuming.py",
+}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The whole graph first: it takes longest, and the other worker does the rest beside it."""
-    items.sort(key=lambda item: item.path != ROOT / "tests" / "test_graph.py")
+    """The whole graph first: it takes longest, and the other worker does the rest beside it. Slow modules marked."""
+    tests = ROOT / "tests"
+    items.sort(key=lambda item: item.path != tests / "test_graph.py")
+    for item in items:
+        if item.path.is_relative_to(tests) and item.path.relative_to(tests).as_posix() in SLOW_MODULES:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,6 +61,21 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _loggers() -> Iterator[None]:
+    """Our loggers let every line of a program's console through to ``caplog``; a test of a command line sets them up
+    for itself alone.
+    """
+    loggers = [logging.getLogger(name) for name in ("s3dnerf", "stages", "flows", "__main__")]
+    before = [(logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
+    yield
+    for logger, (level, propagate, handlers) in zip(loggers, before):
+        logger.setLevel(level)
+        logger.propagate, logger.handlers = propagate, handlers
 
 
 @pytest.fixture(scope="session")

@@ -105,7 +105,7 @@ def make_expert(folder: Path, settings: SyncSettings, passes: bool = True) -> No
     save_expert(folder, SyncExpert(settings).state_dict(), card)
 
 
-def make_world(settings: Settings, data_dir: Path, passes: bool = True, frames: int = 12) -> None:
+def make_training_data(settings: Settings, data_dir: Path, passes: bool = True, frames: int = 12) -> None:
     """Two training people and one test person, and an expert."""
     clips = {"hdtf_A_000": ("A", "train"), "hdtf_B_000": ("B", "train"), "hdtf_C_000": ("C", "test")}
     make_corpus(data_dir, clips, frames)

@@ -23,6 +23,7 @@ import yaml
 
 from s3dnerf.settings.loading import as_dict, preset_settings
 from s3dnerf.video.packs import file_sha256
+from tests.settings_reads import reads, recording
 
 ROOT = Path(__file__).resolve().parent.parent
 ALARMING = ("Traceback", "ERROR", "Error:", "Exception", "Warning", "WARNING", "CRITICAL", "deprecat")
@@ -118,7 +119,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     project = Project(tmp_path_factory.mktemp("first"))
     project.settings()
     project.commit("tiny")
-    return project, project.repro()
+    return project, project.repro(**recording(project.folder.parent / "recorded"))
 
 
 def test_a_first_run_goes_from_raw_video_to_a_report(first: tuple[Project, str]) -> None:
@@ -134,12 +135,30 @@ def test_a_first_run_goes_from_raw_video_to_a_report(first: tuple[Project, str])
         assert {"m_lmd", "f_lmd", "ssim"} <= set(measured[measured["method"].str.startswith(method)]["metric"]), method
 
 
+def test_a_stage_reads_no_setting_that_dvc_yaml_does_not_list(first: tuple[Project, str]) -> None:
+    """Whatever a stage reads and does not list could change without making it stale."""
+    from stages.stage_fields import STAGE_FIELDS
+
+    found = reads(first[0].folder.parent / "recorded")
+    # not the experiment's: where this machine's raw folders lie; how often a run saves its state and draws pictures
+    free = {"train.checkpoint_every", "train.strip_every", "sync.checkpoint_every"}
+    # read from the card of a network that is a dep, not from params.yaml
+    of_cards = {"train_s3dnerf": ("sync.",), "evaluate": ("sync.", "model.")}
+    assert {"align", "masks", "train_sync_expert", "train_s3dnerf", "evaluate"} <= set(found)
+    for stage, names in found.items():
+        if stage in ("inventory", "check", "report"):  # always run; quotes every setting
+            continue
+        listed = set(STAGE_FIELDS[stage]) | free
+        unlisted = {n for n in names - listed if not n.startswith(("raw.", *of_cards.get(stage, ())))}
+        assert not unlisted, (stage, unlisted)
+
+
 def test_a_second_run_has_nothing_to_do(first: tuple[Project, str]) -> None:
     project, _ = first
     before = project.hashes()
     said = project.repro()
     ran = [line for line in said.splitlines() if line.startswith("Running stage")]
-    assert ran == ["Running stage 'inventory':"], said
+    assert ran == ["Running stage 'check':", "Running stage 'inventory':"], said
     assert project.hashes() == before
     assert project.quiet()
 
@@ -163,6 +182,65 @@ def test_the_store_s_clean_up_leaves_what_the_graph_would_take(first: tuple[Proj
     assert [path for path in before[0] if not path.exists()] == [half] and all(path.exists() for path in before[1])
 
 
+EDITS = {  # file, text, what it becomes
+    "a docstring": ("s3dnerf/settings/schema.py", '"""Typed settings', '"""The typed settings'),
+    "a comment": ("stages/masks.py", "LARGEST_ERROR_PX = 8.0", "# measured\nLARGEST_ERROR_PX = 8.0"),
+    "an annotation of an argument": ("stages/lips.py", "size_px: int)", "size_px: float)"),
+    "a return annotation": ("s3dnerf/video/packs.py", "def file_sha256(path: str | Path) -> str:", "def file_sha256(path: Path) -> Any:"),
+    "formatting": ("s3dnerf/sync/offsets.py", "import torch\n", "import torch\n\n\n"),
+    "an unused import of a type": ("s3dnerf/model/triplane.py", "import torch\n", "from typing import Any\n\nimport torch\n"),
+}  # fmt: skip
+CHANGES = {  # what runs: the part of the code and the file that the message must name
+    "a constant": ("stages/masks.py", "LARGEST_ERROR_PX = 8.0", "LARGEST_ERROR_PX = 8.5", "masks"),
+    "a shared module": ("s3dnerf/video/packs.py", "COPY_BYTES = 1 << 20", "COPY_BYTES = 1 << 21", "clip_packs"),
+    "a backend that is not in force": ("s3dnerf/faces/insightface_backend.py", "import numpy as np\n", "import numpy as np\n\nADDED = 1\n", "backends.insightface"),
+    "a message": ("s3dnerf/settings/checking.py", "no such setting", "there is no such setting", "framework"),
+}  # fmt: skip
+
+
+def edit(project: Project, file: str, before: str, after: str) -> None:
+    text = (project.folder / file).read_text()
+    assert before in text, (file, before)
+    (project.folder / file).write_text(text.replace(before, after, 1))
+
+
+def ran(said: str) -> list[str]:
+    return [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")]
+
+
+def test_only_code_that_runs_stops_a_run_and_only_a_bump_makes_anything_again(first: tuple[Project, str]) -> None:
+    project, quick = first[0], {"S3DNERF_RUNNER": "inline", "S3DNERF_TRACKING": "off"}
+
+    def command(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *words], cwd=project.folder, env=project.environment(**quick), capture_output=True, text=True
+        )  # fmt: skip
+
+    before = project.hashes()
+    for file, old, new in EDITS.values():
+        edit(project, file, old, new)
+    assert ran(project.repro(**quick)) == ["check", "inventory"]
+    for what, (file, old, new, part) in CHANGES.items():
+        edit(project, file, old, new)
+        stopped = command("dvc", "repro") if what == "a constant" else command("flows.run", "check")
+        said = stopped.stdout + stopped.stderr
+        assert stopped.returncode and f"  {part} (stages " in said and file in said, (what, said)
+        assert f"s3dnerf code bump {part}" in said and f"s3dnerf code keep {part}" in said
+        if what == "a constant":
+            assert ran(said) == ["check"]
+        edit(project, file, new, old)
+    edit(project, *CHANGES["a backend that is not in force"][:3])
+    assert command("flows.cli", "code", "bump").returncode == 0  # tiny uses dlib: nothing of it is stale
+    assert ran(project.repro(**quick)) == ["check", "inventory"]
+    edit(project, *CHANGES["a message"][:3])
+    assert command("flows.cli", "code", "keep").returncode == 0
+    assert ran(project.repro(**quick)) == ["check", "inventory"] and project.hashes() == before
+    edit(project, *CHANGES["a constant"][:3])
+    assert command("flows.cli", "code", "bump").returncode == 0
+    assert ran(project.repro(**quick)) == ["check", "inventory", "masks"]  # the same bytes: what follows it stays
+    assert project.hashes() == before
+
+
 def stages_seen(home: Path) -> set[str]:
     """Names of the flows that completed, from Prefect's own database."""
     import sqlite3
@@ -179,7 +257,7 @@ def stages_seen(home: Path) -> set[str]:
 def test_stages_appear_as_flow_runs_and_packs_as_task_runs(first: tuple[Project, str]) -> None:
     from flows.run import STAGES
 
-    assert stages_seen(first[0].folder / ".prefect") == set(STAGES)
+    assert stages_seen(first[0].folder / ".prefect") == set(STAGES) - {"check"}
 
 
 def test_curves_and_settings_are_in_mlflow(first: tuple[Project, str]) -> None:

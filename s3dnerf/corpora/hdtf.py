@@ -11,7 +11,7 @@ Lists and layout: github.com/MRzzm/HDTF; clip names: universome/HDTF. Splits are
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +41,7 @@ class Annotation:
 
     @property
     def name(self) -> str:
+        """The full name: the list's prefix and the video's name."""
         return f"{self.prefix}_{self.video}"
 
 
@@ -170,7 +171,11 @@ def find(root: Path, files: Iterable[RawFile], settings: IngestSettings) -> Layo
 
 
 def _whole_videos(
-    layout: Layout, videos: list[RawFile], lists: dict[str, Annotation], as_clips: set[str], person
+    layout: Layout,
+    videos: list[RawFile],
+    lists: dict[str, Annotation],
+    as_clips: set[str],
+    person: Callable[[str], str],
 ) -> None:
     """Spans of the annotated intervals of whole videos; every address and interval without one is named."""
     plain: dict[str, list[str]] = {}
@@ -240,7 +245,7 @@ def _whole_videos(
             )
 
 
-def _assign_splits(layout: Layout, settings: IngestSettings, person, known: set[str]) -> None:
+def _assign_splits(layout: Layout, settings: IngestSettings, person: Callable[[str], str], known: set[str]) -> None:
     """``test`` for the people named (or drawn by hash), ``train`` for the others; a name that nobody has is refused."""
     people = {span.speaker for span in layout.spans}
     if settings.hdtf_test_speakers:

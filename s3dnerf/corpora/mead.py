@@ -67,7 +67,10 @@ def parse_path(file: RawFile) -> dict[str, str] | None:
 def official_test(sentences: dict[tuple[str, str, str], set[str]]) -> set[tuple[str, str, str, str]]:
     """(person, emotion, level, sentence) of the official test set.
 
-    ``sentences``: (person, emotion, level) → sentence names. Names sort as numbers where they are numbers.
+    Parameters
+    ----------
+    sentences : (person, emotion, level) → sentence names
+        Names sort as numbers where they are numbers.
     """
     chosen = set()
     for (who, emotion, level), names in sentences.items():

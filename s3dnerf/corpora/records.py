@@ -77,22 +77,27 @@ class RawFile:
 
     @property
     def name(self) -> str:
+        """The file name with its suffix."""
         return PurePosixPath(self.path).name
 
     @property
     def stem(self) -> str:
+        """The file name without its suffix."""
         return PurePosixPath(self.path).stem
 
     @property
     def suffix(self) -> str:
+        """The suffix in lower case, with its dot."""
         return PurePosixPath(self.path).suffix.lower()
 
     @property
     def parts(self) -> tuple[str, ...]:
+        """The folders below the raw root, then the file name."""
         return PurePosixPath(self.path).parts
 
     @property
     def is_video(self) -> bool:
+        """Whether the suffix is a video's."""
         return self.suffix in VIDEO_SUFFIXES
 
 
@@ -100,9 +105,13 @@ class RawFile:
 class Span:
     """A stretch of one video in which one person speaks.
 
-    ``name``: stem of its clips' ids. ``start_s``, ``end_s``: seconds of the file's timeline; ``end_s`` None: to the
-    end. ``crop``: x, y, w, h in pixels of a picture ``crop_of_height_px`` high (0: of the picture as it is); None:
-    whole frame. ``words``: (word, start_s, end_s) where the transcript has times, so that each clip gets its own words.
+    Attributes
+    ----------
+    name : stem of its clips' ids
+    speaker, split, video : as in the record
+    start_s, end_s : seconds of the file's timeline; ``end_s`` None: to the end
+    crop : x, y, w, h in pixels of a picture ``crop_of_height_px`` high (0: of the picture as it is); None: whole frame
+    words : (word, start_s, end_s) where the transcript has times, so that each clip gets its own words
     """
 
     name: str

@@ -57,7 +57,11 @@ def held_out(people: Iterable[str], fraction: float, salt: str) -> set[str]:
 def check_people(people: Iterable[tuple[str, str, str]]) -> None:
     """Raise CorpusError when a person is in more than one split.
 
-    ``people``: (speaker, split, corpus). A model is never evaluated on a person it was trained on.
+    A model is never evaluated on a person it was trained on.
+
+    Parameters
+    ----------
+    people : (speaker, split, corpus) each
     """
     seen: dict[str, dict[str, set[str]]] = {}
     for speaker, split, corpus in people:
@@ -80,8 +84,10 @@ def check_files(videos: Iterable[tuple[str, str, str, str]]) -> None:
     """Raise CorpusError when two corpora hold the same bytes in different splits: they show the same person, whatever
     the names.
 
-    ``videos``: (sha256, split, corpus, path), empty files left out. (Within a corpus the second of two equal files is
-    excluded as a ``duplicate`` by ``ingest``.)
+    Parameters
+    ----------
+    videos : (sha256, split, corpus, path) each, empty files left out
+        Within a corpus the second of two equal files is excluded as a ``duplicate`` by ``ingest``.
     """
     seen: dict[str, dict[str, tuple[str, str]]] = {}
     for sha256, split, corpus, path in videos:

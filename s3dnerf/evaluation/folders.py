@@ -26,7 +26,7 @@ from s3dnerf.evaluation.protocol import SIZE_PX, Tools, Truth, as_rows, prepare_
 from s3dnerf.evaluation.reading import HOW, Problem, compared_otherwise, damage, read_video
 from s3dnerf.faces.lips import crop_boxes
 from s3dnerf.faces.warping import warp
-from s3dnerf.metrics.landmarks import metric_landmarks
+from s3dnerf.metrics.lmd import metric_landmarks
 from s3dnerf.metrics.result import Measured, not_measured
 from s3dnerf.speech.audio import read_audio
 from s3dnerf.speech.mel import clip_mel
@@ -38,7 +38,7 @@ SILENT = 1e-3  # the loudest sample of a silent recording, of 1
 
 
 @dataclass(frozen=True)
-class Made:
+class GeneratedVideo:
     """One generated video: whose, of what corpus, of which truth."""
 
     method: str
@@ -49,35 +49,37 @@ class Made:
 
 def _by_stem(folder: Path) -> tuple[dict[str, Path], list[Problem]]:
     """The videos of a folder by name, and those whose name another one has already."""
-    found: dict[str, Path] = {}
-    doubled = []
+    videos: dict[str, Path] = {}
+    problems = []
     for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEOS):
-        if path.stem in found:
-            doubled.append(
-                Problem(path.stem, "same_name", f"{path.name} is not read: {found[path.stem].name} has this name")
+        if path.stem in videos:
+            problems.append(
+                Problem(path.stem, "same_name", f"{path.name} is not read: {videos[path.stem].name} has this name")
             )
         else:
-            found[path.stem] = path
-    return found, doubled
+            videos[path.stem] = path
+    return videos, problems
 
 
-def laid_videos(generated: Path, method: str, corpus: str) -> tuple[list[Made], list[Problem]]:
+def generated_videos(generated: Path, method: str, corpus: str) -> tuple[list[GeneratedVideo], list[Problem]]:
     """The videos of a folder, or of a folder of methods; sorted. Raises FileNotFoundError where there is none of
     either.
     """
     flat, problems = _by_stem(generated)
     if flat:
-        return [Made(method, corpus, name, path) for name, path in flat.items()], problems
-    made = []
+        return [GeneratedVideo(method, corpus, name, path) for name, path in flat.items()], problems
+    videos = []
     for folder in sorted(p for p in generated.glob("*/*") if p.is_dir()):
-        found, doubled = _by_stem(folder)
-        made += [Made(folder.parent.name, folder.name.lower(), name, path) for name, path in found.items()]
+        by_name, doubled = _by_stem(folder)
+        videos += [
+            GeneratedVideo(folder.parent.name, folder.name.lower(), name, path) for name, path in by_name.items()
+        ]
         problems += [Problem(d.name, d.what, d.detail, folder.parent.name) for d in doubled]
-    if not made:
+    if not videos:
         raise FileNotFoundError(
             f"{generated}: no videos ({', '.join(VIDEOS)}), neither in it nor as <method>/<corpus>/<name>"
         )
-    return made, problems
+    return videos, problems
 
 
 def score_folders(
@@ -94,8 +96,7 @@ def score_folders(
     ----------
     method, corpus : what the rows say where the folder holds videos itself
     align : bring a video that frames the face otherwise (PC-AVS does) over the truth by one similarity, from eyes and
-        nose;
-        without it such a video is compared as it is, and named
+        nose; without it such a video is compared as it is, and named
 
     Returns
     -------
@@ -106,26 +107,26 @@ def score_folders(
     for folder in (generated, truth):
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: no such folder")
-    made, problems = laid_videos(generated, method, corpus)
-    theirs, doubled = _by_stem(truth)
+    videos, problems = generated_videos(generated, method, corpus)
+    truths, doubled = _by_stem(truth)
     problems += doubled
-    methods = sorted({m.method for m in made})
+    methods = sorted({m.method for m in videos})
     rows: list[dict[str, Any]] = []
-    for name, path in theirs.items():
-        mine = {m.method: m for m in made if m.name == name}
-        if not mine:
+    for name, path in truths.items():
+        partners = {m.method: m for m in videos if m.name == name}
+        if not partners:
             problems.append(Problem(name, "no_generated_video", f"{path.name} has no partner"))
             continue
         problems += [
-            Problem(name, "no_generated_video", f"{path.name} has no partner", m) for m in methods if m not in mine
+            Problem(name, "no_generated_video", f"{path.name} has no partner", m) for m in methods if m not in partners
         ]
-        measured_truth, found = _read_truth(name, path, tools)
-        problems += found
-        for one in mine.values():
-            found_here, measured = _score_one(one, path, measured_truth, found, tools, align)
-            problems += [replace(p, method=one.method if len(methods) > 1 else "") for p in found_here]
-            rows += as_rows(measured, name, one.corpus, name, one.method)
-    unknown = [m for m in made if m.name not in theirs]
+        measured_truth, truth_problems = _read_truth(name, path, tools)
+        problems += truth_problems
+        for video in partners.values():
+            pair_problems, measured = _score_one(video, path, measured_truth, truth_problems, tools, align)
+            problems += [replace(p, method=video.method if len(methods) > 1 else "") for p in pair_problems]
+            rows += as_rows(measured, name, video.corpus, name, video.method)
+    unknown = [m for m in videos if m.name not in truths]
     problems += [
         Problem(m.name, "no_truth", f"{m.path.name} has no partner in {truth.name}", m.method) for m in unknown
     ]
@@ -154,8 +155,8 @@ def _read_truth(name: str, path: Path, tools: Tools) -> tuple[Truth | None, list
         else:
             mel = clip_mel(np.pad(samples, (0, whole - len(samples))))
             if whole - len(samples) > SOUND_SHORT_FRAMES * SAMPLES_PER_FRAME:
-                said = f"{len(samples) / RATE_HZ:.2f} s of sound for {len(frames) / FPS_HZ:.2f} s of picture"
-                problems.append(Problem(name, "truth_sound_ends_early", said))
+                lengths = f"{len(samples) / RATE_HZ:.2f} s of sound for {len(frames) / FPS_HZ:.2f} s of picture"
+                problems.append(Problem(name, "truth_sound_ends_early", lengths))
     measured = prepare_truth(frames, None, samples, mel, tools)
     measured.lip_box = lips_of(measured, tools)
     if measured.lip_box is None:
@@ -169,66 +170,79 @@ def lips_of(truth: Truth, tools: Tools) -> np.ndarray | None:
     good = np.isfinite(truth.landmarks).all(axis=(1, 2))
     if not good.any():
         return None
-    known, every = truth.looked[good], np.arange(len(truth.frames))
+    known, every = truth.landmark_frames[good], np.arange(len(truth.frames))
     points = truth.landmarks[good].reshape(int(good.sum()), -1)
     filled = np.stack([np.interp(every, known, column) for column in points.T], axis=1).reshape(len(every), 68, 2)
     return crop_boxes(filled, tools.lips.scale, tools.lips.follow_frames)
 
 
 def _score_one(
-    made: Made, truth_path: Path, truth: Truth | None, said: list[Problem], tools: Tools, align: bool
+    video: GeneratedVideo,
+    truth_path: Path,
+    truth: Truth | None,
+    truth_problems: list[Problem],
+    tools: Tools,
+    align: bool,
 ) -> tuple[list[Problem], list[Measured]]:
-    """What is to be said of one pair, and its measurements. ``said``: what is wrong with the truth."""
+    """The problems of one pair, and its measurements; ``truth_problems``: what is wrong with the truth."""
     if truth is None:
-        return [], [not_measured(r, f"{said[0].what}: {said[0].detail[:200]}") for r in tools.recipes()]
+        return [], [
+            not_measured(r, f"{truth_problems[0].what}: {truth_problems[0].detail[:200]}") for r in tools.recipes()
+        ]
     try:
-        frames = read_video(made.path)
+        frames = read_video(video.path)
     except VideoError as bad:
-        nothing = [
+        unmeasured = [
             not_measured(r, f"{bad.reason}: {str(bad)[:200]}", failed=len(truth.frames)) for r in tools.recipes()
         ]
-        return [Problem(made.name, bad.reason, str(bad)[:300])], nothing
-    problems = [*damage(made.name, made.path), *compared_otherwise(made.name, made.path, truth_path)]
+        return [Problem(video.name, bad.reason, str(bad)[:300])], unmeasured
+    problems = [*damage(video.name, video.path), *compared_otherwise(video.name, video.path, truth_path)]
     if len(frames) != len(truth.frames):
         what = "shorter" if len(frames) < len(truth.frames) else "longer"
         problems.append(
             Problem(
-                made.name,
+                video.name,
                 what,
                 f"{len(frames)} frames, the truth has {len(truth.frames)}: the pairs there are were scored",
             )
         )
-    done = "compared as it is; --align brings it over the truth first"
-    apart = math.nan
+    treatment = "compared as it is; --align brings it over the truth first"
+    framing_px = math.nan
     if align:
-        frames, apart, outside = _aligned(frames, truth, tools)
-        done = (
+        frames, framing_px, outside = _aligned(frames, truth, tools)
+        treatment = (
             f"brought over the truth by one similarity from eyes and nose; {outside:.0%} of the frame repeats its edge"
         )
     measured, landmarks = score_pair(frames, truth, tools)
     if not align:
-        apart = steady_apart(landmarks, truth.landmarks)
-    if apart > SAME_FRAMING_PX:
-        problems.append(Problem(made.name, "reframed", f"eyes and nose lie {apart:.0f} px off the truth's: {done}"))
-    there = landmarks[truth.looked < len(frames)]
-    lost = int(np.isnan(there).any(axis=(1, 2)).sum())
+        framing_px = steady_apart(landmarks, truth.landmarks)
+    if framing_px > SAME_FRAMING_PX:
+        problems.append(
+            Problem(video.name, "reframed", f"eyes and nose lie {framing_px:.0f} px off the truth's: {treatment}")
+        )
+    landmarks_sought = landmarks[truth.landmark_frames < len(frames)]
+    lost = int(np.isnan(landmarks_sought).any(axis=(1, 2)).sum())
     if lost:
-        what = "faceless" if lost == len(there) else "some_frames_faceless"
-        problems.append(Problem(made.name, what, f"no single face in {lost} of {len(there)} frames"))
+        what = "faceless" if lost == len(landmarks_sought) else "some_frames_faceless"
+        problems.append(Problem(video.name, what, f"no single face in {lost} of {len(landmarks_sought)} frames"))
     return problems, measured
 
 
 def _aligned(frames: np.ndarray, truth: Truth, tools: Tools) -> tuple[np.ndarray, float, float]:
     """The frames over the truth's where they are framed otherwise, how far eyes and nose lay off (pixels), and the
     share of the frame that lies outside them."""
-    shared = truth.looked[truth.looked < len(frames)]
-    at = np.unique(np.round(np.linspace(0, len(shared) - 1, min(LOOKS, len(shared)))).astype(int))
-    found = metric_landmarks(frames[shared[at]], tools.faces)
-    apart = steady_apart(found, truth.landmarks[at])
-    if not apart > SAME_FRAMING_PX:
-        return frames, apart, 0.0
-    matrix = fit_framing(found, truth.landmarks[at])
-    return np.stack([warp(frame, matrix, SIZE_PX) for frame in frames]), apart, share_outside(matrix, SIZE_PX, SIZE_PX)
+    shared = truth.landmark_frames[truth.landmark_frames < len(frames)]
+    chosen = np.unique(np.round(np.linspace(0, len(shared) - 1, min(LOOKS, len(shared)))).astype(int))
+    landmarks = metric_landmarks(frames[shared[chosen]], tools.faces)
+    framing_px = steady_apart(landmarks, truth.landmarks[chosen])
+    if not framing_px > SAME_FRAMING_PX:
+        return frames, framing_px, 0.0
+    matrix = fit_framing(landmarks, truth.landmarks[chosen])
+    return (
+        np.stack([warp(frame, matrix, SIZE_PX) for frame in frames]),
+        framing_px,
+        share_outside(matrix, SIZE_PX, SIZE_PX),
+    )
 
 
 def score_table(rows: list[dict[str, Any]]) -> str:
@@ -242,25 +256,27 @@ def score_table(rows: list[dict[str, Any]]) -> str:
         [],
     )
     for metric in dict.fromkeys(r["metric"] for r in rows):
-        mine = [r for r in rows if r["metric"] == metric]
+        of_metric = [r for r in rows if r["metric"] == metric]
         means = []
         for method in methods:
-            good = [r["value"] for r in mine if r["method"] == method and np.isfinite(r["value"])]
-            means.append(f"{np.mean(good):{width}.4f}" if good else f"{'–':>{width}}")
-        valued = sum(np.isfinite(r["value"]) for r in mine)
+            values = [r["value"] for r in of_metric if r["method"] == method and np.isfinite(r["value"])]
+            means.append(f"{np.mean(values):{width}.4f}" if values else f"{'–':>{width}}")
+        valued = sum(np.isfinite(r["value"]) for r in of_metric)
         counts = (
-            f"{valued:>6}  {len(mine) - valued:>6}  {sum(r['counted'] for r in mine):>7}  "
-            f"{sum(r['failed'] for r in mine):>6}"
+            f"{valued:>6}  {len(of_metric) - valued:>6}  {sum(r['counted'] for r in of_metric):>7}  "
+            f"{sum(r['failed'] for r in of_metric):>6}"
         )
-        lines.append(f"{metric:<12} {'  '.join(means)}  {counts}  {mine[0]['version']}")
-        missing = Counter(r["reason"].split("; ")[0] for r in mine if not np.isfinite(r["value"]))
+        lines.append(f"{metric:<12} {'  '.join(means)}  {counts}  {of_metric[0]['version']}")
+        missing = Counter(r["reason"].split("; ")[0] for r in of_metric if not np.isfinite(r["value"]))
         if metric == "sync_offset" and valued:
-            offsets = np.array([abs(r["value"]) for r in mine if np.isfinite(r["value"])])
+            offsets = np.array([abs(r["value"]) for r in of_metric if np.isfinite(r["value"])])
             reasons.append(
                 f"sync_offset: 0 in {int((offsets == 0).sum())} of {valued} videos, beyond ±1 in "
                 f"{int((offsets > 1).sum())}"
             )
-        reasons += [f"{metric}: not measured in {count} of {len(mine)} videos: {why}" for why, count in missing.items()]
+        reasons += [
+            f"{metric}: not measured in {count} of {len(of_metric)} videos: {why}" for why, count in missing.items()
+        ]
     return "\n".join([*lines, HOW, *reasons])
 
 
@@ -268,12 +284,12 @@ def problem_lines(problems: list[Problem], most: int = 3) -> list[str]:
     """A line each problem; of more than ``most`` of one kind whose partner is missing, one line with all names."""
     lines = []
     for what in sorted({p.what for p in problems}):
-        mine = [p for p in problems if p.what == what]
-        whom = [f"{p.method}/{p.name}" if p.method else p.name for p in mine]
-        if what in ("no_generated_video", "no_truth") and len(mine) > most:
-            lines.append(f"{what}: {len(mine)} videos: {', '.join(whom)}")
+        of_kind = [p for p in problems if p.what == what]
+        names = [f"{p.method}/{p.name}" if p.method else p.name for p in of_kind]
+        if what in ("no_generated_video", "no_truth") and len(of_kind) > most:
+            lines.append(f"{what}: {len(of_kind)} videos: {', '.join(names)}")
         else:
-            lines += [f"{name}: {what}: {p.detail}" for name, p in zip(whom, mine)]
+            lines += [f"{name}: {what}: {p.detail}" for name, p in zip(names, of_kind)]
     return lines
 
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from s3dnerf.core.rates import FPS_HZ
 from s3dnerf.evaluation.protocol import SIZE_PX, Tools, Truth
-from s3dnerf.faces.regions import EYES, NOSE
+from s3dnerf.faces.types import EYES, NOSE
 from s3dnerf.faces.warping import apply, invert, warp
-from s3dnerf.metrics.landmarks import metric_landmarks
+from s3dnerf.metrics.lmd import metric_landmarks
 from s3dnerf.training.clips import Clip
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".m4v")
@@ -48,12 +48,12 @@ def find_methods(folder: str | None) -> list[MethodVideo]:
     root = Path(folder) if folder else None
     if root is None or not root.is_dir():
         return []
-    found = []
+    videos = []
     for path in sorted(p for p in root.glob("*/*/*") if p.suffix.lower() in VIDEOS):
-        found.append(
+        videos.append(
             MethodVideo(path.parts[-3], path.parts[-2].lower(), path.stem, str(path), str(path.relative_to(root)))
         )
-    return found
+    return videos
 
 
 def shows(video: MethodVideo, record: dict[str, Any]) -> bool:
@@ -65,10 +65,10 @@ def videos_of(record: dict[str, Any], methods: list[MethodVideo]) -> tuple[Metho
     """The videos of one clip, one a method: of two, the one named as our clip, then the first by name; the other stays
     unused.
     """
-    found: dict[str, MethodVideo] = {}
+    by_method: dict[str, MethodVideo] = {}
     for video in sorted((m for m in methods if shows(m, record)), key=lambda m: (m.clip != record["clip"], m.label)):
-        found.setdefault(video.name, video)
-    return tuple(found[name] for name in sorted(found))
+        by_method.setdefault(video.name, video)
+    return tuple(by_method[name] for name in sorted(by_method))
 
 
 def read_method(video: MethodVideo, record: dict[str, Any], frames: int) -> np.ndarray:
@@ -97,33 +97,37 @@ def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.column_stack([scale * rotation, mean_t - scale * rotation @ mean_s])
 
 
-def _steady(found: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _steady(landmarks: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eyes and nose, float64 (m, p, 2) each, of the frames that have a face in both; m may be 0."""
-    good = np.isfinite(found).all(axis=(1, 2)) & np.isfinite(truth).all(axis=(1, 2))
-    return found[good][:, STEADY].astype(np.float64), truth[good][:, STEADY].astype(np.float64)
+    in_both = np.isfinite(landmarks).all(axis=(1, 2)) & np.isfinite(truth).all(axis=(1, 2))
+    return landmarks[in_both][:, STEADY].astype(np.float64), truth[in_both][:, STEADY].astype(np.float64)
 
 
-def steady_apart(found: np.ndarray, truth: np.ndarray, matrix: np.ndarray | None = None) -> float:
+def steady_apart(landmarks: np.ndarray, truth: np.ndarray, matrix: np.ndarray | None = None) -> float:
     """How far eyes and nose lie from the truth's, pixels: mean over points, median over frames; nan where no frame
     shows both faces.
 
-    ``found``, ``truth`` : (n, 68, 2) landmarks of the same frames; ``matrix`` (2, 3) takes those found to the truth's
-    pixels.
+    Parameters
+    ----------
+    landmarks, truth : (n, 68, 2), of the same frames
+    matrix : (2, 3), takes the first to the truth's pixels
     """
-    here, there = _steady(found, truth)
-    if not len(here):
+    points, truth_points = _steady(landmarks, truth)
+    if not len(points):
         return float("nan")
     return float(
-        np.median(np.linalg.norm((here if matrix is None else apply(matrix, here)) - there, axis=-1).mean(axis=1))
+        np.median(
+            np.linalg.norm((points if matrix is None else apply(matrix, points)) - truth_points, axis=-1).mean(axis=1)
+        )
     )
 
 
-def fit_framing(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def fit_framing(landmarks: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """The one similarity (2, 3) of a clip that brings eyes and nose over the truth's. Needs a frame that shows both
     faces.
     """
-    here, there = _steady(found, truth)
-    return fit_similarity(here.reshape(-1, 2), there.reshape(-1, 2))
+    points, truth_points = _steady(landmarks, truth)
+    return fit_similarity(points.reshape(-1, 2), truth_points.reshape(-1, 2))
 
 
 def share_outside(matrix: np.ndarray, width_px: int, height_px: int) -> float:
@@ -139,24 +143,24 @@ def share_outside(matrix: np.ndarray, width_px: int, height_px: int) -> float:
     return float(1 - inside.mean())
 
 
-def framing(found: np.ndarray, truth: np.ndarray, candidates: dict[str, np.ndarray]) -> tuple[str, np.ndarray]:
+def framing(landmarks: np.ndarray, truth: np.ndarray, candidates: dict[str, np.ndarray]) -> tuple[str, np.ndarray]:
     """How a video is framed: the name and matrix of the candidate under which eyes and nose lie where the truth's lie.
 
     Parameters
     ----------
-    found, truth : (n, 68, 2) landmarks of the same frames, in the video's pixels and in the aligned frame's; nan rows
-        failed
+    landmarks, truth : (n, 68, 2) landmarks of the same frames, in the video's pixels and in the aligned frame's; nan
+        where they failed
     candidates : name → (2, 3), the video's pixels → aligned pixels; the first is taken when no frame shows a face
     """
-    apart = {name: steady_apart(found, truth, matrix) for name, matrix in candidates.items()}
+    distance_px = {name: steady_apart(landmarks, truth, matrix) for name, matrix in candidates.items()}
     first = next(iter(candidates))
-    if np.isnan(apart[first]):
+    if np.isnan(distance_px[first]):
         return f"{first}; no face to check the framing by", candidates[first]
-    best = min(apart, key=lambda name: apart[name])
-    if apart[best] <= SAME_FRAMING_PX:
+    best = min(distance_px, key=lambda name: distance_px[name])
+    if distance_px[best] <= SAME_FRAMING_PX:
         return best, candidates[best]
-    note = f"reframed by the method ({apart[best]:.0f} px off): aligned by one similarity from eyes and nose"
-    return note, fit_framing(found, truth)
+    note = f"reframed by the method ({distance_px[best]:.0f} px off): aligned by one similarity from eyes and nose"
+    return note, fit_framing(landmarks, truth)
 
 
 def framed_like_truth(
@@ -177,9 +181,11 @@ def framed_like_truth(
     candidates = {"framed like the source": raw, "framed like our clip": aligned}
     if video.clip == record["clip"]:
         candidates = dict(reversed(candidates.items()))
-    shared = truth.looked[truth.looked < len(frames)]
-    at = np.unique(np.round(np.linspace(0, len(shared) - 1, min(LOOKS, len(shared)))).astype(int))
-    name, chosen = framing(metric_landmarks(frames[shared[at]], tools.faces), truth.landmarks[at], candidates)
+    shared = truth.landmark_frames[truth.landmark_frames < len(frames)]
+    chosen_frames = np.unique(np.round(np.linspace(0, len(shared) - 1, min(LOOKS, len(shared)))).astype(int))
+    name, chosen = framing(
+        metric_landmarks(frames[shared[chosen_frames]], tools.faces), truth.landmarks[chosen_frames], candidates
+    )
     if name not in candidates and (outside := share_outside(chosen, width, height)):
         name += f"; {outside:.0%} of the frame lies outside its picture and repeats its edge"
     return np.stack([warp(frame, chosen, SIZE_PX) for frame in frames]), name

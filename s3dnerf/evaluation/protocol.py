@@ -17,7 +17,7 @@ import numpy as np
 
 from s3dnerf.faces.types import FaceBackend
 from s3dnerf.metrics import cpbd, identity, lmd, lpips, psnr, ssim, sync
-from s3dnerf.metrics.landmarks import metric_landmarks
+from s3dnerf.metrics.lmd import metric_landmarks
 from s3dnerf.metrics.result import Measured, Recipe, not_measured
 from s3dnerf.settings.schema import LipsSettings
 
@@ -83,15 +83,19 @@ class Tools:
 class Truth:
     """The truth of one clip with what is measured on it once, whatever the number of methods.
 
-    ``looked``: numbers of the frames whose landmarks were sought; ``landmarks`` (len(looked), 68, 2), nan where they
-    failed.
+    Attributes
+    ----------
+    frames, lip_box, samples, mel : as :func:`prepare_truth` takes them
+    landmark_frames : (l,), numbers of the frames whose landmarks were sought
+    landmarks : (l, 68, 2), nan where they failed
+    descriptors : position in ``landmark_frames`` → description of the face
     """
 
     frames: np.ndarray
     lip_box: np.ndarray | None
     samples: np.ndarray | None
     mel: np.ndarray | None
-    looked: np.ndarray
+    landmark_frames: np.ndarray
     landmarks: np.ndarray
     descriptors: dict[int, np.ndarray]
 
@@ -108,14 +112,14 @@ def prepare_truth(
     samples : float32 (≤ 640 n,), 16 kHz, −1 … 1, as far as the sound goes; or None where the clip has none
     mel : float32 (m, 80), the expert's mel, or None
     """
-    looked = np.arange(0, len(frames), tools.landmark_every)
-    landmarks = metric_landmarks(frames[looked], tools.faces)
+    landmark_frames = np.arange(0, len(frames), tools.landmark_every)
+    landmarks = metric_landmarks(frames[landmark_frames], tools.faces)
     usable = np.isfinite(landmarks).all(axis=(1, 2))
     descriptors = {}
     if tools.recogniser is not None:
         for i in identity.spread(usable, tools.identity_frames):
-            descriptors[i] = tools.recogniser.describe(frames[looked[i]], landmarks[i])
-    return Truth(frames, lip_box, samples, mel, looked, landmarks, descriptors)
+            descriptors[i] = tools.recogniser.describe(frames[landmark_frames[i]], landmarks[i])
+    return Truth(frames, lip_box, samples, mel, landmark_frames, landmarks, descriptors)
 
 
 def resize(frames: np.ndarray, size_px: int = SIZE_PX) -> np.ndarray:
@@ -144,33 +148,32 @@ def score_pair(generated: np.ndarray, truth: Truth, tools: Tools) -> tuple[list[
     Parameters
     ----------
     generated : uint8 (m, 256, 256, 3), RGB, 25 Hz; a single frame (1, …) of a clip that has more is held for the whole
-        clip
-        only where the caller repeats it: lengths are taken as they are
+        clip only where the caller repeats it: lengths are taken as they are
 
     Returns
     -------
     measured : one a metric, in the tables' order
-    landmarks : float32 (len(truth.looked), 68, 2), nan where they failed or there was no frame
+    landmarks : float32 (len(truth.landmark_frames), 68, 2), nan where they failed or there was no frame
     """
     paired = min(len(generated), len(truth.frames))
     missing = len(truth.frames) - paired
     if not paired:
-        nothing = [not_measured(r, "the generated video has no frames", failed=missing) for r in tools.recipes()]
-        return nothing, np.full_like(truth.landmarks, np.nan)
+        unmeasured = [not_measured(r, "the generated video has no frames", failed=missing) for r in tools.recipes()]
+        return unmeasured, np.full_like(truth.landmarks, np.nan)
     lengths = ""
     if len(generated) != len(truth.frames):
         lengths = f"{len(generated)} frames, the truth has {len(truth.frames)}: the first {paired} are paired"
     generated = generated[:paired]
-    looked = truth.looked[truth.looked < paired]
+    landmark_frames = truth.landmark_frames[truth.landmark_frames < paired]
     landmarks = np.full_like(truth.landmarks, np.nan)
-    unique, inverse = _unique_frames(generated[looked])
-    landmarks[: len(looked)] = metric_landmarks(unique, tools.faces)[inverse]
-    face, mouth = lmd.measure(landmarks[: len(looked)], truth.landmarks[: len(looked)])
+    unique, inverse = _unique_frames(generated[landmark_frames])
+    landmarks[: len(landmark_frames)] = metric_landmarks(unique, tools.faces)[inverse]
+    face, mouth = lmd.measure(landmarks[: len(landmark_frames)], truth.landmarks[: len(landmark_frames)])
     ours, theirs = generated[:: tools.picture_every], truth.frames[: paired : tools.picture_every]
-    sharp, back = _unique_frames(ours)
-    learned = lpips.measure(tools.network, ours, theirs, tools.why.get("lpips", ""))
-    pictures = [ssim.measure(ours, theirs), psnr.measure(ours, theirs), learned]
-    blur = cpbd.over_frames(cpbd.RECIPE, cpbd.cpbd(sharp)[back], "no frames")
+    distinct, places = _unique_frames(ours)
+    perceptual = lpips.measure(tools.network, ours, theirs, tools.why.get("lpips", ""))
+    pictures = [ssim.measure(ours, theirs), psnr.measure(ours, theirs), perceptual]
+    blur = cpbd.over_frames(cpbd.RECIPE, cpbd.cpbd(distinct)[places], "no frames")
     measured = [
         *pictures,
         face,
@@ -208,15 +211,15 @@ def likeness(frames: np.ndarray, landmarks: np.ndarray, truth: Truth, tools: Too
             identity.recipe_of(tools.identity_name), tools.why.get("identity", "switched off (evaluate.identity: off)")
         )
     ours: list[np.ndarray | None] = []
-    seen: tuple[np.ndarray, np.ndarray] | None = None  # a still picture is described once
+    last: tuple[np.ndarray, np.ndarray] | None = None  # a still picture is described once
     for i in truth.descriptors:
-        frame = frames[truth.looked[i]] if truth.looked[i] < len(frames) else None
+        frame = frames[truth.landmark_frames[i]] if truth.landmark_frames[i] < len(frames) else None
         if frame is None or not np.isfinite(landmarks[i]).all():
             ours.append(None)
             continue
-        if seen is None or not np.array_equal(seen[0], frame):
-            seen = frame, tools.recogniser.describe(frame, landmarks[i])
-        ours.append(seen[1])
+        if last is None or not np.array_equal(last[0], frame):
+            last = frame, tools.recogniser.describe(frame, landmarks[i])
+        ours.append(last[1])
     return identity.measure(tools.recogniser, ours, list(truth.descriptors.values()))
 
 
@@ -238,13 +241,16 @@ def score_truth(truth: Truth, tools: Tools) -> list[Measured]:
             rows.append(not_measured(recipe, tools.why.get("identity", "switched off (evaluate.identity: off)")))
         elif recipe.name == "psnr":
             rows.append(not_measured(recipe, "the truth against itself: the ratio is infinite"))
-        elif recipe.name in ("f_lmd", "m_lmd") and lost == len(truth.looked):
+        elif recipe.name in ("f_lmd", "m_lmd") and lost == len(truth.landmark_frames):
             rows.append(not_measured(recipe, lmd.NO_FRAME, failed=lost))
         else:
             of_landmarks = recipe.name in ("f_lmd", "m_lmd")
             rows.append(
                 Measured(
-                    recipe, recipe.perfect, len(truth.looked) - lost if of_landmarks else n, lost if of_landmarks else 0
+                    recipe,
+                    recipe.perfect,
+                    len(truth.landmark_frames) - lost if of_landmarks else n,
+                    lost if of_landmarks else 0,
                 )
             )
     return rows

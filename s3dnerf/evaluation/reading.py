@@ -44,27 +44,27 @@ def read_video(path: str | Path) -> np.ndarray:
     """
     info = probe(path)
     if info.width_px != info.height_px:
-        said = (
+        reason = (
             f"{info.width_px}×{info.height_px}: expected a square picture (compared at {SIZE_PX}²); crop both videos "
             "to the face alike"
         )
-        raise VideoError(f"{path}: {said}", "not_square")
+        raise VideoError(f"{path}: {reason}", "not_square")
     clock = clock_of(info)
     index = clock.frames[max(0, -clock.first_tick) :]
     index = np.concatenate([np.full(max(0, clock.first_tick), index[0], index.dtype), index]) if len(index) else index
     if not len(index):
         raise VideoError(f"{path}: no frames")
     frames = np.empty((len(index), SIZE_PX, SIZE_PX, 3), np.uint8)
-    done = 0
+    count = 0
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:
         for repeats in np.bincount(index):
             good, frame = capture.read()
             if not good:
-                raise VideoError(f"{path}: {done} frames could be decoded of {len(index)}", "truncated")
+                raise VideoError(f"{path}: {count} frames could be decoded of {len(index)}", "truncated")
             if repeats:
-                frames[done : done + repeats] = resize(np.ascontiguousarray(frame[None, :, :, ::-1]))[0]
-                done += int(repeats)
+                frames[count : count + repeats] = resize(np.ascontiguousarray(frame[None, :, :, ::-1]))[0]
+                count += int(repeats)
     finally:
         capture.release()
     return frames
@@ -87,8 +87,8 @@ def compared_otherwise(name: str, path: Path, truth: Path) -> Iterator[Problem]:
         sizes = f"{ours.width_px}×{ours.height_px}, the truth {theirs.width_px}×{theirs.height_px}"
         yield Problem(name, "other_size", f"{sizes}: both compared at {SIZE_PX}×{SIZE_PX}")
     if abs(ours.fps_hz - theirs.fps_hz) > 0.05:
-        said = f"{ours.fps_hz:.2f} fps, the truth {theirs.fps_hz:.2f}"
-        yield Problem(name, "other_rate", f"{said}: paired by time at {FPS_HZ} Hz, the nearest frame each")
+        rates = f"{ours.fps_hz:.2f} fps, the truth {theirs.fps_hz:.2f}"
+        yield Problem(name, "other_rate", f"{rates}: paired by time at {FPS_HZ} Hz, the nearest frame each")
     late = clock_of(ours).first_tick
     if late > 0:
         yield Problem(

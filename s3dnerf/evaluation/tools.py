@@ -36,7 +36,7 @@ def load_tools(settings: Settings, judge_folder: str | Path) -> Tools:
     else:
         try:
             network = lpips.load_lpips(chosen.lpips_weights or "")
-        except lpips.WeightsError as missing:
+        except lpips.LpipsWeightsError as missing:
             why["lpips"] = str(missing)
     if chosen.identity == "off":
         why["identity"] = "switched off (evaluate.identity: off)"

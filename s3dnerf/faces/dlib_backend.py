@@ -69,6 +69,7 @@ class DlibBackend:
         self._predictor = _predictor()
 
     def detect(self, image: np.ndarray, max_px: int | None = None, weak: bool = False) -> list[Face]:
+        """Faces, largest first; where no sure one is found, the search is repeated on the picture enlarged."""
         longer = max(image.shape[:2])
         search_px = min(max_px or longer, longer)
         largest = max(search_px, min(LARGEST_SEARCH_PX, 2 * longer))
@@ -89,11 +90,13 @@ class DlibBackend:
         ]
 
     def landmarks(self, image: np.ndarray, box_px: tuple[float, float, float, float]) -> np.ndarray:
+        """68 landmarks float32 (68, 2): the mean over slightly different boxes."""
         return self.landmarks_and_doubt(image, box_px)[0]
 
     def landmarks_and_doubt(
         self, image: np.ndarray, box_px: tuple[float, float, float, float]
     ) -> tuple[np.ndarray, float]:
+        """The landmarks, and how far the answers to slightly different boxes disagree (a share of the box's side)."""
         x0, y0, x1, y1 = box_px
         scale = PATCH_BOX_PX / max((x1 - x0 + y1 - y0) / 2, 1.0)
         edge = PATCH_MARGIN * PATCH_BOX_PX
@@ -125,6 +128,7 @@ class DlibBackend:
         return np.array([(p.x, p.y) for p in shape.parts()], np.float32) + 0.5
 
     def track_box(self, landmarks: np.ndarray) -> tuple[float, float, float, float]:
+        """The box dlib would give a face with these landmarks (68, 2)."""
         centre, size = landmarks.mean(axis=0), float(np.sqrt(landmarks.var(axis=0).sum()))
         half = BOX_SIDE * size / 2
         x, y = centre[0] + BOX_SHIFT[0] * size, centre[1] + BOX_SHIFT[1] * size

@@ -28,9 +28,8 @@ from s3dnerf.faces.alignment import align_track
 from s3dnerf.faces.detectors import face_backend
 from s3dnerf.faces.lips import lip_boxes
 from s3dnerf.faces.recon.reconstruct import FittedReconstructor
-from s3dnerf.faces.regions import REGIONS
 from s3dnerf.faces.tracking import track_faces
-from s3dnerf.faces.types import FaceBackend, main_face
+from s3dnerf.faces.types import REGIONS, FaceBackend, main_face
 from s3dnerf.faces.warping import apply, warp
 from s3dnerf.settings.loading import preset_settings, settings_from
 from s3dnerf.settings.schema import CORPORA, AlignSettings
@@ -148,7 +147,7 @@ def detection_rate(
     return sum(found), len(found)
 
 
-def sample_accuracy(data_dir: Path, detect_every: int = 5) -> list[dict[str, float | str]]:
+def sample_errors(data_dir: Path, detect_every: int = 5) -> list[dict[str, float | str]]:
     """Errors of every clip of a finished preset with synthetic speakers, and detection rates. Raises FileNotFoundError
     without truth.
     """
@@ -200,7 +199,7 @@ def sample_accuracy(data_dir: Path, detect_every: int = 5) -> list[dict[str, flo
     return rows
 
 
-def deep3d_accuracy(
+def deep3d_errors(
     shared: Path, align: AlignSettings, seconds: float = 10.0, names: tuple[str, ...] = ()
 ) -> list[dict[str, float | str]]:
     """Our pose against Deep3DFaceRecon's, every frame of the first ``seconds``, for each clip that has coefficients (or
@@ -261,7 +260,7 @@ def table(rows: Iterable[dict[str, float | str]], columns: list[str]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """The command; see the module's description."""
     parser = argparse.ArgumentParser(
-        prog="python -m s3dnerf.faces.ground_truth_errors", description="Accuracy of landmarks, pose, masks, lip boxes."
+        prog="python -m s3dnerf.faces.ground_truth_errors", description="Errors of landmarks, pose, masks, lip boxes."
     )
     parser.add_argument(
         "--sample", type=Path, metavar="DATA", help="a finished preset with synthetic speakers, for example data/sample"
@@ -276,7 +275,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("one of --sample and --deep3d is needed")
     results: dict[str, list[dict[str, float | str]]] = {}
     if given.sample is not None:
-        rows = results["sample"] = sample_accuracy(given.sample, given.detect_every)
+        rows = results["sample"] = sample_errors(given.sample, given.detect_every)
         found, looked = (sum(float(row[key]) for row in rows) for key in ("found", "looked"))
         print(
             "landmarks and lip box: px at 256; pose: median absolute degrees after removing one rotation of the head "
@@ -290,7 +289,7 @@ def main(arguments: list[str] | None = None) -> None:
             f"{len(rows)}"
         )
     if given.deep3d is not None:
-        rows = results["deep3d"] = deep3d_accuracy(given.deep3d, preset_settings("mini").align)
+        rows = results["deep3d"] = deep3d_errors(given.deep3d, preset_settings("mini").align)
         print(
             "pose against Deep3DFaceRecon: median absolute degrees after removing a clip's constant;"
             " r: correlation; ×: our spread over theirs"

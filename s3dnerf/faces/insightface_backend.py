@@ -84,6 +84,7 @@ class InsightFaceBackend:
         self._landmarks = analysis.models.get("landmark_3d_68")
 
     def detect(self, image: np.ndarray, max_px: int | None = None, weak: bool = False) -> list[Face]:
+        """Faces, largest first, by SCRFD on the picture scaled to ``max_px``."""
         longer = max(image.shape[:2])
         side = NET_STRIDE * round(max(min(max_px or longer, max(longer, 320)), NET_STRIDE) / NET_STRIDE)
         boxes, _ = self._detector.detect(np.ascontiguousarray(image[..., ::-1]), input_size=(side, side))
@@ -95,6 +96,7 @@ class InsightFaceBackend:
         return sorted(faces, key=lambda f: (-f.side_px, -f.score, f.box_px))
 
     def landmarks(self, image: np.ndarray, box_px: tuple[float, float, float, float]) -> np.ndarray:
+        """68 landmarks float32 (68, 2). Raises MissingWeights where the folder has no 68-point model."""
         if self._landmarks is None:
             raise MissingWeights(
                 "align.model_dir",
@@ -121,6 +123,7 @@ class InsightFaceBackend:
         return self.landmarks(image, box_px)
 
     def track_box(self, landmarks: np.ndarray) -> tuple[float, float, float, float]:
+        """The landmarks' bounding box, extended by a forehead."""
         low, high = landmarks.min(axis=0), landmarks.max(axis=0)
         top = low[1] - FOREHEAD * (high[1] - low[1])
         return float(low[0]), float(top), float(high[0]), float(high[1])

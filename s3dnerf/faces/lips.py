@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from s3dnerf.faces.regions import LIPS
+from s3dnerf.faces.types import LIPS
 
 
 def lip_boxes(landmarks: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from s3dnerf.faces.landmarks import refined_landmarks
+from s3dnerf.faces.detectors import refined_landmarks
 from s3dnerf.faces.types import Face, FaceBackend
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
@@ -52,10 +52,14 @@ class Track:
 
 @dataclass(frozen=True)
 class Tracks:
-    """All faces of a clip of ``frames`` frames of ``size_px`` (width, height).
+    """All faces of a clip.
 
-    ``cuts``: frames that begin a new shot. ``stands_out`` float (N,): how many times more a frame differs from the one
-    before than the frames around it do.
+    Attributes
+    ----------
+    frames : how many
+    size_px : (width, height)
+    cuts : frames that begin a new shot
+    stands_out : float (N,), how many times more a frame differs from the one before than the frames around it do
     """
 
     frames: int
@@ -289,7 +293,13 @@ def track_faces(
     detect_px: int,
     settled: Callable[[np.ndarray, Box | None], None] | None = None,
 ) -> Tracks:
-    """All faces of a clip; ``frames`` is read once, forward. ``settled``: see :meth:`Tracker.run`."""
+    """All faces of a clip.
+
+    Parameters
+    ----------
+    frames : read once, forward
+    settled : see :meth:`Tracker.run`
+    """
     return Tracker(backend, detect_every, detect_px).run(frames, settled)
 
 

@@ -1,5 +1,5 @@
-"""What a face detector is and what it finds: one interface for all backends (:mod:`s3dnerf.faces.detectors` chooses
-one).
+"""What a face detector is and what it finds, boxes and 68 landmarks: one interface for all backends
+(:mod:`s3dnerf.faces.detectors` chooses one).
 
 All positions are continuous pixels (x to the right, y down): pixel i covers [i, i + 1), its centre is i + 0.5.
 """
@@ -13,6 +13,9 @@ import numpy as np
 
 from s3dnerf.core.errors import S3DNeRFError
 
+# where each part of the face stands among the 68 landmarks (iBUG), 0-based
+JAW, BROWS, NOSE, EYES, LIPS = slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 68)
+REGIONS = {"jaw": JAW, "brows": BROWS, "nose": NOSE, "eyes": EYES, "lips": LIPS}
 RIVAL_SIZE = 0.6  # a second face counts as a rival when its side is at least this share of the first one's
 
 
@@ -46,6 +49,7 @@ class Face:
 
     @property
     def centre_px(self) -> tuple[float, float]:
+        """Centre (x, y) of the box."""
         x0, y0, x1, y1 = self.box_px
         return (x0 + x1) / 2, (y0 + y1) / 2
 

@@ -46,8 +46,15 @@ def _part(image: np.ndarray, matrix: np.ndarray, size_px: int) -> tuple[np.ndarr
 
 
 def grey_warp(image: np.ndarray, matrix: np.ndarray, size_px: int) -> np.ndarray:
-    """:func:`warp` of a picture's luminance, uint8 (size_px, size_px): one channel, not three. ``image``: uint8 (h, w,
-    3), RGB.
+    """:func:`warp` of a picture's luminance: one channel, not three.
+
+    Parameters
+    ----------
+    image : uint8 (h, w, 3), RGB
+
+    Returns
+    -------
+    uint8 (size_px, size_px)
     """
     part, local = _part(image, matrix, size_px)
     return _cut(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), local, size_px)

@@ -1,1 +1,1 @@
-
+"""One file a metric: formula, source, units, range, direction, version."""

@@ -66,11 +66,15 @@ def _steps_left(rises: np.ndarray) -> np.ndarray:
 
 
 def edge_widths(edges: np.ndarray, image: UInt8[np.ndarray, "h w"]) -> np.ndarray:
-    """Width of each edge along its row in pixels, 0 where there is none: int16 (h, w). ``edges``: bool (h, w).
+    """Width of each edge along its row in pixels, 0 where there is none: int16 (h, w).
 
     From an edge pixel the intensity is followed to both sides while it keeps falling (or rising) away from it, at most
     100 pixels. Only gradients within 22.5° of the row count; a pixel without horizontal gradient counts as 0°, as in
     the port.
+
+    Parameters
+    ----------
+    edges : bool (h, w)
     """
     widths = np.zeros(image.shape, np.int16)
     gradient_y, gradient_x = np.gradient(image.astype(np.float32))  # halves of whole numbers: exact

@@ -75,6 +75,7 @@ class DlibRecogniser:
         self.dlib, self.network = dlib, dlib.face_recognition_model_v1(str(self.path))
 
     def describe(self, frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """128 numbers of a face: frame uint8 (h, w, 3), landmarks (68, 2)."""
         dlib = self.dlib
         points = [dlib.point(int(x), int(y)) for x, y in landmarks]  # pixel i covers [i, i + 1)
         low, high = landmarks.min(axis=0), landmarks.max(axis=0)
@@ -83,6 +84,7 @@ class DlibRecogniser:
         return np.array(self.network.compute_face_descriptor(np.ascontiguousarray(frame), shape), dtype=np.float64)
 
     def similarity(self, a: np.ndarray, b: np.ndarray) -> float:
+        """1 − the distance of two descriptions: 1 for equal ones; dlib calls 0.4 and more the same person."""
         return 1.0 - float(np.linalg.norm(a - b))
 
 
@@ -105,6 +107,7 @@ class ArcFaceRecogniser:
         self.input = self.session.get_inputs()[0].name
 
     def describe(self, frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """512 numbers of a face: frame uint8 (h, w, 3), landmarks (68, 2)."""
         import cv2
         from skimage.transform import SimilarityTransform
 
@@ -117,6 +120,7 @@ class ArcFaceRecogniser:
         return self.session.run(None, {self.input: blob})[0][0].astype(np.float64)
 
     def similarity(self, a: np.ndarray, b: np.ndarray) -> float:
+        """Cosine of two descriptions, −1 … 1."""
         return float(a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-12))
 
 

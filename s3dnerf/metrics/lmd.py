@@ -6,15 +6,22 @@ either video is left out of both, and counted.
 
 Source: Chen et al. 2018/2019 (ATVGnet) introduced the distance; circulating codes differ. ATVGnet sums over points, EAT
 measures at 128 pixels: neither is comparable. Unit: pixels at 256². Range: [0, ∞). Less is better.
+
+Landmarks are taken from each frame for itself: one detection, one answer; no tracking, no smoothing, no averaging.
+Preprocessing asks the landmark finder several times and smooths along the clip, which is right for alignment; a metric
+must give the numbers that a plain script with the same detector gives (``tests/evaluation/test_folders.py`` compares
+with such a script, to 1 %).
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from s3dnerf.core.shapes import Float
+from s3dnerf.core.shapes import Float, UInt8
+from s3dnerf.faces.types import main_face
 from s3dnerf.metrics.result import DOWN, Measured, Recipe, over_frames
 
 MOUTH = slice(48, 68)
@@ -22,6 +29,21 @@ _SOURCE = "68 landmarks, each set centred on its own mean; mean over points, the
 FACE_RECIPE = Recipe("f_lmd", "F-LMD", "px", DOWN, "f-lmd-1", 0.0, math.inf, _SOURCE + "; all 68", perfect=0.0)
 MOUTH_RECIPE = Recipe("m_lmd", "M-LMD", "px", DOWN, "m-lmd-1", 0.0, math.inf, _SOURCE + "; 48–67", perfect=0.0)
 NO_FRAME = "no frame has landmarks in both videos"
+
+
+def metric_landmarks(frames: UInt8[np.ndarray, "n h w 3"], backend: Any) -> Float[np.ndarray, "n 68 2"]:
+    """68 landmarks of each frame, pixels; a row of nan where no face, or no single one, is found.
+
+    ``backend`` is a :class:`s3dnerf.faces.detectors.FaceBackend`; its ``plain_landmarks`` is asked where it has one.
+    A second face counts when it is at least 0.6 of the first one's size (:func:`s3dnerf.faces.detectors.main_face`).
+    """
+    answer = getattr(backend, "plain_landmarks", backend.landmarks)
+    found = np.full((len(frames), 68, 2), np.nan, np.float32)
+    for i, frame in enumerate(frames):
+        face, rivals = main_face(backend.detect(frame))
+        if face is not None and rivals == 1:
+            found[i] = answer(frame, face.box_px)
+    return found
 
 
 def landmark_distance(generated: Float[np.ndarray, "n p 2"], truth: Float[np.ndarray, "n p 2"]) -> np.ndarray:

@@ -39,7 +39,7 @@ TAPS = (1, 4, 7, 9, 11)  # the ReLUs of torchvision's ``features``
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's mean and deviation for inputs in [−1, 1]
 
 
-class WeightsError(S3DNeRFError, RuntimeError):
+class LpipsWeightsError(S3DNeRFError, RuntimeError):
     """A weight file is missing or not what it should be; the message says which and what was expected."""
 
 
@@ -90,13 +90,13 @@ class LPIPS(nn.Module):
 def _tensors(folder: Path, name: str) -> dict[str, Tensor]:
     path = folder / name if (folder / name).is_file() else folder / OWN_NAMES[name]
     if not path.is_file():
-        raise WeightsError(f"{folder / name}: no such file (nor {OWN_NAMES[name]})")
+        raise LpipsWeightsError(f"{folder / name}: no such file (nor {OWN_NAMES[name]})")
     try:
         found = read_tensors(path)
     except WeightFileError as error:
-        raise WeightsError(str(error)) from error
+        raise LpipsWeightsError(str(error)) from error
     if not isinstance(found, dict):
-        raise WeightsError(f"{path}: not a plain file of tensors: holds a {type(found).__name__}")
+        raise LpipsWeightsError(f"{path}: not a plain file of tensors: holds a {type(found).__name__}")
     return found
 
 
@@ -105,7 +105,7 @@ def load_lpips(folder: str | Path) -> LPIPS:
 
     Raises
     ------
-    WeightsError
+    LpipsWeightsError
         A file is missing, holds more than tensors, or a tensor has another name or shape than expected.
     """
     folder = Path(folder)
@@ -122,7 +122,7 @@ def load_lpips(folder: str | Path) -> LPIPS:
         )
         if given is None or tuple(given.shape) != tuple(value.shape):
             said = "nothing" if given is None else f"shape {tuple(given.shape)}"
-            raise WeightsError(f"{folder}: expected {name} of shape {tuple(value.shape)}, got {said}")
+            raise LpipsWeightsError(f"{folder}: expected {name} of shape {tuple(value.shape)}, got {said}")
         found[name] = given.float()
     network.load_state_dict(found, strict=True)
     return network.eval().requires_grad_(False)

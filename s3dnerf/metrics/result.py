@@ -19,8 +19,14 @@ UP, DOWN, NEITHER = "up", "down", "none"
 class Recipe:
     """One way of computing one metric. Two reports with different versions of a recipe are not compared.
 
-    ``direction``: ``up`` (more is better), ``down`` or ``none``. ``low`` and ``high``: the range, infinite where open.
-    ``perfect``: the value of a video measured against itself (nan where that depends on the video).
+    Attributes
+    ----------
+    name, title, unit : as tables and records show it
+    direction : ``up`` (more is better), ``down`` or ``none``
+    version : changes with what is computed
+    low, high : the range, infinite where open
+    source : formula and source in one line
+    perfect : the value of a video measured against itself (nan where that depends on the video)
     """
 
     name: str

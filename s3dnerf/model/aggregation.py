@@ -32,6 +32,7 @@ class SlotAttention(nn.Module):
         return won / won.sum(-1, keepdim=True)
 
     def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Tokens (b, n, d) → slots (b, n, d), which begin as the tokens themselves."""
         slots, tokens = tokens, self.norm_tokens(tokens)
         keys, values = self.key(tokens), self.value(tokens)
         for _ in range(self.iterations):
@@ -60,6 +61,7 @@ class Aggregation(nn.Module):
         self.slots = SlotAttention(dim, iterations)
 
     def forward(self, levels: list[Float[Tensor, "b 3 c _h _w"]]) -> Float[Tensor, "b n d"]:
+        """Tri-plane levels (b, 3, C, h, w) each → F_agg (b, H_s · W_s, D_slot)."""
         size = (self.grid, self.grid)
         resized = [
             functional.interpolate(level.flatten(1, 2), size, mode="area")

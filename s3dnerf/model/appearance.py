@@ -37,6 +37,7 @@ class DownBlock(nn.Module):
         self.refine = nn.Conv2d(outputs, outputs, 3, padding=1)
 
     def forward(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h2 w2"]:
+        """(b, i, h, w) → (b, o, h / 2, w / 2)."""
         x = functional.leaky_relu(self.down(x), SLOPE, inplace=True)
         return (x + functional.leaky_relu(self.refine(x), SLOPE, inplace=True)) * 0.7071  # the sum keeps its variance
 
@@ -49,6 +50,7 @@ class UpBlock(nn.Module):
         self.convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
 
     def forward(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h2 w2"]:
+        """(b, i, h, w) → (b, o, 2 h, 2 w)."""
         x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
         return functional.leaky_relu(self.convolution(x), SLOPE, inplace=True)
 

@@ -60,6 +60,7 @@ class SpeechNet(nn.Module):
         self.scale.copy_(1.0 / std.clamp_min(1e-4))
 
     def forward(self, speech: Float[Tensor, "b k s"]) -> tuple[Float[Tensor, "b k d"], Float[Tensor, "b d"]]:
+        """Speech tokens (b, k, S) → a_dri (b, k, D) and the pooled code (b, D)."""
         x = ((speech - self.mean) * self.scale).clamp(-6.0, 6.0).transpose(1, 2)
         x = functional.leaky_relu(self.layers[0](x), SLOPE, inplace=True) + self.place
         for layer in self.layers[1:]:
@@ -82,6 +83,7 @@ class CrossAttention(nn.Module):
         return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).float().softmax(-1)
 
     def forward(self, aggregated: Float[Tensor, "b n d"], speech: Float[Tensor, "b k d"]) -> Float[Tensor, "b n d"]:
-        weights = self.attention(aggregated, speech)
+        """F_agg (b, n, D) and a_dri (b, k, D) → F_cm (b, n, D)."""
+        attention = self.attention(aggregated, speech)
         values = self.value(speech).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        return self.out((weights.to(values.dtype) @ values).transpose(1, 2).flatten(2))
+        return self.out((attention.to(values.dtype) @ values).transpose(1, 2).flatten(2))

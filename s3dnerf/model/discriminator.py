@@ -27,6 +27,7 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Conv2d(inputs, outputs, 1, bias=False)
 
     def forward(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h2 w2"]:
+        """(b, i, h, w) → (b, o, h / 2, w / 2)."""
         h = functional.leaky_relu(self.first(x), SLOPE, inplace=True)
         h = functional.avg_pool2d(functional.leaky_relu(self.second(h), SLOPE, inplace=True), 2)
         return (h + self.skip(functional.avg_pool2d(x, 2))) * 0.7071
@@ -71,6 +72,7 @@ class Discriminator(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, pair: Float[Tensor, "b 6 s s"]) -> Float[Tensor, "b 1"]:
+        """Pairs of frames in 0 … 1 (b, 6, s, s) → scores (b, 1), higher for what looks real."""
         x = functional.leaky_relu(self.first(pair * 2.0 - 1.0), SLOPE, inplace=True)
         x = self.blocks(x)
         x = torch.cat([x, group_deviation(x, self.group)], 1)

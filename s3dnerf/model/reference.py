@@ -36,8 +36,11 @@ def bilinear(picture: Float[Tensor, "c h w"], x: Float[Tensor, " p"], y: Float[T
 
 
 def plane_features(planes: list[Tensor], local: Float[Tensor, "p 3"]) -> Float[Tensor, "p f"]:
-    """Eq. 2 by hand: three planes of each level read and averaged, levels concatenated. ``planes``: F^i of one
-    identity.
+    """Eq. 2 by hand: three planes of each level read and averaged, levels concatenated.
+
+    Parameters
+    ----------
+    planes : F^i of one identity
     """
     levels = []
     for level in planes:
@@ -122,13 +125,13 @@ def composite_ray(
     ``distances``.
     """
     edges = torch.cat([near[None], (distances[1:] + distances[:-1]) / 2, far[None]])
-    through, total, weights = torch.ones(()), torch.zeros(values.shape[1]), []
+    through, total, sample_weights = torch.ones(()), torch.zeros(values.shape[1]), []
     for i in range(len(distances)):
         stopped = 1 - torch.exp(-density[i] * (edges[i + 1] - edges[i]))
-        weights.append(through * stopped)
-        total = total + weights[-1] * values[i]
+        sample_weights.append(through * stopped)
+        total = total + sample_weights[-1] * values[i]
         through = through * (1 - stopped)
-    return total, torch.stack(weights)
+    return total, torch.stack(sample_weights)
 
 
 @torch.no_grad()
@@ -161,14 +164,19 @@ def render_reference(
                 distances = coarse
                 if s.fine_samples:
                     unit = box[3]
-                    _, weights = composite_ray(density, values, coarse / unit, near / unit, far / unit)
+                    _, sample_weights = composite_ray(density, values, coarse / unit, near / unit, far / unit)
                     fine = importance(
-                        coarse[None, None], weights[None, None], near[None, None], far[None, None], s.fine_samples, None
+                        coarse[None, None],
+                        sample_weights[None, None],
+                        near[None, None],
+                        far[None, None],
+                        s.fine_samples,
+                        None,
                     )[0, 0]
                     distances = torch.cat([coarse, fine]).sort().values
                     density, values = field_points(model, planes, given, frame, origin + distances[:, None] * direction)
-                total, weights = composite_ray(density, values, distances / box[3], near / box[3], far / box[3])
-                image[:, row, column] = torch.cat([total, weights.sum()[None]])
+                total, sample_weights = composite_ray(density, values, distances / box[3], near / box[3], far / box[3])
+                image[:, row, column] = torch.cat([total, sample_weights.sum()[None]])
                 energies, hits = energies + values[:, -3:].square().sum(), hits + len(values)
         images.append(image)
     return model.finish(

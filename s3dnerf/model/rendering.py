@@ -34,7 +34,13 @@ class Decoder(nn.Module):
     def forward(
         self, features: Float[Tensor, "b f p"], speech: Float[Tensor, "b t d"] | None
     ) -> tuple[Float[Tensor, "b 1 p"], Float[Tensor, "b c p"]]:
-        """``speech``: pooled speech of each of t frames; p = t · points, frames slowest."""
+        """Density (b, 1, p) and features of points.
+
+        Parameters
+        ----------
+        features : (b, f, p), read from the tri-planes
+        speech : pooled speech of each of t frames; p = t · points, frames slowest
+        """
         h = self.hidden(features)
         if self.from_speech is not None:
             assert speech is not None
@@ -72,7 +78,7 @@ def ray_weights(density: Float[Tensor, "b r s"], lengths: Float[Tensor, "b r s"]
 
 def importance(
     distances: Float[Tensor, "b r s"],
-    weights: Float[Tensor, "b r s"],
+    sample_weights: Float[Tensor, "b r s"],
     near: Float[Tensor, "b r"],
     far: Float[Tensor, "b r"],
     count: int,
@@ -84,7 +90,7 @@ def importance(
     edges = torch.cat([near[..., None], 0.5 * (distances[..., 1:] + distances[..., :-1]), far[..., None]], -1)
     lengths = edges[..., 1:] - edges[..., :-1]
     floor = 0.02 * lengths / lengths.sum(-1, keepdim=True).clamp_min(1e-9)
-    mass = weights.detach() + floor + 1e-9
+    mass = sample_weights.detach() + floor + 1e-9
     cdf = torch.cumsum(mass, -1)
     cdf = torch.cat([torch.zeros_like(cdf[..., :1]), cdf / cdf[..., -1:]], -1)  # [b, r, s + 1]
     u = (
@@ -97,6 +103,6 @@ def importance(
     return start + (end - start) * ((u - low) / (high - low).clamp_min(1e-9)).clamp(0.0, 1.0)
 
 
-def composite(weights: Float[Tensor, "b r s"], values: Float[Tensor, "b c r s"]) -> Float[Tensor, "b c r"]:
+def composite(sample_weights: Float[Tensor, "b r s"], values: Float[Tensor, "b c r s"]) -> Float[Tensor, "b c r"]:
     """Σ_i w_i v_i, in float32."""
-    return (values.float() * weights[:, None]).sum(-1)
+    return (values.float() * sample_weights[:, None]).sum(-1)

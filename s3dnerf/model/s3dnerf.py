@@ -158,39 +158,49 @@ class S3DNeRF(nn.Module):
         return Identity(planes, aggregated, [], landmarks, world_to_camera, intrinsics, box)
 
     def conditions(self, identity: Identity, speech: Float[Tensor, "b k s"]) -> Conditions:
-        """Speech code (with the source's lips, where they are told), F_cm and source camera of each frame."""
-        each = len(speech) // len(identity.box)
-        if each * len(identity.box) != len(speech):
+        """Speech code (with the source's lips, where ``model.source_lips`` adds them), F_cm and source camera of each
+        frame.
+        """
+        frames_each = len(speech) // len(identity.box)
+        if frames_each * len(identity.box) != len(speech):
             raise ValueError(
                 f"{len(speech)} frames of {len(identity.box)} identities: expected the same number of frames each"
             )
         tokens, pooled = self.speech(speech)
         if self.source_lips is not None:
-            pooled = pooled + self.source_lips(lip_shape(identity.landmarks)).repeat_interleave(each, 0)
+            pooled = pooled + self.source_lips(lip_shape(identity.landmarks)).repeat_interleave(frames_each, 0)
         cells = None
         if self.crossmodal is not None:
             assert identity.aggregated is not None
-            cells = self.crossmodal(identity.aggregated.repeat_interleave(each, 0), tokens)
+            cells = self.crossmodal(identity.aggregated.repeat_interleave(frames_each, 0), tokens)
         world_to_camera, intrinsics, box = (
-            x.repeat_interleave(each, 0) for x in (identity.world_to_camera, identity.intrinsics, identity.box)
+            x.repeat_interleave(frames_each, 0) for x in (identity.world_to_camera, identity.intrinsics, identity.box)
         )
         return Conditions(pooled, cells, world_to_camera, intrinsics, box, cameras.box_centre(world_to_camera, box))
 
     def deform(
-        self, identity: Identity, given: Conditions, x: Float[Tensor, "b 3 p"], seen: Float[Tensor, "b 3 p"]
+        self,
+        identity: Identity,
+        conditions: Conditions,
+        x: Float[Tensor, "b 3 p"],
+        camera_points: Float[Tensor, "b 3 p"],
     ) -> Float[Tensor, "b 3 p"]:
-        """Δx, canonical units, of canonical points ``x`` that the source camera sees at ``seen``."""
+        """Δx, canonical units, of canonical points ``x``; ``camera_points`` are the same points in the source camera's
+        frame.
+        """
         if self.deformation is None:
             return torch.zeros_like(x)
-        half_side = given.box[:, 3, None, None]
+        half_side = conditions.box[:, 3, None, None]
         window = points = None
         if self.deformation.from_cells is not None:
-            window = cameras.window_coordinates(seen, given.centre, given.box)
+            window = cameras.window_coordinates(camera_points, conditions.centre, conditions.box)
         if self.deformation.from_points is not None:
-            local = cameras.local_coordinates(seen, given.centre, given.box)
+            local = cameras.local_coordinates(camera_points, conditions.centre, conditions.box)
             points = self._by_frame(sample_planes(identity.planes, self._by_identity(local, identity)), len(x))
         return (
-            self.deformation((x - given.box[:, :3, None]) / half_side, given.pooled, given.cells, window, points)
+            self.deformation(
+                (x - conditions.box[:, :3, None]) / half_side, conditions.pooled, conditions.cells, window, points
+            )
             * half_side
         )
 
@@ -205,35 +215,37 @@ class S3DNeRF(nn.Module):
         return x.unflatten(2, (frames // len(x), -1)).transpose(1, 2).flatten(0, 1)
 
     def field(
-        self, identity: Identity, given: Conditions, x: Float[Tensor, "b 3 p"]
+        self, identity: Identity, conditions: Conditions, x: Float[Tensor, "b 3 p"]
     ) -> tuple[Float[Tensor, "b 1 p"], Float[Tensor, "b c p"]]:
         """Density, and values to composite at canonical points: ray features, projection into the source (2, grid
         coordinates), Δx (3).
 
         Eq. 2's order: canonical ray point → deform → world-to-source camera → recentre → divide by the box → planes.
         """
-        seen = cameras.to_camera(x, given.world_to_camera)
-        delta = self.deform(identity, given, x, seen)
-        seen = seen + given.world_to_camera[:, :, :3] @ delta  # R (x + Δx) + t
-        local = cameras.local_coordinates(seen, given.centre, given.box)
+        camera_points = cameras.to_camera(x, conditions.world_to_camera)
+        delta = self.deform(identity, conditions, x, camera_points)
+        camera_points = camera_points + conditions.world_to_camera[:, :, :3] @ delta  # R (x + Δx) + t
+        local = cameras.local_coordinates(camera_points, conditions.centre, conditions.box)
         planes = sample_planes(identity.planes, self._by_identity(local, identity))
-        speech = given.pooled.unflatten(0, (len(identity.box), -1)) if self.decoder.from_speech is not None else None
+        speech = (
+            conditions.pooled.unflatten(0, (len(identity.box), -1)) if self.decoder.from_speech is not None else None
+        )
         density, features = (self._by_frame(v, len(x)) for v in self.decoder(planes, speech))
-        place = cameras.project(seen, given.intrinsics) * (2.0 / cameras.FRAME_PX) - 1.0
-        return density, torch.cat([features, place, delta], 1)
+        source_coordinates = cameras.project(camera_points, conditions.intrinsics) * (2.0 / cameras.FRAME_PX) - 1.0
+        return density, torch.cat([features, source_coordinates, delta], 1)
 
     def field_in_pieces(
-        self, identity: Identity, given: Conditions, x: Float[Tensor, "b 3 p"]
+        self, identity: Identity, conditions: Conditions, x: Float[Tensor, "b 3 p"]
     ) -> tuple[Float[Tensor, "b 1 p"], Float[Tensor, "b c p"]]:
         """:meth:`field`, on a CPU in pieces whose activations stay in its cache (a third of the time is saved)."""
-        piece = max(1, POINTS_AT_ONCE // len(x)) if x.device.type == "cpu" else x.shape[2]
-        found = [self.field(identity, given, part) for part in x.split(piece, 2)]
-        return torch.cat([density for density, _ in found], 2), torch.cat([values for _, values in found], 2)
+        points_at_once = max(1, POINTS_AT_ONCE // len(x)) if x.device.type == "cpu" else x.shape[2]
+        fields = [self.field(identity, conditions, part) for part in x.split(points_at_once, 2)]
+        return torch.cat([density for density, _ in fields], 2), torch.cat([values for _, values in fields], 2)
 
     def render_rays(
         self,
         identity: Identity,
-        given: Conditions,
+        conditions: Conditions,
         origins: Float[Tensor, "b 3"],
         directions: Float[Tensor, "b r 3"],
         noise: Float[Tensor, "b r s"] | None,
@@ -241,36 +253,38 @@ class S3DNeRF(nn.Module):
     ) -> tuple[Float[Tensor, "b c r"], Float[Tensor, "b r"], Float[Tensor, ""]]:
         """Composited values, alpha, and mean ‖Δx‖², of rays.
 
-        ``noise``: [0, 1), coarse then fine samples; None in evaluation. ``counted``: rays that are not there to fill
-        up.
+        Parameters
+        ----------
+        noise : [0, 1), coarse then fine samples; None in evaluation
+        counted : False for rays that only fill up a row
         """
         s = self.settings
-        near, far, hit = cameras.box_bounds(origins, directions, given.box)
+        near, far, hit = cameras.box_bounds(origins, directions, conditions.box)
         hit = hit & counted
-        unit = given.box[:, 3, None, None]
+        unit = conditions.box[:, 3, None, None]
         coarse_noise, fine_noise = (
             (None, None) if noise is None else noise.split([s.coarse_samples, s.fine_samples], -1)
         )
 
-        def at(distances: Tensor) -> tuple[Tensor, Tensor]:
+        def sample_field(distances: Tensor) -> tuple[Tensor, Tensor]:
             points = origins[:, None, None] + directions[:, :, None] * distances[..., None]  # [b, r, s, 3]
-            density, values = self.field_in_pieces(identity, given, points.flatten(1, 2).transpose(1, 2))
+            density, values = self.field_in_pieces(identity, conditions, points.flatten(1, 2).transpose(1, 2))
             return density.unflatten(2, (-1, distances.shape[-1]))[:, 0], values.unflatten(2, (-1, distances.shape[-1]))
 
         distances = stratified(near, far, s.coarse_samples, coarse_noise)
-        density, values = at(distances)
+        density, values = sample_field(distances)
         if s.fine_samples:
-            weights = ray_weights(density.detach(), cell_lengths(distances, near, far) / unit)
-            finer = importance(distances, weights, near, far, s.fine_samples, fine_noise)
-            more_density, more_values = at(finer)
+            sample_weights = ray_weights(density.detach(), cell_lengths(distances, near, far) / unit)
+            finer = importance(distances, sample_weights, near, far, s.fine_samples, fine_noise)
+            more_density, more_values = sample_field(finer)
             distances, order = torch.cat([distances, finer], -1).sort(-1)
             density = torch.cat([density, more_density], -1).gather(-1, order)
             values = torch.cat([values, more_values], -1)
             values = values.gather(-1, order[:, None].expand(-1, values.shape[1], -1, -1))
-        weights = ray_weights(density, cell_lengths(distances, near, far) / unit)
+        sample_weights = ray_weights(density, cell_lengths(distances, near, far) / unit)
         energy = values[:, -3:].square().sum(1) * hit[..., None]  # ‖Δx‖² [b, r, s]
         energy = energy.sum() / (hit.sum() * energy.shape[-1]).clamp_min(1)
-        return composite(weights, values), weights.sum(-1), energy
+        return composite(sample_weights, values), sample_weights.sum(-1), energy
 
     def render(
         self,
@@ -288,15 +302,14 @@ class S3DNeRF(nn.Module):
         speech : the tokens around each frame (:func:`s3dnerf.model.crossmodal.speech_windows`)
         noise : in training, [0, 1) for each of raw_px² rays and each sample; None takes the middles (evaluation)
         rays : in training, the raw pixels to render (row · raw_px + column; raw_px² fills up a row of fewer); the
-            others
-            stay empty. None renders every ray that can meet the box.
+            others stay empty. None renders every ray that can meet the box.
 
         Raises ValueError when the frames do not divide among the identities.
         """
         s, frames = self.settings, len(speech)
-        given = self.conditions(identity, speech)
+        conditions = self.conditions(identity, speech)
         if rays is None:
-            pixels = cameras.ray_window(world_to_camera, intrinsics, given.box, s.raw_px)
+            pixels = cameras.ray_window(world_to_camera, intrinsics, conditions.box, s.raw_px)
             index = pixels[..., 1] * s.raw_px + pixels[..., 0]  # [b, n]
         else:
             index = rays
@@ -305,18 +318,19 @@ class S3DNeRF(nn.Module):
         if noise is not None:
             noise = noise.gather(1, index.clamp_max(s.raw_px**2 - 1)[..., None].expand(-1, -1, noise.shape[-1]))
         origins, directions = cameras.camera_rays(world_to_camera, intrinsics, pixels, s.raw_px)
-        values, alpha, energy = self.render_rays(identity, given, origins, directions, noise, index < s.raw_px**2)
-        found = torch.cat([values, alpha[:, None]], 1)  # [b, c, n]
-        image = found.new_zeros(frames, found.shape[1], s.raw_px**2 + 1)  # the last place takes what only fills up
-        image = image.scatter(2, index[:, None].expand(-1, found.shape[1], -1), found)[..., :-1].unflatten(
+        values, alpha, energy = self.render_rays(identity, conditions, origins, directions, noise, index < s.raw_px**2)
+        composited = torch.cat([values, alpha[:, None]], 1)  # [b, c, n]
+        # the last place takes what only fills up
+        image = composited.new_zeros(frames, composited.shape[1], s.raw_px**2 + 1)
+        image = image.scatter(2, index[:, None].expand(-1, composited.shape[1], -1), composited)[..., :-1].unflatten(
             2, (s.raw_px, s.raw_px)
         )
-        return self.finish(identity, given, image, world_to_camera, intrinsics, energy)
+        return self.finish(identity, conditions, image, world_to_camera, intrinsics, energy)
 
     def finish(
         self,
         identity: Identity,
-        given: Conditions,
+        conditions: Conditions,
         image: Float[Tensor, "b c r r"],
         world_to_camera: Float[Tensor, "b 3 4"],
         intrinsics: Float[Tensor, "b 3 3"],
@@ -324,11 +338,11 @@ class S3DNeRF(nn.Module):
     ) -> Rendered:
         """Super-resolution of composited values (ray features, 2 source coordinates, 3 Δx, alpha)."""
         s = self.settings
-        raw, seen, delta, alpha = image.split([s.feature_channels, 2, 3, 1], 1)
-        each = len(image) // len(identity.box)
-        source = [level.repeat_interleave(each, 0) for level in identity.source]
+        raw, source_coordinates, delta, alpha = image.split([s.feature_channels, 2, 3, 1], 1)
+        frames_each = len(image) // len(identity.box)
+        source = [level.repeat_interleave(frames_each, 0) for level in identity.source]
         rigid = cameras.head_motion(
-            world_to_camera, intrinsics, given.world_to_camera, given.intrinsics, given.box, s.raw_px
+            world_to_camera, intrinsics, conditions.world_to_camera, conditions.intrinsics, conditions.box, s.raw_px
         )
-        fine = self.superres(raw, alpha, seen.permute(0, 2, 3, 1), rigid, source)
-        return Rendered(raw[:, :3], fine, alpha, delta, given.cells, energy)
+        fine = self.superres(raw, alpha, source_coordinates.permute(0, 2, 3, 1), rigid, source)
+        return Rendered(raw[:, :3], fine, alpha, delta, conditions.cells, energy)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from s3dnerf.core.shapes import Float, Tensor
-from s3dnerf.faces.regions import LIPS
+from s3dnerf.faces.types import LIPS
 
 SHAPE = 2 * (LIPS.stop - LIPS.start)
 
@@ -45,4 +45,5 @@ class SourceLips(nn.Module):
         self.scale.copy_(1.0 / (shapes - shapes.mean(0)).square().mean().sqrt().clamp_min(1e-6))
 
     def forward(self, shapes: Float[Tensor, "n 40"]) -> Float[Tensor, "n d"]:
+        """Lip shapes (n, 40) → codes (n, dim)."""
         return self.layer(((shapes - self.mean) * self.scale).clamp(-6.0, 6.0))

@@ -44,6 +44,7 @@ class SourceEncoder(nn.Module):
         init_convolutions(self)
 
     def forward(self, picture: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b _c _h _w"]]:
+        """Picture in 0 … 1 (b, 3, s, s) → one feature map a level, finest first."""
         levels = [functional.leaky_relu(self.first(picture * 2.0 - 1.0), SLOPE, inplace=True)]
         for layer in self.down:
             levels.append(functional.leaky_relu(layer(levels[-1]), SLOPE, inplace=True))
@@ -95,7 +96,12 @@ class SuperResolution(nn.Module):
     ) -> Float[Tensor, "b r r 2"]:
         """Where each raw pixel's content stands in the source: a ``grid_sample`` grid.
 
-        ``seen``: alpha-weighted sum of the deformed points' projections; ``rigid``: where the head's plane stands.
+        Parameters
+        ----------
+        source : the source's features at raw_px
+        alpha : as rendered
+        seen : alpha-weighted sum of the deformed points' projections
+        rigid : where the head's plane stands
         """
         still = identity_grid(len(alpha), alpha.shape[-1], alpha)
         distance = (rigid - still).permute(0, 3, 1, 2)

@@ -23,7 +23,7 @@ from s3dnerf.reporting.membership import UNACCOUNTED, USED, uses_of
 from s3dnerf.reporting.summary import SCHEMA as SUMMARY_SCHEMA
 from s3dnerf.reporting.summary import summarise
 from s3dnerf.settings.dotted import differing, flat
-from s3dnerf.settings.loading import as_dict, settings_from
+from s3dnerf.settings.loading import experiment, settings_from
 
 MANIFEST = "MANIFEST.sha256"
 FILES = (
@@ -59,7 +59,12 @@ class Finding:
 
 
 class Report:
-    """A report by its files. ``name``: what to call it in messages."""
+    """A report by its files.
+
+    Attributes
+    ----------
+    name : what to call it in messages
+    """
 
     def __init__(self, name: str, files: Mapping[str, bytes]) -> None:
         self.name, self.files = name, dict(files)
@@ -155,14 +160,17 @@ def summary(report: Report) -> Finding:
 
 
 def settings(report: Report, params: Mapping[str, Any] | None) -> Finding:
-    """The report's settings are valid, and those of params.yaml (``params``: its mapping, None where it cannot be
-    read).
+    """The report's settings are valid, and those of params.yaml.
+
+    Parameters
+    ----------
+    params : the mapping in params.yaml, None where it cannot be read
     """
     rule = "settings"
     if params is None:
         return Finding(rule, False, "params.yaml cannot be read")
     try:
-        stated, given = as_dict(settings_from(report.document["settings"])), as_dict(settings_from(dict(params)))
+        stated, given = (experiment(settings_from(dict(v))) for v in (report.document["settings"], params))
     except SettingsError as error:
         return Finding(rule, False, f"params.yaml or report.json: {error}")
     wrong = [f"{key}: {a!r} in report.json, {b!r} in params.yaml" for key, (a, b) in differing(stated, given).items()]

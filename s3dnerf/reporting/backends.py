@@ -26,6 +26,7 @@ class Backend:
     note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
+        """The fields as plain Python, for JSON."""
         return asdict(self)
 
 

@@ -26,7 +26,9 @@ def _thumb(frame: np.ndarray) -> np.ndarray:
 def strip(shown: dict[str, np.ndarray], n: int, columns: int) -> dict[str, Any]:
     """Rows of small frames, one row a method: names and an image uint8 (rows · px, columns · px, 3).
 
-    ``n``: frames of the clip; a method that made fewer stands in black where it has none.
+    Parameters
+    ----------
+    n : frames of the clip; a method that made fewer is black where it has none
     """
     at = np.round(np.linspace(0, n - 1, min(columns, n))).astype(int)
     black = np.zeros((STRIP_PX, STRIP_PX, 3), np.uint8)

@@ -60,8 +60,12 @@ class Row:
 
 @dataclass
 class Comparison:
-    """What :func:`compare` found. ``forced``: the reasons why it should have been refused; ``controls``: controls that
-    moved.
+    """What :func:`compare` found.
+
+    Attributes
+    ----------
+    forced : the reasons why it should have been refused
+    controls : controls that moved
     """
 
     a: str
@@ -229,7 +233,12 @@ def compare(a: Report, b: Report, force: bool = False, resamples: int = 2000) ->
 
 
 def judged(rows: Sequence[Row], directed: dict[str, str]) -> list[Row]:
-    """Rows with Holm's p over all tests made, and verdicts. ``directed``: metric → ``up`` or ``down``."""
+    """Rows with Holm's p over all tests made, and verdicts.
+
+    Parameters
+    ----------
+    directed : metric → ``up`` or ``down``
+    """
     import dataclasses
 
     tests = [r for r in rows if r.p is not None]

@@ -15,7 +15,7 @@ from s3dnerf.reporting.membership import counts
 from s3dnerf.reporting.page import all_tables, origin
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.tables import markdown
-from s3dnerf.settings.loading import as_dict
+from s3dnerf.settings.loading import experiment
 
 SCHEMA = "s3dnerf-report-1"
 UNKNOWN = "unknown"
@@ -51,7 +51,7 @@ def report_document(
             "byte_identical": ["clips.parquet", "summary.json", "membership.parquet"],
             "varies": ["timings.json"],
         },
-        "settings": as_dict(s),
+        "settings": experiment(s),
         "backends": [b.as_dict() for b in listed],
         "metrics": [
             {

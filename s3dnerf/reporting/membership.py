@@ -71,10 +71,12 @@ def file_rows(data_dir: Path, corpus: str) -> list[dict[str, Any]]:
 
 
 def uses_of(cards: dict[str, dict[str, Any]]) -> dict[str, set[str]]:
-    """What each network's card says it saw: use → ``corpus/speaker``.
+    """The people that each network was trained on, by its card: use → ``corpus/speaker``.
 
-    ``cards``: ``expert``, ``judge`` and the variants' cards; the generators train on HDTF and name people without the
-    corpus.
+    Parameters
+    ----------
+    cards : ``expert``, ``judge`` and the variants' cards
+        The generators train on HDTF and name people without the corpus.
     """
     found: dict[str, set[str]] = {}
     for name, card in cards.items():

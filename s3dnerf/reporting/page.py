@@ -17,7 +17,7 @@ from s3dnerf.reporting.sheets import contact_sheets
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.tables import CORPUS_TITLES, MISSING, Table, further, number, table_1, table_2, table_3
 from s3dnerf.reporting.templates import render
-from s3dnerf.settings.loading import as_dict
+from s3dnerf.settings.loading import experiment
 
 MOST_ROWS = 400
 SECTIONS = [
@@ -267,7 +267,7 @@ def _lists(sources: Sources, listed: list[Backend], provenance: dict[str, Any]) 
             [stage, path, value] for stage, outs in sorted(lock.items()) for path, value in sorted(outs.items())
         ],
         "package_rows": sorted([name, version] for name, version in (provenance.get("packages") or {}).items()),
-        "settings_text": yaml.safe_dump(as_dict(sources.settings), sort_keys=False, allow_unicode=True),
+        "settings_text": yaml.safe_dump(experiment(sources.settings), sort_keys=False, allow_unicode=True),
         "cards_text": json.dumps(_short(networks), indent=1, ensure_ascii=False),
         "timings_text": json.dumps(sources.timings, indent=1, ensure_ascii=False),
     }

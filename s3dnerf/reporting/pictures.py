@@ -94,10 +94,12 @@ def colour_scale(values: np.ndarray) -> np.ndarray:
 
 
 def heat_overlay(source: np.ndarray, cells: np.ndarray, window: list[float], opacity: float = 0.55) -> np.ndarray:
-    """A grid of values (s, s) laid over its window of the source frame: uint8 (h, w, 3).
+    """A grid of values laid over its window of the source frame: uint8 (h, w, 3).
 
-    ``window``: x0, y0, x1, y1 in pixels of the source; outside it the source stands alone. Values are stretched to the
-    grid's own range.
+    Parameters
+    ----------
+    cells : (s, s); stretched to their own range
+    window : x0, y0, x1, y1 in pixels of the source; outside it the source is shown alone
     """
     import cv2
 

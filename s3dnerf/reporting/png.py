@@ -29,10 +29,15 @@ def png_array(data: bytes) -> np.ndarray:
 
 
 def photo_uri(image: np.ndarray, quality: int = PHOTO_QUALITY) -> str:
-    """uint8 (h, w, 3) → ``data:image/webp;base64,…``: photographs in the page, in half the bytes of JPEG.
+    """A photograph in the page as ``data:image/webp;base64,…``, in half the bytes of JPEG.
 
-    Lossy; equal pictures give equal bytes with one libwebp. ``quality``: 0 … 100. Sharp conversion of colours, since
-    thin coloured lines (landmarks, axes) would fade otherwise.
+    Lossy; equal pictures give equal bytes with one libwebp. Sharp conversion of colours, since thin coloured lines
+    (landmarks, axes) would fade otherwise.
+
+    Parameters
+    ----------
+    image : uint8 (h, w, 3)
+    quality : 0 … 100
     """
     from PIL import Image
 

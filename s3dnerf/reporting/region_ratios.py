@@ -45,8 +45,12 @@ def lower_to_upper(
 
 
 def ratios(clip: Clip, moved: np.ndarray, moving: np.ndarray, heat: dict[str, Any]) -> dict[str, float | None]:
-    """A clip's three ratios (``NAMES``). ``moved``, ``moving``: mean ‖Δx‖ and Δx's deviation (r, r); ``heat``: a
-    ``heat_map``.
+    """A clip's three ratios (``NAMES``).
+
+    Parameters
+    ----------
+    moved, moving : (r, r), mean ‖Δx‖ and Δx's deviation over time
+    heat : a ``heat_map``
     """
     whole = (0.0, 0.0, 256.0, 256.0)
     face, split = clip.masks.mean(axis=0) > 0.5, float(clip.landmarks[:, NOSE_BASE, 1].mean())
@@ -67,7 +71,12 @@ def ratios(clip: Clip, moved: np.ndarray, moving: np.ndarray, heat: dict[str, An
 
 
 def in_words(found: dict[str, dict[str, float | None]]) -> str:
-    """One sentence about all clips, '' for none. ``found``: clip → its ratios."""
+    """One sentence about all clips, '' for none.
+
+    Parameters
+    ----------
+    found : clip → its ratios
+    """
     said = []
     for name, title in NAMES.items():
         values = sorted(v for v in (clip[name] for clip in found.values()) if v is not None)

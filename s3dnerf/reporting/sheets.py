@@ -25,7 +25,7 @@ from s3dnerf.reporting.tables import CORPUS_TITLES
 from s3dnerf.reporting.templates import render
 from s3dnerf.settings.schema import CORPORA, Settings
 from s3dnerf.speech.audio import wav_samples
-from s3dnerf.speech.clip_sound import SYNC_PART, clip_samples
+from s3dnerf.sync.filtering import SYNC_PART, clip_samples
 from s3dnerf.video.encoding import VideoError, decode_clip
 from s3dnerf.video.probing import probe
 from s3dnerf.video.reading import read_frames

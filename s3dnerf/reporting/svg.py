@@ -194,8 +194,12 @@ def trace(values: Sequence[float], title: str, width: int = 520, height: int = 4
 
 
 def waveform(samples: Any, width: int = 520, height: int = 64, columns: int = 260, marks: Sequence[float] = ()) -> str:
-    """Sound as the envelope of its samples: a sequence of numbers, −1 … 1. ``marks``: places of vertical lines, 0 … 1
-    of the length.
+    """Sound as the envelope of its samples.
+
+    Parameters
+    ----------
+    samples : numbers in −1 … 1
+    marks : places of vertical lines, 0 … 1 of the length
     """
     import numpy as np
 

@@ -21,8 +21,13 @@ CORPUS_TITLES = {"hdtf": "HDTF", "mead": "MEAD", "lrs2": "LRS2", "portraits": "P
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell. ``sort``: the number (or text) to sort by; ``note``: a small second line; ``title``: what a pointer
-    shows.
+    """One cell.
+
+    Attributes
+    ----------
+    sort : the number (or text) to sort by
+    note : a small second line
+    title : what a pointer shows
     """
 
     text: str
@@ -35,7 +40,12 @@ class Cell:
 
 @dataclass
 class Table:
-    """``groups``: (title, how many columns) over the columns; rows of cells; footnotes."""
+    """Rows of cells under groups of columns, with footnotes.
+
+    Attributes
+    ----------
+    groups : (title, how many columns) over the columns
+    """
 
     name: str
     title: str
@@ -55,9 +65,12 @@ def number(value: float, metric: str = "") -> str:
 def measured_cell(
     cell: dict[str, Any] | None, metric: str, why: str, clips: int = 0, ours: float | None = None
 ) -> Cell:
-    """A cell of ``summary.json`` as a table cell; ``why`` is the reason where the summary has no such method.
+    """A cell of ``summary.json`` as a table cell.
 
-    ``clips``: how many the corpus has; a mean over fewer says so, and shows ``ours`` on just those.
+    Parameters
+    ----------
+    why : the reason where the summary has no such method
+    clips : how many the corpus has; a mean over fewer says so, and shows ``ours`` on just those
     """
     if cell is None:
         return Cell("–", MISSING, None, "", why)
@@ -127,7 +140,9 @@ def comparison(
     """A table of methods by metrics: the paper's metrics with a measured and a quoted column each; without ``quoted``,
     all metrics given, measured.
 
-    ``summary``: the corpus's part of ``summary.json``, or None when the corpus was not measured.
+    Parameters
+    ----------
+    summary : the corpus's part of ``summary.json``, or None when the corpus was not measured
     """
     methods = summary["methods"] if summary else {}
     recipes = [r for r in recipes if r.name in paper.METRICS] if quoted else recipes
@@ -211,8 +226,12 @@ def table_1(
     variants: dict[str, str],
     why: str,
 ) -> Table:
-    """Single-shot methods on one corpus. ``variants``: method → variant of our rows; ``why``: the reason when nothing
-    was measured.
+    """Single-shot methods on one corpus.
+
+    Parameters
+    ----------
+    variants : method → variant of our rows
+    why : the reason when nothing was measured
     """
     quoted = paper.table_1(corpus)
     taken = {*variants, "truth", "still", "wrong_speech"}

@@ -9,13 +9,17 @@ frames and shifts the sound by the offset.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from s3dnerf.core.rates import SAMPLES_PER_FRAME
 from s3dnerf.settings.schema import SpeechSettings
+from s3dnerf.speech.audio import wav_samples
+from s3dnerf.video.packs import CorpusPacks
 
+SYNC_PART = "sync.json"  # what was found for a clip, in the packs of ``speech``
 IN_STEP, SHIFTED, UNSURE, EXCLUDED = "in_step", "shifted", "unsure", "excluded"
 
 
@@ -91,3 +95,15 @@ def shift_samples(samples: np.ndarray, frames: int) -> np.ndarray:
     else:
         moved[: len(samples) - by] = samples[by:]
     return moved
+
+
+def clip_samples(data_dir: str | Path, record: dict[str, Any]) -> np.ndarray:
+    """Samples float32 (640 N,) at 16 kHz of the clip of ingest's ``record``. Raises PackError when a pack is missing or
+    lacks the clip.
+    """
+    clip, corpus, pack = record["clip"], record["corpus"], record["pack"]
+    samples = wav_samples(CorpusPacks(Path(data_dir) / "resample" / corpus, pack).read(clip, "wav"))
+    speech = CorpusPacks(Path(data_dir) / "speech" / corpus, pack)
+    if SYNC_PART not in speech.kinds(clip):
+        return samples
+    return shift_samples(samples, speech.read(clip, SYNC_PART)["shifted_frames"])

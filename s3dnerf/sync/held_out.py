@@ -29,7 +29,7 @@ class EmbeddedClip:
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class HeldOutAccuracy:
     """Share of right trials with its 95 % interval by speaker (None with fewer than two speakers), and what it rests
     on.
     """
@@ -44,6 +44,7 @@ class Accuracy:
     by_speaker: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
+        """The fields as plain Python, for a card."""
         return asdict(self)
 
 
@@ -54,7 +55,7 @@ def possible_trials(clip: EmbeddedClip, offset: int) -> np.ndarray:
     return f[clip.speech[f] & clip.speech[f + offset]]
 
 
-def held_out_accuracy(clips: Sequence[EmbeddedClip], trials: int, seed: int, resamples: int = 2000) -> Accuracy:
+def held_out_accuracy(clips: Sequence[EmbeddedClip], trials: int, seed: int, resamples: int = 2000) -> HeldOutAccuracy:
     """Accuracy over ``trials`` trials (rounded up to a whole number an offset), drawn evenly over offsets and speakers.
 
     Raises ValueError when no clip has two speech windows 3 or more frames apart.
@@ -87,7 +88,7 @@ def held_out_accuracy(clips: Sequence[EmbeddedClip], trials: int, seed: int, res
         )
     used = [s for s in speakers if right[s]]
     low, high = speaker_interval([right[s] for s in used], rng, resamples)
-    return Accuracy(
+    return HeldOutAccuracy(
         accuracy=float(np.mean(list(by_offset.values()))),
         low=low,
         high=high,

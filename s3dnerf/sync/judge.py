@@ -24,8 +24,12 @@ FRAME_PX = 256
 
 @runtime_checkable
 class SyncJudge(Protocol):
-    """Measures how well a clip's lips fit its sound. ``real``: the field's own network; ``protocol``: how crops and
-    curve are made.
+    """Measures how well a clip's lips fit its sound.
+
+    Attributes
+    ----------
+    real : whether it is the field's own network
+    protocol : how crops and curve are made
     """
 
     name: str

@@ -24,12 +24,19 @@ CLEAR_EXTREME = 0.02  # of the curve's median: a shallower minimum says nothing 
 
 @dataclass(frozen=True)
 class Finding:
-    """``code``: snake_case; ``message``: what was seen, what it means, what to do."""
+    """Something that a person should know about a training.
+
+    Attributes
+    ----------
+    code : snake_case
+    message : what was seen, what it means, what to do
+    """
 
     code: str
     message: str
 
     def as_dict(self) -> dict[str, str]:
+        """The fields as plain Python, for a card."""
         return {"code": self.code, "message": self.message}
 
 

@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter1d
 from s3dnerf.core.rates import FPS_HZ
 from s3dnerf.speech.mel import MEL_HZ
 from s3dnerf.sync.offsets import REACH_FRAMES
-from s3dnerf.sync.speech_windows import column_level_db
+from s3dnerf.sync.speech_activity import column_level_db
 
 # standard deviations of the band-pass: syllables stay, head motion and landmark noise go
 FAST_FRAMES, SLOW_FRAMES = (
@@ -41,8 +41,7 @@ class MouthOffset:
     ----------
     offset_frames : int, −15 … 15; > 0: the sound is early (SyncNet's sign)
     confidence : float ≥ 0, how far the extreme stands above the curve's median, in standard deviations that chance has;
-        0 where
-        the extreme lies at the end of the range (no extreme at all) or the clip is too short
+        0 where the extreme lies at the end of the range (no extreme at all) or the clip is too short
     curve : float64 (31,), mean correlation; entry j is offset 15 − j
     frames : int, frames it rests on
     """

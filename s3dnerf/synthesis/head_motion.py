@@ -70,9 +70,8 @@ def poses_for(motion: str | np.ndarray, world_to_camera: np.ndarray, frames: int
 
     Parameters
     ----------
-    motion : ``still``, ``gentle``, or a sequence (M, 3, 4) of poses of a reference: its movement relative to its first
-        pose is
-        applied to the portrait, played forth and back until the speech ends
+    motion : ``still``, ``gentle``, or a sequence (M, 3, 4) of poses of a driving video: its movement relative to its
+        first pose is applied to the portrait, played forth and back until the speech ends
     world_to_camera : (3, 4), the portrait's own pose
 
     Raises ValueError for another name or another shape.
@@ -82,16 +81,16 @@ def poses_for(motion: str | np.ndarray, world_to_camera: np.ndarray, frames: int
             raise ValueError(f"motion: {motion!r} — accepted: {', '.join(MOTIONS)}, or poses (M, 3, 4)")
         still = np.repeat(np.asarray(world_to_camera, np.float64)[None], frames, 0)
         return still if motion == "still" else gentle(world_to_camera, frames, centre)
-    reference = np.asarray(motion, np.float64)
-    if reference.ndim != 3 or reference.shape[1:] != (3, 4) or not len(reference):
-        raise ValueError(f"motion: poses of shape {reference.shape} — expected (M, 3, 4), M ≥ 1")
-    there_and_back = np.concatenate([np.arange(len(reference)), np.arange(len(reference) - 2, 0, -1)])
-    at = reference[there_and_back[np.arange(frames) % len(there_and_back)]]
-    turn = at[:, :, :3] @ reference[0, :, :3].T  # camera frame, relative to the reference's first pose
+    driving = np.asarray(motion, np.float64)
+    if driving.ndim != 3 or driving.shape[1:] != (3, 4) or not len(driving):
+        raise ValueError(f"motion: poses of shape {driving.shape} — expected (M, 3, 4), M ≥ 1")
+    there_and_back = np.concatenate([np.arange(len(driving)), np.arange(len(driving) - 2, 0, -1)])
+    at = driving[there_and_back[np.arange(frames) % len(there_and_back)]]
+    turn = at[:, :, :3] @ driving[0, :, :3].T  # camera frame, relative to the driving video's first pose
     middle = lambda pose: pose[..., :3] @ centre + pose[..., 3]  # noqa: E731
     own = np.asarray(world_to_camera, np.float64)
     rotated = turn @ own[:, :3]
-    place = middle(own) + middle(at) - middle(reference[0])
+    place = middle(own) + middle(at) - middle(driving[0])
     return np.concatenate([rotated, (place - rotated @ centre)[..., None]], -1)
 
 
@@ -109,8 +108,7 @@ def views_of(
     ----------
     poses : (N, 3, 4)
     views : ``one``; ``orbit``: the camera circles the face, 25° of yaw and 10° of pitch, a turn in 6 s; ``grid``: nine
-        views beside
-        each other, yaw −25°, 0°, 25° in the columns, pitch −12°, 0°, 12° in the rows
+        views beside each other, yaw −25°, 0°, 25° in the columns, pitch −12°, 0°, 12° in the rows
     centre : (3,), canonical units, that the head is turned about
     yaw_deg, pitch_deg : by which every view is turned, signs as in :func:`turned`; at most :data:`MOST_YAW_DEG` and
         :data:`MOST_PITCH_DEG`

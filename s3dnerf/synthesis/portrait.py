@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from s3dnerf.faces.alignment import check_inside, clip_similarity, too_small
-from s3dnerf.faces.detectors import face_backend
-from s3dnerf.faces.landmarks import refined_landmarks
+from s3dnerf.faces.detectors import face_backend, refined_landmarks
 from s3dnerf.faces.recon.reconstruct import reconstructor
 from s3dnerf.faces.recon.types import Reconstructor
 from s3dnerf.faces.types import FaceBackend, FaceError, main_face
@@ -81,7 +80,8 @@ def prepare_portrait(
             f"{f.side_px:.0f} px at ({f.centre_px[0]:.0f}, {f.centre_px[1]:.0f})" for f in faces[:rivals]
         )
         raise FaceError(
-            "several_faces", f"{rivals} faces of similar size were found ({places}); cut the picture to one person"
+            "several_faces",
+            f"{rivals} faces of similar size were found ({places}); cut the picture to one person",
         )
     if face.side_px < settings.align.min_face_px:
         raise too_small(face.side_px, settings.align)
@@ -92,7 +92,13 @@ def prepare_portrait(
     frame = warp(image, matrix, settings.align.size_px)
     landmarks = apply(matrix, points).astype(np.float32)
     recon = recon or reconstructor(settings.masks, backend.contour, settings.align.size_px)
-    found = recon.run(landmarks, frame[None])
+    reconstruction = recon.run(landmarks, frame[None])
     return PortraitFace(
-        frame, found.mask[0], found.world_to_camera[0], found.intrinsics[0], found.box, landmarks[0], matrix
+        frame,
+        reconstruction.mask[0],
+        reconstruction.world_to_camera[0],
+        reconstruction.intrinsics[0],
+        reconstruction.box,
+        landmarks[0],
+        matrix,
     )

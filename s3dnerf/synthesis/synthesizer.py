@@ -105,8 +105,8 @@ class Synthesizer:
             )
         full = self._tensor(frame).permute(2, 0, 1)[None] / 255.0
         face = full * self._tensor(mask)
-        known = (self._tensor(array)[None] for array in (world_to_camera, intrinsics, box, landmarks))
-        return self.generator.encode(face, full, *known)
+        pose_and_landmarks = (self._tensor(array)[None] for array in (world_to_camera, intrinsics, box, landmarks))
+        return self.generator.encode(face, full, *pose_and_landmarks)
 
     @torch.inference_mode()
     def render(
@@ -213,13 +213,13 @@ def synthesize(
     face = prepare_portrait(portrait, settings)
     count = len(speech) // SAMPLES_PER_FRAME
     centre = np.asarray(face.box[:3], np.float64)
-    seen = views_of(poses_for(motion, face.world_to_camera, count, centre), views, centre, yaw_deg, pitch_deg)
+    pose_grid = views_of(poses_for(motion, face.world_to_camera, count, centre), views, centre, yaw_deg, pitch_deg)
     identity = synthesizer.portrait(
         face.frame, face.mask, face.world_to_camera, face.intrinsics, face.box, face.landmarks
     )
     tokens, intrinsics = tokens_of_long(backend, speech), np.repeat(face.intrinsics[None], count, 0)
     frames = beside_each_other(
-        [[synthesizer.frames(identity, tokens, poses, intrinsics, batch) for poses in row] for row in seen]
+        [[synthesizer.frames(identity, tokens, poses, intrinsics, batch) for poses in row] for row in pose_grid]
     )
     return (marked(frame) for frame in frames) if mark else frames
 
@@ -261,8 +261,8 @@ def synthetic_comment(card: dict[str, Any], model_sha256: str) -> str:
     import hashlib
 
     settings = hashlib.sha256(json.dumps(card["settings"], sort_keys=True).encode()).hexdigest()
-    made = f"Made by S3D-NeRF ({card['variant']}), model sha256 {model_sha256}, settings sha256 {settings}"
-    return f"Synthetic: this person did not say this. {made}"
+    origin = f"Made by S3D-NeRF ({card['variant']}), model sha256 {model_sha256}, settings sha256 {settings}"
+    return f"Synthetic: this person did not say this. {origin}"
 
 
 def write_video(
@@ -287,7 +287,7 @@ def write_video(
     with tempfile.TemporaryDirectory(prefix="s3dnerf-") as folder:
         sound = Path(folder, "speech.wav")
         sound.write_bytes(wav_bytes(whole_frames(samples)))
-        picture = [
+        video_codec = [
             "-c:v",
             "libx264",
             "-preset",
@@ -299,18 +299,18 @@ def write_video(
             "-profile:v",
             "high",
         ]
-        said = ["-map_metadata", "-1", "-metadata", f"comment={comment}", "-metadata", f"description={comment}"]
+        metadata = ["-map_metadata", "-1", "-metadata", f"comment={comment}", "-metadata", f"description={comment}"]
         output = [
             "-map",
             "0:v",
             "-map",
             "1:a",
-            *picture,
+            *video_codec,
             "-c:a",
             "aac",
             "-b:a",
             "128k",
-            *said,
+            *metadata,
             "-movflags",
             "+faststart",
             str(part),

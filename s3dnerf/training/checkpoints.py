@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import os
 import pickle
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ import numpy as np
 import torch
 
 from s3dnerf.video.packs import TAR_HASHES, file_sha256
+
+logger = logging.getLogger(__name__)
 
 MAGIC = b"s3dnerf-checkpoint 1 "
 
@@ -97,10 +100,10 @@ def _read(path: Path) -> dict[str, Any]:
     return state
 
 
-def load_checkpoint(path: str | Path, say: Callable[[str], None] = print) -> dict[str, Any] | None:
+def load_checkpoint(path: str | Path) -> dict[str, Any] | None:
     """The newest whole checkpoint at ``path`` (tensors on the CPU), or None where there is none.
 
-    A damaged file is refused with one line through ``say``, and the previous one is used.
+    A damaged file is refused with a warning in the log, and the previous one is used.
     """
     path = Path(path)
     for candidate in (path, _previous(path)):
@@ -109,7 +112,7 @@ def load_checkpoint(path: str | Path, say: Callable[[str], None] = print) -> dic
         try:
             return _read(candidate)
         except ValueError as fault:
-            say(
+            logger.warning(
                 f"checkpoint {candidate} refused: {fault}; "
                 + ("using the one before" if candidate == path else "starting again")
             )
@@ -147,15 +150,6 @@ def set_random_states(states: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state(state, i)
 
 
-def run_key(settings: Mapping[str, Any], data: str, code: str) -> str:
-    """Name of a training run's checkpoint folder: settings that change its result, data fingerprint, code version.
-
-    Any difference gives another key: a checkpoint is never carried over to a run that would have made another one.
-    """
-    content = json.dumps([settings, data, code], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:24]
-
-
 def _recorded(folder: Path) -> dict[str, str]:
     """File name → sha256 of the packs of a folder, where it says (``packs.json``)."""
     try:
@@ -174,7 +168,7 @@ def data_fingerprint(folders: Iterable[str | Path]) -> str:
     named = sorted(
         (f"{Path(folder).as_posix()}/{path.relative_to(folder).as_posix()}", path)
         for folder in folders
-        for path in Path(folder).rglob("*")
+        for path in ([Path(folder)] if Path(folder).is_file() else Path(folder).rglob("*"))
         if path.is_file()
     )
     recorded: dict[Path, dict[str, str]] = {}

@@ -50,10 +50,12 @@ class Clip:
 
     @property
     def clip(self) -> str:
+        """The clip's name."""
         return self.record["clip"]
 
     @property
     def speaker(self) -> str:
+        """Who speaks, as ingest names the person."""
         return self.record["speaker"]
 
 

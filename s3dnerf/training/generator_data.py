@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.shapes import Float, Int, Tensor
 from s3dnerf.model.crossmodal import speech_windows, windows_at
 from s3dnerf.model.source_lips import lip_shape
@@ -34,7 +35,7 @@ from s3dnerf.training.speech_variation import PLAIN, SpeechVariation
 RESIDENT_CLIPS = 64
 
 
-class NoTrainingData(RuntimeError):
+class NoTrainingData(S3DNeRFError, RuntimeError):
     """There is no clip to train on; the message says what to look at."""
 
 
@@ -42,10 +43,15 @@ class NoTrainingData(RuntimeError):
 class Batch:
     """B samples of T frames (b = B·T frames, those of a sample side by side), on the device, colours in [0, 1].
 
-    ``source_face`` is masked; ``coarse_target`` is the masked target at raw_px (black outside, weighted by ``mask``,
-    the share of each raw pixel inside the face); ``noise`` places samples on rays and ``draw`` chooses rays;
-    ``backdrop`` is a random colour a frame. ``motion``: further frames of the same clips for
-    :func:`s3dnerf.training.lip_motion.lip_motion_loss`, where that is asked for.
+    Attributes
+    ----------
+    source_face : masked to the inner face
+    coarse_target : the masked target at raw_px, black outside, weighted by ``mask``
+    mask : the share of each raw pixel inside the face
+    noise, draw : place samples on rays; choose rays
+    backdrop : a random colour a frame
+    motion : further frames of the same clips for :func:`s3dnerf.training.lip_motion.lip_motion_loss`, where that is
+        asked for
     """
 
     source_face: Float[Tensor, "B 3 256 256"]
@@ -171,8 +177,7 @@ class GeneratorData:
     frames : T
     seed : of the draw
     spread_until : before this step the T frames come from anywhere in the clip (more mouths a step; nothing that needs
-        them
-        consecutive may run yet)
+        them consecutive may run yet)
     motion_frames : frames a sample whose landmarks teach the lips' motion beside (0: none)
     variation : of the speech that samples hear; a probe's speech is as it is
     corpus, splits : which clips; the paper trains on HDTF's training split
@@ -334,8 +339,11 @@ class GeneratorData:
         return torch.cat(windows), torch.from_numpy((shapes / max(shapes.std(), 1e-9)).astype(np.float32))
 
     def batches(self, first_step: int, steps: int, numbers: range, device: torch.device) -> Iterator[Batch]:
-        """Batches of steps ``first_step`` … ``steps − 1``; ``numbers``: this process's samples of each. The next is
-        made meanwhile.
+        """Batches of steps ``first_step`` … ``steps − 1``. The next is made meanwhile.
+
+        Parameters
+        ----------
+        numbers : this process's samples of each batch
         """
 
         def make(step: int) -> list[dict[str, Any]]:

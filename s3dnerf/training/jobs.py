@@ -1,4 +1,5 @@
-"""A training's job as a file, and the command line that reads it: ``python -m s3dnerf.training.<name> --job job.json``.
+"""A training's job as a file, the command line that reads it (``python -m s3dnerf.training.<name> --job job.json``),
+and how a training is asked to stop.
 
 Reads the job's JSON; what the training reads and writes, its own module says.
 """
@@ -6,12 +7,17 @@ Reads the job's JSON; what the training reads and writes, its own module says.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
-from collections.abc import Callable
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self, TypeVar
 
+from s3dnerf.core.logs import log_to_stdout
 from s3dnerf.core.processes import one_message
 from s3dnerf.settings.loading import as_dict, settings_from
 from s3dnerf.settings.schema import Settings
@@ -37,15 +43,32 @@ class TrainingJob:
 
 
 J = TypeVar("J", bound=TrainingJob)
-Train = Callable[[J, World, Callable[[str], None]], object]
+Train = Callable[[J, World], object]
 
 
 def run_job(name: str, kind: type[J], train: Train[J], arguments: list[str] | None = None) -> None:
-    """The command line of a training: read the job, join the run's processes, train. An error ends the process with one
-    message.
+    """The command line of a training: read the job, join the run's processes, train.
+
+    The main process's log lines go to stdout; the others show errors alone. An error ends the process with one message.
     """
     parser = argparse.ArgumentParser(prog=name, description="Run one training job.")
     parser.add_argument("--job", required=True, type=Path, help="the job's JSON file")
     job = kind.from_json(parser.parse_args(arguments).job.read_text(encoding="utf-8"))
     with one_message(name), joined() as world:
-        train(job, world, lambda line: print(line, flush=True))
+        log_to_stdout("s3dnerf", "__main__", level=logging.INFO if world.is_main() else logging.ERROR)
+        train(job, world)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """``asked()`` turns true at SIGINT or SIGTERM, so that the step in hand ends and its checkpoint is written."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # signals are the main thread's
+        return
+    before = {s: signal.signal(s, lambda number, frame: asked.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

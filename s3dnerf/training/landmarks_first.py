@@ -13,8 +13,8 @@ Reads the training clips through :class:`s3dnerf.training.generator_data.Generat
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
-from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -24,6 +24,8 @@ from s3dnerf.settings.schema import TrainSettings
 from s3dnerf.training.distributed import World
 from s3dnerf.training.generator_data import GeneratorData, make_motion_batch
 from s3dnerf.training.lip_motion import lip_motion_loss
+
+logger = logging.getLogger(__name__)
 
 WINDOWS = 64  # speech windows a step, over all processes
 BETAS = (0.9, 0.99)
@@ -102,9 +104,13 @@ def landmarks_first(
     seed: int,
     numbers: range,
     world: World,
-    say: Callable[[str], None],
 ) -> None:
-    """The lessons that have steps; ``numbers``: this process's samples of a batch."""
+    """The lessons that have steps.
+
+    Parameters
+    ----------
+    numbers : this process's samples of a batch
+    """
     told = []
     if settings.shape_steps:
         told.append(
@@ -112,4 +118,4 @@ def landmarks_first(
         )
     if settings.motion_steps:
         told.append(f"{learn_motion(generator, data, settings, numbers, world):.2f} px² of lip motion left")
-    say(f"  landmarks first: {', '.join(told)}")
+    logger.info(f"  landmarks first: {', '.join(told)}")

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from s3dnerf.core.shapes import Float, Tensor
-from s3dnerf.faces.regions import LIPS, NOSE
+from s3dnerf.faces.types import LIPS, NOSE
 from s3dnerf.model import cameras
 from s3dnerf.model.s3dnerf import Identity, S3DNeRF
 
@@ -38,8 +38,11 @@ JITTER_PX, REACH_PX = 2.0, 1.5  # how far points stray from landmarks; how far a
 
 @dataclass
 class Motion:
-    """B clips' frames for :func:`lip_motion_loss` (b = B · frames, those of a clip side by side); ``jitter``: standard
-    normal.
+    """B clips' frames for :func:`lip_motion_loss` (b = B · frames, those of a clip side by side).
+
+    Attributes
+    ----------
+    jitter : standard normal
     """
 
     camera: Float[Tensor, "b 3 4"]

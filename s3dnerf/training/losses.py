@@ -21,7 +21,7 @@ from s3dnerf.sync.crops import FRAME_PX
 
 
 @dataclass(frozen=True)
-class LossWeights:
+class LossFactors:
     """λ of each term at one step."""
 
     pix: float
@@ -32,7 +32,7 @@ class LossWeights:
     lips: float = 0.0
 
 
-def loss_weights(settings: TrainSettings, step: int) -> LossWeights:
+def loss_factors(settings: TrainSettings, step: int) -> LossFactors:
     """Weights at ``step`` (from 0).
 
     ``paper``: the settings' weights from step 0. ``stable``: no adversary and no sync loss for ``warmup_fraction`` of
@@ -44,7 +44,7 @@ def loss_weights(settings: TrainSettings, step: int) -> LossWeights:
         warm = max(s.warmup_fraction * s.steps, 1e-9)
         adv *= 0.05 * min(max(step / warm - 1.0, 0.0), 1.0)
         sync *= float(step >= s.warmup_fraction * s.steps)
-    return LossWeights(s.lambda_pix, s.lambda_per, adv, sync, s.lambda_deform, s.lambda_lips)
+    return LossFactors(s.lambda_pix, s.lambda_per, adv, sync, s.lambda_deform, s.lambda_lips)
 
 
 def spread_until(settings: TrainSettings) -> int:
@@ -64,23 +64,25 @@ def step_size(settings: TrainSettings, step: int) -> float:
     return settings.lr_final + (1.0 - settings.lr_final) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-def lip_weights(boxes: Float[Tensor, "b 4"], size_px: int, weight: float) -> Float[Tensor, "b 1 s s"]:
-    """Weights of the pixel loss: ``weight`` inside the lip box, 1 outside, scaled to a mean of one a frame.
+def lip_emphasis(boxes: Float[Tensor, "b 4"], size_px: int, weight: float) -> Float[Tensor, "b 1 s s"]:
+    """Factors of the pixel loss: ``weight`` inside the lip box, 1 outside, scaled to a mean of one a frame.
 
-    ``boxes``: x0, y0, x1, y1 in pixels of a 256-pixel frame.
+    Parameters
+    ----------
+    boxes : x0, y0, x1, y1 in pixels of a 256-pixel frame
     """
     place = (torch.arange(size_px, device=boxes.device, dtype=boxes.dtype) + 0.5) * (FRAME_PX / size_px)
     inside_x = (place >= boxes[:, :1]) & (place < boxes[:, 2:3])  # [b, s]
     inside_y = (place >= boxes[:, 1:2]) & (place < boxes[:, 3:4])
-    weights = 1.0 + (weight - 1.0) * (inside_y[:, :, None] & inside_x[:, None, :]).to(boxes.dtype)
-    return (weights / weights.mean((1, 2), keepdim=True))[:, None]
+    emphasis = 1.0 + (weight - 1.0) * (inside_y[:, :, None] & inside_x[:, None, :]).to(boxes.dtype)
+    return (emphasis / emphasis.mean((1, 2), keepdim=True))[:, None]
 
 
 def pixel_loss(
-    generated: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"], weights: Float[Tensor, "b 1 h w"]
+    generated: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"], emphasis: Float[Tensor, "b 1 h w"]
 ) -> Float[Tensor, ""]:
     """Weighted mean squared difference."""
-    return ((generated.float() - target).square() * weights).mean()
+    return ((generated.float() - target).square() * emphasis).mean()
 
 
 def over(

@@ -77,6 +77,7 @@ class VGG19(nn.Module):
         return self
 
     def forward(self, frames: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _c _h _w"]]:
+        """Frames in 0 … 1 (b, 3, h, w) → features at five depths, shallowest first."""
         x = (frames - self.mean) / self.std
         found = []
         for i, layer in enumerate(self.features):
@@ -105,6 +106,7 @@ class RandomPyramid(nn.Module):
             layer.bias.data.zero_()
 
     def forward(self, frames: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _c _h _w"]]:
+        """Frames in 0 … 1 (b, 3, h, w) → features at three scales, finest first."""
         x, found = frames * 2.0 - 1.0, []
         for layer in self.layers:
             x = functional.leaky_relu(layer(x), 0.2)

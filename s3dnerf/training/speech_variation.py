@@ -31,7 +31,12 @@ class SpeechVariation:
     def of(
         self, windows: Float[Tensor, "n k s"], std: Float[Tensor, " s"], generator: torch.Generator
     ) -> Float[Tensor, "n k s"]:
-        """Varied windows. ``std``: of the training tokens, a value a channel."""
+        """Varied windows.
+
+        Parameters
+        ----------
+        std : of the training tokens, a value a channel
+        """
         if not self.noise and not self.gain:
             return windows
         throat = torch.randn(len(windows), 1, windows.shape[2], generator=generator).to(windows.device)

@@ -22,7 +22,7 @@ from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.settings.schema import Settings
 from s3dnerf.speech.mel import WINDOW_COLUMNS, mel_window_start
 from s3dnerf.sync.crops import cut_lips
-from s3dnerf.sync.speech_windows import speech_windows
+from s3dnerf.sync.speech_activity import windows_with_speech
 from s3dnerf.training.clips import ClipFolder
 from s3dnerf.video.encoding import decode_clip
 
@@ -79,7 +79,9 @@ def load_lip_clip(folder: ClipFolder, record: dict[str, Any], size: int, frames:
     windows = max(0, len(pictures) - frames + 1)
     margin = crop_margin(size)
     lips = cut_lips(pictures, folder.packs["lips"].read(clip, "crop_boxes.npy"), size, margin)
-    return LipClip(clip, f"{record['corpus']}/{record['speaker']}", lips, mel, speech_windows(mel, windows), margin)
+    return LipClip(
+        clip, f"{record['corpus']}/{record['speaker']}", lips, mel, windows_with_speech(mel, windows), margin
+    )
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,11 @@ point and started again, it ends with the same bytes on a CPU.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
+import logging
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,7 @@ import torch
 from s3dnerf.model.discriminator import Discriminator, dual
 from s3dnerf.model.s3dnerf import Identity, Rendered, S3DNeRF
 from s3dnerf.settings.loading import as_dict
+from s3dnerf.settings.schema import Settings
 from s3dnerf.sync.crops import crop_lips
 from s3dnerf.sync.expert import SyncExpert, check_gate, load_expert
 from s3dnerf.sync.losses import generator_sync_loss
@@ -37,7 +35,7 @@ from s3dnerf.training.curves import Curves
 from s3dnerf.training.distributed import World
 from s3dnerf.training.ema import Averaged
 from s3dnerf.training.generator_data import Batch, GeneratorData, make_batch, training_rays
-from s3dnerf.training.jobs import TrainingJob, run_job
+from s3dnerf.training.jobs import TrainingJob, interruptible, run_job
 from s3dnerf.training.landmarks_first import landmarks_first
 from s3dnerf.training.lip_motion import lip_motion_loss
 from s3dnerf.training.perceptual import PerceptualLoss
@@ -45,6 +43,8 @@ from s3dnerf.training.speech_variation import SpeechVariation
 from s3dnerf.training.strips import write_strip
 from s3dnerf.training.watch import LossWatch
 from s3dnerf.video.packs import file_sha256, write_atomic
+
+logger = logging.getLogger(__name__)
 
 PROBES, PROBE_FRAMES = 2, 3
 
@@ -75,7 +75,7 @@ def lip_windows(frames: torch.Tensor, boxes: torch.Tensor, expert: SyncExpert) -
 def generator_losses(
     rendered: Rendered,
     batch: Batch,
-    weights: losses.LossWeights,
+    factors: losses.LossFactors,
     lips_pix_weight: float,
     perceptual: PerceptualLoss,
     expert: SyncExpert,
@@ -85,7 +85,9 @@ def generator_losses(
     computed.
     """
     fine, coarse = rendered.fine, rendered.coarse
-    at = {size: losses.lip_weights(batch.lip_box, size, lips_pix_weight) for size in (fine.shape[-1], coarse.shape[-1])}
+    at = {
+        size: losses.lip_emphasis(batch.lip_box, size, lips_pix_weight) for size in (fine.shape[-1], coarse.shape[-1])
+    }
     seen = losses.over(coarse, rendered.alpha, batch.backdrop)
     wanted = losses.over(batch.coarse_target, batch.mask, batch.backdrop)
     terms = {
@@ -93,23 +95,23 @@ def generator_losses(
         + losses.pixel_loss(seen, wanted, at[coarse.shape[-1]])
     }
     terms["deform"] = rendered.deform_energy.float()
-    if weights.sync or (weights.per and not perceptual.real):
+    if factors.sync or (factors.per and not perceptual.real):
         # the expert knows whole frames: the coarse face stands before the true surroundings
         standing = coarse + (1.0 - rendered.alpha) * batch.outside
         lips = [lip_windows(image, batch.lip_box, expert) for image in (fine, standing)]
-    if weights.per:
+    if factors.per:
         terms["per"] = perceptual(fine, batch.target) + perceptual(coarse, batch.coarse_target)
         if not perceptual.real:
             true_lips = lip_windows(batch.target, batch.lip_box, expert)
             terms["per"] = terms["per"] + perceptual.lips(lips[0], true_lips) + perceptual.lips(lips[1], true_lips)
-    if weights.sync:
+    if factors.sync:
         audio = expert.audio(batch.mel)
         terms["sync"] = generator_sync_loss(expert.visual(lips[0]), audio) + generator_sync_loss(
             expert.visual(lips[1]), audio
         )
-    if weights.adv and discriminator is not None:
+    if factors.adv and discriminator is not None:
         terms["adv"] = losses.generator_adversarial_loss(discriminator(dual(fine, coarse)))
-    terms["total"] = sum(value * getattr(weights, name) for name, value in terms.items())
+    terms["total"] = sum(value * getattr(factors, name) for name, value in terms.items())
     return terms
 
 
@@ -140,6 +142,7 @@ class Trainer:
         self.watch = LossWatch()
 
     def encode(self, batch: Batch) -> Identity:
+        """The identities of a batch's source frames."""
         return self.generator.encode(
             batch.source_face,
             batch.source_full,
@@ -150,7 +153,12 @@ class Trainer:
         )
 
     def render(self, batch: Batch, identity: Identity | None = None) -> Rendered:
-        """The batch's target frames; ``identity``: its sources, where they are encoded already."""
+        """The batch's target frames.
+
+        Parameters
+        ----------
+        identity : the batch's sources, where they are encoded already
+        """
         identity = self.encode(batch) if identity is None else identity
         rays = (
             None if self.train.outside_rays == 1.0 else training_rays(batch.mask, batch.draw, self.train.outside_rays)
@@ -174,22 +182,22 @@ class Trainer:
         """One training step: the generator's, then (with an adversary) the discriminator's. Returns the curves'
         values.
         """
-        train, weights, scale = self.train, losses.loss_weights(self.train, step), losses.step_size(self.train, step)
+        train, factors, scale = self.train, losses.loss_factors(self.train, step), losses.step_size(self.train, step)
         self.discriminator.requires_grad_(False)
         with self.world.autocast(train.precision):
             identity = self.encode(batch)
             rendered = self.render(batch, identity)
             terms = generator_losses(
-                rendered, batch, weights, train.lips_pix_weight, self.perceptual, self.expert, self.discriminator
+                rendered, batch, factors, train.lips_pix_weight, self.perceptual, self.expert, self.discriminator
             )
-        if batch.motion is not None and weights.lips:
+        if batch.motion is not None and factors.lips:
             terms["lips"] = lip_motion_loss(self.generator, identity, batch.motion)
-            terms["total"] = terms["total"] + weights.lips * terms["lips"]
+            terms["total"] = terms["total"] + factors.lips * terms["lips"]
         norm = self.update(self.generator, self.generator_optimiser, terms["total"], train.lr_generator * scale)
         self.averaged.update(self.generator)
         values = {name: value.detach() for name, value in terms.items()}
         values["gradient_norm"] = norm
-        if weights.adv:
+        if factors.adv:
             self.discriminator.requires_grad_(True)
             real, made = (
                 dual(batch.target, batch.coarse_target),
@@ -207,6 +215,7 @@ class Trainer:
         return dict(zip(values, shared.tolist()))
 
     def state(self, step: int) -> dict[str, Any]:
+        """Everything a run needs to go on after ``step`` steps, as tensors and plain Python."""
         return {
             "step": step,
             "generator": self.generator.state_dict(),
@@ -232,22 +241,7 @@ class Trainer:
         return int(state["step"])
 
 
-@contextlib.contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """``asked()`` turns true at SIGINT or SIGTERM, so that the step in hand ends and its checkpoint is written."""
-    asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # signals are the main thread's
-        return
-    before = {s: signal.signal(s, lambda number, frame: asked.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def train(job: Job, world: World, say: Callable[[str], None] = print) -> None:
+def train(job: Job, world: World) -> None:
     """Run (or go on with) one job to its end.
 
     Raises
@@ -274,8 +268,7 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> None:
         SpeechVariation(settings.train.speech_noise, settings.train.speech_gain),
     )
     trainer = Trainer(job, data, expert, world)
-    tell = say if world.is_main() else lambda line: None
-    state = load_checkpoint(work / "checkpoint.pt", say=tell)
+    state = load_checkpoint(work / "checkpoint.pt")
     start = 0 if state is None else trainer.restore(state)
     steps, every = settings.train.steps, max(1, settings.train.steps // 10)
     curves = Curves(work / "curves.jsonl", start) if world.is_main() else None
@@ -287,14 +280,14 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> None:
     share = world.share(settings.train.batch)
     numbers = range(world.rank * share, (world.rank + 1) * share)
     if world.is_main():
-        say(
+        logger.info(
             f"train_s3dnerf {variant}: {len(data.records)} clips of {len({r['speaker'] for r in data.records})} "
             "people, "
             f"{sum(p.numel() for p in trainer.generator.parameters()):,} parameters, steps {start}…{steps} on "
             f"{world.size} × {world.device}"
         )
     if taught and start == 0 and lessons:
-        landmarks_first(trainer.generator, data, settings.train, settings.seed, numbers, world, tell)
+        landmarks_first(trainer.generator, data, settings.train, settings.seed, numbers, world)
         trainer.averaged = Averaged(trainer.generator, settings.train.ema)
     began = time.monotonic()
     with interruptible() as asked:
@@ -310,7 +303,7 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> None:
                 if done % settings.train.checkpoint_every == 0 or done == steps or stop:
                     save_checkpoint(work / "checkpoint.pt", trainer.state(done))
                 if done % every == 0:
-                    say(
+                    logger.info(
                         f"  step {done}/{steps}: loss {values['total']:.4f}, pixels {values['pix']:.4f}, "
                         f"{(time.monotonic() - began) / (done - start):.2f} s a step"
                     )
@@ -343,6 +336,19 @@ def write_result(job: Job, trainer: Trainer, data: GeneratorData, expert_card: d
     )
 
 
+def card_settings(settings: Settings) -> dict[str, Any]:
+    """The settings that made a generator and its data, as its card states them: what a portrait is prepared by as well.
+
+    Not where this machine keeps raw files, not what is measured or reported later, not how often a run saves its state.
+    """
+    values = as_dict(settings)
+    sections = {name: values[name] for name in ("seed", "align", "masks", "lips", "speech", "model", "train")}
+    sections["train"] = {
+        name: value for name, value in values["train"].items() if name not in ("variants", "checkpoint_every")
+    }
+    return sections
+
+
 def card(job: Job, trainer: Trainer, data: GeneratorData, expert_card: dict[str, Any]) -> dict[str, Any]:
     """What the generator is: enough to load it, and to believe it. No times, no machine: equal runs give equal
     cards.
@@ -355,7 +361,7 @@ def card(job: Job, trainer: Trainer, data: GeneratorData, expert_card: dict[str,
         "speech_dim": data.speech_dim,
         "seed": job.settings.seed,
         "steps": train.steps,
-        "settings": as_dict(job.settings),
+        "settings": card_settings(job.settings),
         "loss_preset": train.loss_preset,
         "lambda_sync": {"value": train.lambda_sync, "why": why},
         "landmarks": {

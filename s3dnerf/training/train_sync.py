@@ -12,8 +12,8 @@ gate, what the monitor found), offsets.json (mean distance at each offset), curv
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.settings.loading import as_dict
 from s3dnerf.settings.schema import SyncSettings
 from s3dnerf.sync.expert import SyncExpert, save_expert
-from s3dnerf.sync.held_out import Accuracy, held_out_accuracy
+from s3dnerf.sync.held_out import HeldOutAccuracy, held_out_accuracy
 from s3dnerf.sync.losses import expected_triplet_loss, spread
 from s3dnerf.sync.monitor import SyncMonitor, crop_findings, offset_findings, speaker_findings
 from s3dnerf.training.checkpoints import load_checkpoint, save_checkpoint
@@ -37,8 +37,15 @@ from s3dnerf.training.sync_data import ClipPool, LipClip, SyncDataError, SyncSpl
 from s3dnerf.training.sync_eval import embed_clips, offset_curves, some_clips
 from s3dnerf.video.packs import write_atomic
 
+logger = logging.getLogger(__name__)
+
 HELD_OUT_CLIPS, TRAIN_CLIPS_JUDGED = 128, 16
 CURVE_POINTS = 4000
+# settings that say nothing of a role's network: the other role's, and how often a run saves its state
+NOT_IN_CARD = {
+    "expert": ("judge_steps", "judge_seed", "checkpoint_every"),
+    "judge": ("steps", "expert_seed", "hdtf_val_fraction", "checkpoint_every"),
+}
 
 
 class SyncTrainingError(S3DNeRFError, RuntimeError):
@@ -58,10 +65,12 @@ class Job(TrainingJob):
 
     @property
     def steps(self) -> int:
+        """Steps of this role's training."""
         return self.settings.sync.steps if self.role == "expert" else self.settings.sync.judge_steps
 
     @property
     def seed(self) -> int:
+        """Seed of this role's training."""
         return self.settings.sync.expert_seed if self.role == "expert" else self.settings.sync.judge_seed
 
 
@@ -100,7 +109,7 @@ def train_step(
     return {"loss": mean, "lr": rate, "spread": spread(e_lips)}
 
 
-def train(job: Job, world: World, say: Callable[[str], None] = print) -> dict[str, Any] | None:
+def train(job: Job, world: World) -> dict[str, Any] | None:
     """Run (or go on with) one job to its end. Returns the card (rank 0), None elsewhere.
 
     Raises
@@ -121,13 +130,13 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> dict[st
     monitor = SyncMonitor(sync.margin, patience=max(20, min(2000, job.steps // 4)))
     best: dict[str, Any] = {"step": 0, "accuracy": -1.0, "weights": None}
     start = 0
-    if state := load_checkpoint(work / "checkpoint.pt", say=say if world.is_main() else lambda line: None):
+    if state := load_checkpoint(work / "checkpoint.pt"):
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         start, best, monitor.losses = state["step"], state["best"], state["losses"]
     curves = Curves(work / "curves.jsonl", start) if world.is_main() else None
     if world.is_main():
-        say(
+        logger.info(
             f"train_sync {job.role}: {len(split.train)} clips of {len(SyncSplit.speakers(split.train))} people, held "
             "out "
             f"{len(held_out)} clips of {len({c.speaker for c in held_out})}; "
@@ -153,12 +162,12 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> dict[st
                         "accuracy": found.accuracy,
                         "weights": {k: v.detach().cpu().clone() for k, v in network.state_dict().items()},
                     }
-                say(
+                logger.info(
                     f"  step {done}/{job.steps}: loss {np.mean(monitor.losses[-50:]):.3f}, held-out accuracy "
                     f"{found.accuracy:.3f}"
                 )
                 for finding in monitor.learning(values["spread"]):
-                    say(f"  {finding.code}: {finding.message}")
+                    logger.info(f"  {finding.code}: {finding.message}")
             if "held_out_accuracy" in values or step % max(1, job.steps // CURVE_POINTS) == 0:
                 assert curves is not None
                 curves.add(step, values)
@@ -174,12 +183,12 @@ def train(job: Job, world: World, say: Callable[[str], None] = print) -> dict[st
                     },
                 )
         world.barrier()
-    card = write_result(job, network, best, split, held_out, pool, monitor, world, say) if world.is_main() else None
+    card = write_result(job, network, best, split, held_out, pool, monitor, world) if world.is_main() else None
     world.barrier()
     return card
 
 
-def judged(network: SyncExpert, clips: list[LipClip], job: Job, world: World) -> Accuracy:
+def judged(network: SyncExpert, clips: list[LipClip], job: Job, world: World) -> HeldOutAccuracy:
     """Held-out accuracy of the network as it stands; always the same trials."""
     return held_out_accuracy(embed_clips(network, clips, world), job.settings.sync.eval_trials, job.seed)
 
@@ -193,7 +202,6 @@ def write_result(
     pool: ClipPool,
     monitor: SyncMonitor,
     world: World,
-    say: Callable[[str], None],
 ) -> dict[str, Any]:
     """The job's out folder, from the best step's weights. Returns the card."""
     sync, out = job.settings.sync, Path(job.out)
@@ -215,7 +223,7 @@ def write_result(
     card = {
         "format": 1,
         "role": job.role,
-        "settings": as_dict(sync),
+        "settings": {name: value for name, value in as_dict(sync).items() if name not in NOT_IN_CARD[job.role]},
         "seed": job.seed,
         "steps": job.steps,
         "selected_step": best["step"],
@@ -240,14 +248,14 @@ def write_result(
         if accuracy.low is None
         else f"95 % interval by speaker {accuracy.low:.3f}–{accuracy.high:.3f}"
     )
-    say(
+    logger.info(
         f"train_sync {job.role}: held-out accuracy {accuracy.accuracy:.3f} ({interval}; {accuracy.trials} trials, "
         f"{accuracy.speakers} "
         f"speakers) at step {best['step']}; offset {offsets['extreme_offset_frames']:+d}; gate {sync.gate:g} "
         f"{'passed' if card['passes'] else 'NOT passed'}"
     )
     for finding in findings:
-        say(f"  {finding.code}: {finding.message}")
+        logger.info(f"  {finding.code}: {finding.message}")
     return card
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from s3dnerf.core.errors import S3DNeRFError
 
-class TrainingDiverged(RuntimeError):
+
+class TrainingDiverged(S3DNeRFError, RuntimeError):
     """A loss is not finite or has run away; the message says what to change."""
 
 

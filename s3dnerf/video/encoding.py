@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import IO, cast
 
 import numpy as np
@@ -36,7 +37,7 @@ class VideoError(S3DNeRFError, OSError):
 ADDRESS = re.compile(r"\[[\w#:/,]+ @ 0x[0-9a-f]+\] ")
 
 
-class NoFrames(ValueError):
+class NoFrames(S3DNeRFError, ValueError):
     """A video without a frame was to be written."""
 
 
@@ -181,7 +182,7 @@ def decode_clip(data: bytes) -> np.ndarray:
 
 
 @functools.cache
-def decord_quietly():
+def decord_quietly() -> ModuleType:
     """The ``decord`` module with its own logging off: what is wrong with a file is said once, by an exception."""
     os.environ.setdefault("DECORD_EOF_RETRY_MAX", "1024")
     import decord

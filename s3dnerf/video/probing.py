@@ -41,8 +41,7 @@ class VideoInfo:
     pts, time_base : the exact times: ``(pts − start_pts) · time_base`` seconds
     last_pts_end : pts at which the last frame ends, as ffmpeg estimates it
     early_s : by how much ffmpeg shows the picture before its time (see :func:`_edits`); its sound keeps its time, so
-        that
-        sound cut for a picture at t must be taken from ``t + early_s``
+        that sound cut for a picture at t must be taken from ``t + early_s``
     several_edits : an edit list joins several pieces; ``early_s`` holds in the first alone
     declared_s : the container's own word for its duration (nan where it says nothing)
     damage : what ffmpeg found wrong while reading ('' for a sound file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from s3dnerf.faces.frame_cache import KeptFrames
 from s3dnerf.faces.tracking import Tracker
@@ -39,6 +40,7 @@ def matrix_for(x: float, y: float, side: float) -> np.ndarray:
     return np.array([[scale, 0, 128 - scale * x], [0, scale, 128 - scale * y]])
 
 
+@pytest.mark.slow
 def test_a_small_clip_is_kept_whole_and_cut_exactly() -> None:
     frames = smooth_frames(12, (240, 320))
     kept, reads = kept_through([[box_at(160, 120, 80)]] * 12, frames, 10**9)

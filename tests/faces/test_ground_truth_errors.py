@@ -1,4 +1,4 @@
-"""The accuracy command's numbers: exact on made-up cases, within the aims on real clips."""
+"""The numbers of ``python -m s3dnerf.faces.ground_truth_errors``: exact on made-up cases, within the aims on real clips."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from s3dnerf.corpora.synthetic.truth import Truth
-from s3dnerf.faces import accuracy, camera
+from s3dnerf.faces import camera, ground_truth_errors
 from s3dnerf.faces.ground_truth_errors import (
     ClipParts,
     against_truth,
-    deep3d_accuracy,
+    deep3d_errors,
     pose_difference,
     same_frame,
     table,
@@ -71,9 +71,7 @@ def test_a_perfect_pipeline_has_no_error_and_a_shifted_one_has_its_shift(talking
 
 
 def test_real_clips_agree_with_deep3dfacerecon(shared: Path) -> None:
-    rows = deep3d_accuracy(
-        shared, preset_settings("mini").align, seconds=2.0, names=("EX_Obama_002", "EX_AndrewNg_001")
-    )
+    rows = deep3d_errors(shared, preset_settings("mini").align, seconds=2.0, names=("EX_Obama_002", "EX_AndrewNg_001"))
     assert len(rows) == 2
     for row in rows:
         assert row["yaw"] < 3 and row["roll"] < 3 and row["pitch"] < 5 and row["fit_px"] < 2
@@ -88,7 +86,7 @@ def test_the_table_has_a_row_a_clip_and_their_mean() -> None:
 
 def test_the_command_needs_something_to_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
-        accuracy.main([])
+        ground_truth_errors.main([])
     assert "--sample" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match="deep3d_coeffs"):
-        accuracy.main(["--deep3d", str(tmp_path)])
+        ground_truth_errors.main(["--deep3d", str(tmp_path)])

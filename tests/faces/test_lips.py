@@ -19,6 +19,7 @@ def extent_of(landmarks: np.ndarray) -> float:
     return float((landmarks[0, 48:].max(axis=0) - landmarks[0, 48:].min(axis=0)).max())
 
 
+@pytest.mark.slow
 def test_boxes_are_square_and_scale_times_the_lips() -> None:
     landmarks = moving()
     box, boxes = lip_boxes(landmarks, 1.4)

@@ -17,6 +17,7 @@ def follow(script: list, every: int = 5, scene: list[int] | None = None, blind: 
     return tracker.run(frames_of(len(script), scene=scene)), backend
 
 
+@pytest.mark.slow
 def test_a_moving_face_is_followed_exactly_with_few_detections() -> None:
     script = [[box_at(100 + 3 * i, 120 + 10 * np.sin(i / 3), 80)] for i in range(41)]
     found, backend = follow(script)

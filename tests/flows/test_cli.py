@@ -144,6 +144,7 @@ def test_report_before_any_run_says_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 2 and "dvc repro" in done.stderr
 
 
+@pytest.mark.slow
 def test_doctor_names_what_is_missing_and_where_to_get_it(tmp_path: Path) -> None:
     s3dnerf(tmp_path, "preset", "tiny")
     done = s3dnerf(tmp_path, "doctor")
@@ -168,6 +169,7 @@ def test_doctor_writes_what_it_finds(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert settings_from(as_dict(written)) == written
 
 
+@pytest.mark.slow
 def test_a_portrait_and_a_voice_become_a_video(kit: Path, tmp_path: Path) -> None:
     words = [
         "--portrait",
@@ -262,6 +264,7 @@ def test_folders_that_cannot_be_scored_are_one_message(
     assert status == 1 and "0 of 1 videos scored" in said and "a: truth_unreadable" in said
 
 
+@pytest.mark.slow
 def test_the_sheets_of_preprocessing_before_anything_is_trained(
     tmp_path: Path, typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

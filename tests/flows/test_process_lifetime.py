@@ -41,6 +41,7 @@ def test_identity_is_a_process_not_a_number() -> None:
 HOLDER = "import sys, time\nfrom filelock import FileLock\nwith FileLock(sys.argv[1]):\n    time.sleep(60)\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("watched", ["process", "lock"])
 def test_a_process_and_its_children_end_with_their_owner(tmp_path: Path, watched: str) -> None:
     lock = str(tmp_path / "stage.lock")

@@ -14,6 +14,7 @@ from s3dnerf.faces.dlib_files import dlib_data
 from s3dnerf.metrics import identity
 
 
+@pytest.mark.slow
 def test_dlib_is_dlibs_own_descriptor(shared) -> None:
     import decord
     import dlib

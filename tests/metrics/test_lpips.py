@@ -98,12 +98,12 @@ def test_grows_with_blur_and_shift(tmp_path: Path) -> None:
 def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
     write_weights(tmp_path)
     torch.save([torch.zeros(1)], tmp_path / lpips.HEADS)
-    with pytest.raises(lpips.WeightsError, match="lpips_alex.pth: not a plain file of tensors: holds a list"):
+    with pytest.raises(lpips.LpipsWeightsError, match="lpips_alex.pth: not a plain file of tensors: holds a list"):
         lpips.load_lpips(tmp_path)
 
 
 def test_missing_is_not_zero(tmp_path: Path) -> None:
-    with pytest.raises(lpips.WeightsError, match="alexnet.pth: no such file"):
+    with pytest.raises(lpips.LpipsWeightsError, match="alexnet.pth: no such file"):
         lpips.load_lpips(tmp_path)
     frames = np.zeros((2, 64, 64, 3), np.uint8)
     measured = lpips.measure(None, frames, frames, "no LPIPS weights")
@@ -113,7 +113,7 @@ def test_missing_is_not_zero(tmp_path: Path) -> None:
 def test_a_wrong_shape_is_named(tmp_path: Path) -> None:
     _, heads = write_weights(tmp_path)
     torch.save({**heads, "lin2.model.1.weight": torch.zeros(1, 5, 1, 1)}, tmp_path / lpips.HEADS)
-    with pytest.raises(lpips.WeightsError, match=r"heads\.2 of shape \(1, 384, 1, 1\), got shape \(1, 5, 1, 1\)"):
+    with pytest.raises(lpips.LpipsWeightsError, match=r"heads\.2 of shape \(1, 384, 1, 1\), got shape \(1, 5, 1, 1\)"):
         lpips.load_lpips(tmp_path)
 
 
@@ -126,6 +126,6 @@ class Evil:
 def test_a_pickle_is_never_executed(tmp_path: Path) -> None:
     write_weights(tmp_path)
     (tmp_path / lpips.BACKBONE).write_bytes(pickle.dumps({"features.0.weight": Evil()}))
-    with pytest.raises(lpips.WeightsError, match="not a plain file of tensors"):
+    with pytest.raises(lpips.LpipsWeightsError, match="not a plain file of tensors"):
         lpips.load_lpips(tmp_path)
     assert not Path("/tmp/lpips_pickle_was_executed").exists()

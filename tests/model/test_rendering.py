@@ -14,9 +14,9 @@ def test_a_slab_of_constant_density_is_the_closed_form(density: float, jitter: b
     near, far = torch.tensor([[2.0, 3.0]]), torch.tensor([[3.5, 3.2]])
     noise = torch.rand(1, 2, 12, generator=torch.Generator().manual_seed(0)) if jitter else None
     t = stratified(near, far, 12, noise)
-    weights = ray_weights(torch.full((1, 2, 12), density), cell_lengths(t, near, far))
-    assert torch.allclose(weights.sum(-1), 1 - torch.exp(-density * (far - near)), atol=1e-3)
-    colour = composite(weights, torch.full((1, 3, 2, 12), 0.7))
+    sample_weights = ray_weights(torch.full((1, 2, 12), density), cell_lengths(t, near, far))
+    assert torch.allclose(sample_weights.sum(-1), 1 - torch.exp(-density * (far - near)), atol=1e-3)
+    colour = composite(sample_weights, torch.full((1, 3, 2, 12), 0.7))
     assert torch.allclose(colour, 0.7 * (1 - torch.exp(-density * (far - near)))[:, None].expand(1, 3, 2), atol=1e-3)
 
 
@@ -24,8 +24,8 @@ def test_a_wall_hides_what_is_behind_it() -> None:
     near, far = torch.zeros(1, 1), torch.ones(1, 1)
     t = stratified(near, far, 10, None)
     density = torch.where(t > 0.45, 1e4, 0.0)
-    weights = ray_weights(density, cell_lengths(t, near, far))[0, 0]
-    assert weights[5] > 0.999 and weights[6:].sum() < 1e-3 and weights[:5].sum() == 0
+    sample_weights = ray_weights(density, cell_lengths(t, near, far))[0, 0]
+    assert sample_weights[5] > 0.999 and sample_weights[6:].sum() < 1e-3 and sample_weights[:5].sum() == 0
 
 
 def test_stratified_samples_stay_in_their_cells_in_order() -> None:
@@ -39,9 +39,9 @@ def test_stratified_samples_stay_in_their_cells_in_order() -> None:
 def test_importance_samples_fall_where_the_weights_are(noise: torch.Tensor | None) -> None:
     near, far = torch.zeros(1, 1), torch.ones(1, 1)
     t = stratified(near, far, 10, None)
-    weights = torch.zeros(1, 1, 10)
-    weights[..., 3], weights[..., 8] = 0.3, 0.1
-    finer = importance(t, weights, near, far, 200, noise)[0, 0]
+    sample_weights = torch.zeros(1, 1, 10)
+    sample_weights[..., 3], sample_weights[..., 8] = 0.3, 0.1
+    finer = importance(t, sample_weights, near, far, 200, noise)[0, 0]
     assert (finer >= 0).all() and (finer <= 1).all() and (finer.diff() >= -1e-6).all()
     shares = torch.histc(finer, 10, 0, 1) / 200
     assert abs(shares[3] - 0.3 / 0.42) < 0.03 and abs(shares[8] - 0.1 / 0.42) < 0.03
@@ -65,5 +65,5 @@ def test_decoder_ranges() -> None:
 def test_compositing_is_in_float32_whatever_comes() -> None:
     near, far = torch.zeros(1, 1), torch.ones(1, 1)
     t = stratified(near, far, 64, None)
-    weights = ray_weights(torch.full((1, 1, 64), 2.0, dtype=torch.bfloat16), cell_lengths(t, near, far))
-    assert weights.dtype == torch.float32 and abs(float(weights.sum()) - 0.864665) < 1e-3
+    sample_weights = ray_weights(torch.full((1, 1, 64), 2.0, dtype=torch.bfloat16), cell_lengths(t, near, far))
+    assert sample_weights.dtype == torch.float32 and abs(float(sample_weights.sum()) - 0.864665) < 1e-3

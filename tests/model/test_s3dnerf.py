@@ -186,6 +186,7 @@ def test_group_deviation_sees_alike_frames() -> None:
     assert spread.shape == (10, 1, 4, 4) and spread[0].max() < 1e-3 < 0.1 < spread[5].min()
 
 
+@pytest.mark.slow
 def test_paper_preset_has_the_methods_sizes() -> None:
     with torch.device("meta"):
         model = S3DNeRF(preset_settings("paper").model, 768, "full")

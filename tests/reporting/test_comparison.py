@@ -77,6 +77,7 @@ def test_names_from_outside_are_text_on_the_page() -> None:
     assert "<script>" not in text and "<b>a" not in text and "&lt;script&gt;" in text
 
 
+@pytest.mark.slow
 def test_chance_alone_is_taken_for_a_change_no_more_often_than_claimed() -> None:
     """200 pairs of equal systems that differ by noise of the size of the speakers' own: a verdict in at most 5 % of
     them.

@@ -31,9 +31,7 @@ def run(settings: Settings, *stages: str) -> dict[str, Any]:
     """Run stages in the working directory; the summary of the last."""
     summary: dict[str, Any] = {}
     for name in stages:
-        summary = importlib.import_module(f"stages.{name}").main(
-            Context(settings=settings, stage=name, say=lambda line: None)
-        )
+        summary = importlib.import_module(f"stages.{name}").main(Context(settings=settings, stage=name))
     return summary
 
 

@@ -125,7 +125,7 @@ def test_two_people_are_quarantined() -> None:
 
 def test_the_stage_depends_on_its_weights_and_settings() -> None:
     assert [p.name for p in align.SPEC.weights(SETTINGS)] == ["shape_predictor_68_face_landmarks.dat"]
-    assert align.SPEC.upstream == ("resample",) and "align" in align.SPEC.sections
+    assert align.SPEC.upstream == ("resample",)
 
 
 def test_real_clips_of_every_corpus(shared: Path) -> None:

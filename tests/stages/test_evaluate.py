@@ -65,8 +65,8 @@ def kept(here: Path):
     (here / "kept").rename(out)
 
 
-def run(settings, said: list | None = None, runner=None) -> dict:
-    context = Context(settings, "evaluate", say=(said if said is not None else []).append)
+def run(settings, runner=None) -> dict:
+    context = Context(settings, "evaluate")
     if runner is not None:
         context.run = runner
     return evaluate.main(context)

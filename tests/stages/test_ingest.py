@@ -132,6 +132,7 @@ def make_unusual(clips: Path, good: Path) -> dict[str, tuple[int, int, int]]:
     }
 
 
+@pytest.mark.slow
 def test_every_kind_of_bad_file_has_its_reason(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     clips = tmp_path / "raw" / "clips"
@@ -360,6 +361,7 @@ def test_a_folder_without_a_usable_clip_says_why(good: Path, tmp_path: Path, mon
         run(settings_for(hdtf=tmp_path / "flat"), *STAGES)
 
 
+@pytest.mark.slow
 def test_real_clips_are_all_accounted_for(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ``mini`` preset's corpora, and another container as portraits: 29 HDTF clips, 10 LRS2 utterances, MEAD's one,
     GRID's.

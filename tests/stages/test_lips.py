@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from s3dnerf.faces.lips import crop_boxes, lip_boxes
 from s3dnerf.settings.loading import preset_settings
@@ -16,6 +17,7 @@ from tests.faces.drawn_clips import box_at, points_in
 SETTINGS = preset_settings("tiny")
 
 
+@pytest.mark.slow
 def test_boxes_of_each_clip_and_lips_outside_quarantined(tmp_path: Path) -> None:
     inside = np.stack([points_in(box_at(128 + i, 140, 110)) for i in range(9)])
     outside = np.stack([points_in(box_at(128, 240, 110))] * 9)

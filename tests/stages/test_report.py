@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from stages import evaluate, report
-from stages.closure import closure
 from stages.context import Context
 from tests.fake_preset import PROVENANCE, DrawnFaces, FakeJudge, make_generator, make_preset, settings_of
 
@@ -32,7 +31,7 @@ def build(root: Path, monkeypatch, passes: bool = True) -> None:
     monkeypatch.setattr("s3dnerf.evaluation.tools.face_backend", lambda settings: DrawnFaces())
     monkeypatch.setattr("s3dnerf.sync.judge.sync_judge", lambda settings, trained: FakeJudge())
     make_preset(root, settings_of(), passes)
-    evaluate.main(Context(settings_of(), "evaluate", say=lambda line: None))
+    evaluate.main(Context(settings_of(), "evaluate"))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ def here(world: Path, monkeypatch) -> Path:
 
 
 def run(**more) -> dict:
-    return report.main(Context(settings_of(), "report", provenance=PROVENANCE, say=lambda line: None, **more))
+    return report.main(Context(settings_of(), "report", provenance=PROVENANCE, **more))
 
 
 def test_every_file_and_its_manifest(here: Path) -> None:
@@ -161,7 +160,7 @@ def test_the_document_says_where_numbers_came_from(here: Path) -> None:
         "expert",
         "judge",
     }
-    empty = report.report_files(Context(settings_of(), "report", say=lambda line: None))[0]
+    empty = report.report_files(Context(settings_of(), "report"))[0]
     unknown = json.loads(empty["report.json"])["origin"]
     assert unknown["git"] == {"revision": "unknown", "dirty": "unknown"} and unknown["hardware"]["cpu"] == "unknown"
 
@@ -194,16 +193,6 @@ def test_a_failed_gate_is_said_first(tmp_path: Path, monkeypatch) -> None:
     assert "trained without the lip-sync loss (λ_sync = 0)" in text
 
 
-def test_the_templates_are_part_of_the_code() -> None:
-    names = ("page.html", "page.css", "page.js", "sheets.html")
-    assert {f"s3dnerf/reporting/{name}" for name in names} <= set(closure("stages.report"))
-    for stage in (
-        "align",
-        "evaluate",
-    ):  # evaluate uses the folder's pictures, not its page: a change of style makes nothing to measure again
-        assert not any(name.endswith((".html", ".css", ".js")) for name in closure(f"stages.{stage}"))
-
-
 def test_nothing_evaluated_is_an_error(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="dvc repro evaluate"):
@@ -219,8 +208,8 @@ def test_an_empty_evaluation_still_reports(tmp_path: Path, monkeypatch) -> None:
     make_preset(tmp_path, settings)
     path = tmp_path / "data/tiny/ingest/hdtf/clips.parquet"
     pd.read_parquet(path).assign(split="train").to_parquet(path, index=False)
-    evaluate.main(Context(settings, "evaluate", say=lambda line: None))
-    lines = report.main(Context(settings, "report", provenance=PROVENANCE, say=lambda line: None))["lines"]
+    evaluate.main(Context(settings, "evaluate"))
+    lines = report.main(Context(settings, "report", provenance=PROVENANCE))["lines"]
     assert lines[1] == "HDTF: no test clip came through preprocessing."
     assert json.loads((tmp_path / "reports/tiny/summary.json").read_text())["corpora"] == {}
     assert "no test clip came through preprocessing" in (tmp_path / "reports/tiny/index.html").read_text()
@@ -229,7 +218,7 @@ def test_an_empty_evaluation_still_reports(tmp_path: Path, monkeypatch) -> None:
 def test_pictures_of_people_stay_out_where_their_licence_says_so(here: Path) -> None:
     run()
     shown = (here / "reports/tiny/index.html").read_text()
-    report.main(Context(settings_of(report={"people": False}), "report", provenance=PROVENANCE, say=lambda line: None))
+    report.main(Context(settings_of(report={"people": False}), "report", provenance=PROVENANCE))
     hidden = (here / "reports/tiny/index.html").read_text()
     assert "Pictures of people are left out" in hidden and "Pictures of people are left out" not in shown
     # what stays are heat maps over grey: far fewer bytes than any face

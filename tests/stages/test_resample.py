@@ -14,6 +14,7 @@ from tests.video.flashes import KINDS, apart, set_edits
 from tests.video.numbered import tone, write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_flash_and_beep_stay_together(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -108,6 +109,7 @@ def test_unchanged_sources_come_from_the_store(speech: Path, tmp_path: Path, mon
     assert run(louder, "resample")["hdtf"]["made"] == 1
 
 
+@pytest.mark.slow
 def test_one_added_video_makes_one_pack_and_equals_a_run_from_scratch(
     speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

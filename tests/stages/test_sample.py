@@ -21,14 +21,17 @@ def settings_of(**changes: Any) -> Settings:
     return dataclasses.replace(tiny, sample=dataclasses.replace(tiny.sample, **changes))
 
 
-def test_switched_off_it_writes_a_note_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_switched_off_it_writes_a_note_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.chdir(tmp_path)
-    said: list[str] = []
-    assert sample.main(Context(settings_of(enabled=False), "sample", say=said.append)) == {"enabled": False}
+    assert sample.main(Context(settings_of(enabled=False), "sample")) == {"enabled": False}
     assert [p.name for p in (tmp_path / "data" / "tiny" / "sample").iterdir()] == ["README.txt"]
-    assert "raw.*" in (tmp_path / "data" / "tiny" / "sample" / "README.txt").read_text() and said
+    assert "raw.*" in (tmp_path / "data" / "tiny" / "sample" / "README.txt").read_text()
+    assert caplog.messages == ["sample: off; raw data is read from raw.*"]
 
 
+@pytest.mark.slow
 def test_it_makes_every_layout_through_the_runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: list[str] = []
@@ -42,7 +45,7 @@ def test_it_makes_every_layout_through_the_runner(tmp_path: Path, monkeypatch: p
     settings = settings_of(
         hdtf_train_speakers=1, hdtf_test_speakers=1, lrs2_speakers=2, hdtf_px=160, mead_px=160, hdtf_train_s=1.5
     )
-    summary = sample.main(Context(settings, "sample", run=run, say=lambda line: None))
+    summary = sample.main(Context(settings, "sample", run=run))
     raw = tmp_path / "data" / "tiny" / "sample" / "raw"
     videos = sorted(p.relative_to(raw).as_posix() for p in raw.rglob("*.mp4"))
     assert len(videos) == len(names) == 5 and summary["hdtf"]["videos"] == 2 and summary["lrs2"]["videos"] == 2

@@ -70,7 +70,7 @@ def settings(tmp_path, monkeypatch) -> Settings:
 def test_tokens_mel_and_quarantine(settings):
     import pandas as pd
 
-    summary = speech.main(Context(settings, "speech", say=lambda line: None))
+    summary = speech.main(Context(settings, "speech"))
     assert summary["lrs2"]["clips"] == 5 and summary["lrs2"]["quarantined"] == 2
     packs = CorpusPacks(settings.data_dir / "speech" / "lrs2")
     assert packs.clips == sorted(SOUNDS)
@@ -85,9 +85,9 @@ def test_tokens_mel_and_quarantine(settings):
 
 
 def test_a_second_run_takes_everything_from_the_store_and_writes_the_same(settings):
-    first = speech.main(Context(settings, "speech", say=lambda line: None))
+    first = speech.main(Context(settings, "speech"))
     before = {p.name: p.read_bytes() for p in (settings.data_dir / "speech" / "lrs2").iterdir()}
-    again = speech.main(Context(settings, "speech", say=lambda line: None))
+    again = speech.main(Context(settings, "speech"))
     assert first["lrs2"]["made"] == 1 and again["lrs2"]["made"] == 0
     assert {p.name: p.read_bytes() for p in (settings.data_dir / "speech" / "lrs2").iterdir()} == before
 
@@ -95,5 +95,5 @@ def test_a_second_run_takes_everything_from_the_store_and_writes_the_same(settin
 def test_a_missing_speech_model_stops_before_any_work(settings):
     wanting = settings_from({"preset": "tiny", "speech": {"backend": "wav2vec2", "model": "no/such/folder"}})
     with pytest.raises(StageError, match="(?s)speech.model.*hf download"):
-        speech.main(Context(wanting, "speech", say=lambda line: None))
+        speech.main(Context(wanting, "speech"))
     assert not (settings.data_dir / "speech").exists()

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 from filelock import FileLock, Timeout
@@ -24,6 +23,7 @@ from s3dnerf.settings.schema import CORPORA, Settings
 from stages import align, store, train_sync
 from stages.preprocessing import ClipResult, PackJob, StageError
 from stages.store import CHECKPOINTS, PACK_STAGES, Entry, needless, remove, survey
+from tests.stages.clip_records import write_clip_records
 from tests.stages.running import run
 
 CLIPS = {"hdtf_a": "hdtf-0", "hdtf_b": "hdtf-0", "hdtf_c": "hdtf-1", "hdtf_bad": "hdtf-2"}
@@ -60,10 +60,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 def write_records(settings: Settings, clips: dict[str, str] = CLIPS) -> None:
     for corpus in CORPORA:
-        folder = settings.data_dir / "ingest" / corpus
-        folder.mkdir(parents=True, exist_ok=True)
         rows = [{"clip": clip, "pack": pack} for clip, pack in clips.items() if clip.startswith(corpus)]
-        pd.DataFrame(rows, columns=["clip", "pack"]).to_parquet(folder / "clips.parquet")
+        write_clip_records(settings.data_dir / "ingest" / corpus, rows)
 
 
 def with_(settings: Settings, section: str, **values: object) -> Settings:
@@ -148,7 +146,7 @@ def test_another_preset_s_outs_keep_what_they_came_from(settings: Settings) -> N
 
 def test_code_that_changed_nothing_leaves_one_entry(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     run(settings, *PACK_STAGES)
-    monkeypatch.setattr("stages.preprocessing.code_version", lambda module: "another")
+    monkeypatch.setattr("stages.keys.stage_versions", lambda stage, settings: {"another": 2})
     run(settings, *PACK_STAGES)
     assert states(settings) == {"planned": 12, "unused": 12}
 

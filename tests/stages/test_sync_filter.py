@@ -13,9 +13,8 @@ import torch
 from s3dnerf.settings.loading import settings_from
 from s3dnerf.settings.schema import CORPORA, Settings
 from s3dnerf.speech.audio import wav_bytes, wav_samples
-from s3dnerf.speech.clip_sound import clip_samples
 from s3dnerf.speech.mel import clip_mel
-from s3dnerf.sync.filtering import shift_samples
+from s3dnerf.sync.filtering import clip_samples, shift_samples
 from s3dnerf.sync.offsets import SyncResult
 from s3dnerf.video.encoding import encode_clip
 from s3dnerf.video.packs import INDEX_COLUMNS, QUARANTINE_COLUMNS, CorpusPacks, write_pack, write_table
@@ -81,7 +80,7 @@ def sounds(tmp_path, monkeypatch) -> dict[str, bytes]:
 
 def run(chosen: Settings) -> tuple[CorpusPacks, dict[str, dict]]:
     """The packs that ``speech`` made of LRS2, and clip → row of its quarantine."""
-    speech.main(Context(chosen, "speech", say=lambda line: None))
+    speech.main(Context(chosen, "speech"))
     folder = chosen.data_dir / "speech" / "lrs2"
     bad = pd.read_parquet(folder / "quarantine.parquet").set_index("clip").to_dict("index")
     return CorpusPacks(folder), bad
@@ -193,7 +192,7 @@ def test_syncnet_decides_by_its_own_offset_and_confidence(sounds, tmp_path, monk
 def test_missing_weights_stop_before_any_work_and_their_bytes_are_in_the_key(sounds, tmp_path):
     wanting = settings(sync_filter="syncnet", sync_weights="no/such/file.model")
     with pytest.raises(StageError, match="(?s)speech.sync_weights: no/such/file.model.*speech.sync_filter: off"):
-        speech.main(Context(wanting, "speech", say=lambda line: None))
+        speech.main(Context(wanting, "speech"))
     assert not (wanting.data_dir / "speech").exists()
     chosen = settings(sync_filter="syncnet", sync_weights="net.model")
     keys = []

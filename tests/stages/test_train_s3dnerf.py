@@ -15,7 +15,7 @@ from s3dnerf.synthesis.synthesizer import load_generator
 from s3dnerf.training.train_s3dnerf import Job
 from stages import train_s3dnerf
 from stages.context import Context
-from tests.small_corpus import make_corpus, make_world
+from tests.small_corpus import make_corpus, make_training_data
 
 
 @pytest.fixture
@@ -24,12 +24,12 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     settings = preset_settings("tiny")
     train = dataclasses.replace(settings.train, variants=("full", "naive"), steps=1, checkpoint_every=1, strip_every=1)
     settings = dataclasses.replace(settings, train=train)
-    make_world(settings, settings.data_dir)
+    make_training_data(settings, settings.data_dir)
     return settings
 
 
 def _context(settings: Settings, **given) -> Context:
-    return Context(settings, "train_s3dnerf", say=lambda line: None, **given)
+    return Context(settings, "train_s3dnerf", **given)
 
 
 def test_every_variant_is_trained_into_its_folder(settings: Settings) -> None:
@@ -51,7 +51,7 @@ def test_launched_runs_get_a_job_they_can_read(settings: Settings) -> None:
 
 
 def test_an_expert_below_its_gate_is_refused_before_any_work(settings: Settings) -> None:
-    make_world(settings, settings.data_dir, passes=False)
+    make_training_data(settings, settings.data_dir, passes=False)
     with pytest.raises(SyncGateError, match="train.lambda_sync"):
         train_s3dnerf.main(_context(settings))
     assert not Path(".checkpoints").exists()

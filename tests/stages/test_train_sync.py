@@ -51,7 +51,7 @@ def settings(tmp_path, monkeypatch) -> Settings:
 
 def test_both_roles_in_one_go(settings):
     tracker = Recorder()
-    summary = train_sync.main(Context(settings, "train_sync", tracker=tracker, say=lambda line: None))
+    summary = train_sync.main(Context(settings, "train_sync", tracker=tracker))
     assert set(summary) == {"expert", "judge"} and all(
         0 <= s["accuracy"] <= 1 and s["passes"] for s in summary.values()
     )
@@ -71,7 +71,7 @@ def test_one_part_alone_through_a_launcher(settings):
         launched.append((module, processes))
         __import__(module, fromlist=["main"]).main(arguments)
 
-    summary = train_sync.main(Context(settings, "train_sync", part="judge", launch=launch, say=lambda line: None))
+    summary = train_sync.main(Context(settings, "train_sync", part="judge", launch=launch))
     assert set(summary) == {"judge"} and launched == [("s3dnerf.training.train_sync", 1)]
     assert not (settings.data_dir / "train_sync" / "expert").exists()
     assert sorted(p.name for p in (settings.data_dir / "train_sync" / "judge").iterdir()) == [
@@ -98,7 +98,7 @@ def test_checkpoints_are_keyed_by_settings_data_and_role(settings):
 def test_no_lrs2_and_an_unknown_part_are_refused_before_any_work(settings):
     write_corpus(settings.data_dir, "lrs2", {}, 1.2)
     with pytest.raises(StageError, match="raw.lrs2"):
-        train_sync.main(Context(settings, "train_sync", say=lambda line: None))
+        train_sync.main(Context(settings, "train_sync"))
     with pytest.raises(StageError, match="accepted: expert, judge"):
-        train_sync.main(Context(settings, "train_sync", part="jugde", say=lambda line: None))
+        train_sync.main(Context(settings, "train_sync", part="jugde"))
     assert not (settings.data_dir / "train_sync").exists() and not Path(".checkpoints").exists()

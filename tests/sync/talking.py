@@ -6,7 +6,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from s3dnerf.speech.mel import clip_mel
-from s3dnerf.sync.speech_windows import speech_windows
+from s3dnerf.sync.speech_activity import windows_with_speech
 from s3dnerf.training.sync_data import LipClip, crop_margin
 
 # formants in Hz, opening and width of the mouth, loudness
@@ -79,4 +79,4 @@ def talker(name: str, seconds: float, seed: int, size: int = 48) -> LipClip:
         picture = picture * (1 - inside) + 0.08 * inside
         lips[f] = np.clip((picture + 0.01 * rng.standard_normal(picture.shape)) * 255, 0, 255)
     mel = clip_mel(samples)
-    return LipClip(f"{name}_{seed}", name, lips, mel, speech_windows(mel, frames - 4), margin)
+    return LipClip(f"{name}_{seed}", name, lips, mel, windows_with_speech(mel, frames - 4), margin)

@@ -21,7 +21,8 @@ from s3dnerf.training.landmarks_first import landmarks_first, learn_shapes
 from s3dnerf.training.lip_motion import LIPS, NOSE, Motion, lip_motion_loss, lip_shapes, points_at
 from s3dnerf.training.speech_variation import PLAIN, SpeechVariation
 from s3dnerf.training.train_s3dnerf import Job, Trainer, train
-from tests.small_corpus import BOX, INTRINSICS, landmarks, make_world, turn
+from tests.log_lines import on_log_line
+from tests.small_corpus import BOX, INTRINSICS, landmarks, make_training_data, turn
 
 CPU = torch.device("cpu")
 
@@ -41,8 +42,8 @@ def settings() -> Settings:
 
 @pytest.fixture(scope="module")
 def data_dir(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("world")
-    make_world(settings, folder)
+    folder = tmp_path_factory.mktemp("corpus")
+    make_training_data(settings, folder)
     return folder
 
 
@@ -140,14 +141,13 @@ def test_gradient_reaches_speech_attention_and_deformation_alone(settings: Setti
 
 
 def test_no_deformation_nothing_to_teach(
-    settings: Settings, data: GeneratorData, data_dir: Path, tmp_path: Path
+    settings: Settings, data: GeneratorData, data_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(ValueError, match="no_deform"):
         _loss(_generator(settings, data, "no_deform"), _motion(0.4, [0.4], [0.0]))
     one = dataclasses.replace(settings, train=dataclasses.replace(settings.train, steps=1))
-    said: list[str] = []
-    train(_job(one, data_dir, tmp_path, "no_deform"), World(), said.append)  # trains, without the lessons
-    assert not any("landmarks first" in line for line in said)
+    train(_job(one, data_dir, tmp_path, "no_deform"), World())  # trains, without the lessons
+    assert caplog.messages and not any("landmarks first" in line for line in caplog.messages)
 
 
 def test_lip_shapes_know_nothing_of_place_size_and_person() -> None:
@@ -186,12 +186,13 @@ def test_samples_of_motion_are_a_function_of_seed_step_and_number(
     assert np.ptp(beside["motion"]["landmarks"][:, NOSE], axis=0).max() == 0  # the small world's noses keep still
 
 
+@pytest.mark.slow
 def test_the_speech_net_learns_shapes_and_the_deformation_their_motion(settings: Settings, data: GeneratorData) -> None:
     generator, world = _generator(settings, data), World()
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     batch = make_motion_batch([data.motion_sample(1000 + i, 0) for i in range(4)], CPU)
     at_first = float(_loss(generator, batch))
-    landmarks_first(generator, data, settings.train, 0, range(1), world, lambda line: None)
+    landmarks_first(generator, data, settings.train, 0, range(1), world)
     at_last = float(_loss(generator, batch))
     assert at_last < 0.6 * at_first
     changed = {
@@ -217,19 +218,20 @@ def test_the_loss_takes_part_in_a_step(settings: Settings, data_dir: Path, data:
         _job(settings, data_dir, tmp_path), data, load_expert(data_dir / "train_sync" / "expert")[0], World()
     )
     values = trainer.step(0, make_batch([data.sample(0, 0)], settings.model, CPU))
-    weights = losses.loss_weights(trainer.train, 0)
-    assert weights.lips == 0.01 and values["lips"] > 0
+    factors = losses.loss_factors(trainer.train, 0)
+    assert factors.lips == 0.01 and values["lips"] > 0
     assert values["total"] == pytest.approx(
-        sum(values[name] * getattr(weights, name) for name in ("pix", "per", "adv", "sync", "deform", "lips"))
+        sum(values[name] * getattr(factors, name) for name in ("pix", "per", "adv", "sync", "deform", "lips"))
     )
 
 
+@pytest.mark.slow
 def test_a_run_with_lessons_killed_and_resumed_equals_one_never_killed(
-    settings: Settings, data_dir: Path, tmp_path: Path
+    settings: Settings, data_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     short = dataclasses.replace(settings, train=dataclasses.replace(settings.train, shape_steps=3, motion_steps=3))
     whole, killed = (_job(short, data_dir, tmp_path / name) for name in ("whole", "killed"))
-    train(whole, World(), lambda line: None)
+    train(whole, World())
 
     class Killed(Exception):
         pass
@@ -238,11 +240,11 @@ def test_a_run_with_lessons_killed_and_resumed_equals_one_never_killed(
         if "step 3/" in line:
             raise Killed
 
-    with pytest.raises(Killed):
-        train(killed, World(), die)
-    said: list[str] = []
-    train(killed, World(), said.append)
-    assert "steps 2…4" in said[0] and not any("landmarks first" in line for line in said)
+    with pytest.raises(Killed), on_log_line(die):
+        train(killed, World())
+    caplog.clear()
+    train(killed, World())
+    assert "steps 2…4" in caplog.messages[0] and not any("landmarks first" in line for line in caplog.messages)
     for name in ("generator.safetensors", "curves.jsonl", "card.json"):
         assert (Path(whole.out) / name).read_bytes() == (Path(killed.out) / name).read_bytes()
 

@@ -34,14 +34,14 @@ def test_r1_is_half_the_squared_gradient() -> None:
 
 def test_pixel_loss_weighs_the_lip_box_and_keeps_its_scale() -> None:
     boxes = torch.tensor([[64.0, 128.0, 128.0, 192.0]])
-    weights = losses.lip_weights(boxes, 64, 10.0)
-    assert weights.shape == (1, 1, 64, 64) and abs(float(weights.mean()) - 1) < 1e-5
+    emphasis = losses.lip_emphasis(boxes, 64, 10.0)
+    assert emphasis.shape == (1, 1, 64, 64) and abs(float(emphasis.mean()) - 1) < 1e-5
     # row 40, column 20 of 64 is inside
-    assert torch.allclose(weights[0, 0, 40, 20] / weights[0, 0, 0, 0], torch.tensor(10.0))
-    assert weights[0, 0, 20, 40] == weights[0, 0, 0, 0]
+    assert torch.allclose(emphasis[0, 0, 40, 20] / emphasis[0, 0, 0, 0], torch.tensor(10.0))
+    assert emphasis[0, 0, 20, 40] == emphasis[0, 0, 0, 0]
     zero, one = torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)
-    assert torch.allclose(losses.pixel_loss(one, zero, weights), torch.tensor(1.0))
-    assert torch.equal(losses.lip_weights(boxes, 64, 1.0), torch.ones(1, 1, 64, 64))  # the paper's plain ℓ2
+    assert torch.allclose(losses.pixel_loss(one, zero, emphasis), torch.tensor(1.0))
+    assert torch.equal(losses.lip_emphasis(boxes, 64, 1.0), torch.ones(1, 1, 64, 64))  # the paper's plain ℓ2
 
 
 def test_black_paint_is_not_emptiness_over_a_coloured_backdrop() -> None:
@@ -55,16 +55,16 @@ def _train(**given) -> TrainSettings:
     return dataclasses.replace(preset_settings("paper").train, **given)
 
 
-def test_paper_weights_stand_from_step_0() -> None:
-    assert losses.loss_weights(_train(), 0) == losses.LossWeights(pix=1.0, per=0.01, adv=1.0, sync=0.5, deform=0.001)
+def test_the_papers_factors_stand_from_step_0() -> None:
+    assert losses.loss_factors(_train(), 0) == losses.LossFactors(pix=1.0, per=0.01, adv=1.0, sync=0.5, deform=0.001)
 
 
-def test_stable_weights_wait_and_ramp() -> None:
+def test_stable_factors_wait_and_ramp() -> None:
     train = _train(loss_preset="stable", steps=100, warmup_fraction=0.3)
-    at = {step: losses.loss_weights(train, step) for step in (0, 29, 30, 45, 60, 99)}
+    at = {step: losses.loss_factors(train, step) for step in (0, 29, 30, 45, 60, 99)}
     assert at[0].adv == at[29].sync == 0.0 and at[30].sync == 0.5 and at[30].adv == 0.0
     assert at[45].adv == pytest.approx(0.025) and at[60].adv == at[99].adv == pytest.approx(0.05)
-    assert losses.loss_weights(dataclasses.replace(train, warmup_fraction=0.0), 0).sync == 0.5
+    assert losses.loss_factors(dataclasses.replace(train, warmup_fraction=0.0), 0).sync == 0.5
 
 
 def test_step_size_falls_over_the_last_half() -> None:

@@ -62,9 +62,8 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_files_and_card(data_dir, tmp_path):
-    said = []
-    card = train(job(data_dir, tmp_path), World(), said.append)
+def test_files_and_card(data_dir, tmp_path, caplog):
+    card = train(job(data_dir, tmp_path), World())
     assert sorted(files(tmp_path / "out")) == ["card.json", "curves.jsonl", "offsets.json", "weights.safetensors"]
     network, read = load_expert(tmp_path / "out")
     assert read == card and network.settings.width == 4
@@ -87,16 +86,17 @@ def test_files_and_card(data_dir, tmp_path):
         and len(offsets["distance"]) == 31
         and "lrs2" in offsets["by_corpus"]
     )
-    assert any("held-out accuracy" in line and "gate 0.75" in line for line in said)
+    assert any("held-out accuracy" in line and "gate 0.75" in line for line in caplog.messages)
 
 
 class Killed(BaseException):
     """Stands for kill -9."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 3, 5])
 def test_killed_and_resumed_gives_the_same_bytes(data_dir, tmp_path, monkeypatch, at):
-    train(job(data_dir, tmp_path / "whole"), World(), lambda line: None)
+    train(job(data_dir, tmp_path / "whole"), World())
     real = train_sync.train_step
 
     def step_and_die(network, optimiser, clips, which, step, world):
@@ -107,22 +107,24 @@ def test_killed_and_resumed_gives_the_same_bytes(data_dir, tmp_path, monkeypatch
 
     monkeypatch.setattr(train_sync, "train_step", step_and_die)
     with pytest.raises(Killed):
-        train(job(data_dir, tmp_path / "killed"), World(), lambda line: None)
+        train(job(data_dir, tmp_path / "killed"), World())
     monkeypatch.setattr(train_sync, "train_step", real)
     torch.randn(3)
-    train(job(data_dir, tmp_path / "killed"), World(), lambda line: None)
+    train(job(data_dir, tmp_path / "killed"), World())
     assert files(tmp_path / "killed" / "out") == files(tmp_path / "whole" / "out")
 
 
+@pytest.mark.slow
 def test_a_finished_run_writes_its_files_again_without_training(data_dir, tmp_path, monkeypatch):
-    train(job(data_dir, tmp_path), World(), lambda line: None)
+    train(job(data_dir, tmp_path), World())
     before = files(tmp_path / "out")
     shutil.rmtree(tmp_path / "out")  # as DVC does before a stage
     monkeypatch.setattr(train_sync, "train_step", None)
-    train(job(data_dir, tmp_path), World(), lambda line: None)
+    train(job(data_dir, tmp_path), World())
     assert files(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_shuffled_sound_fails_the_gate_and_its_own_passes_it(tmp_path):
     """The same training on the same lips, with their own sound and with the sound of other recordings."""
     cards = {}
@@ -132,7 +134,7 @@ def test_shuffled_sound_fails_the_gate_and_its_own_passes_it(tmp_path):
         which = job(
             data, tmp_path / name, judge_steps=70, batch=32, width=8, embed=32, eval_every=70, eval_trials=520, lr=3e-3
         )
-        cards[name] = train(which, World(), lambda line: None)
+        cards[name] = train(which, World())
     own, shuffled = cards["own"], cards["shuffled"]
     assert own["held_out"]["accuracy"] > 0.75 and own["passes"] and own["offset_frames"] == 0
     assert 0.4 < shuffled["held_out"]["accuracy"] < 0.6 and not shuffled["passes"]  # chance is 0.5
@@ -144,6 +146,7 @@ def test_shuffled_sound_fails_the_gate_and_its_own_passes_it(tmp_path):
         check_gate(shuffled, 0.5)
 
 
+@pytest.mark.slow
 def test_the_module_runs_from_a_job_file_on_two_processes(data_dir, tmp_path):
     import socket
 
@@ -179,13 +182,13 @@ def test_the_module_runs_from_a_job_file_on_two_processes(data_dir, tmp_path):
 def test_a_loss_that_is_no_number_stops_with_what_to_do(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(train_sync, "expected_triplet_loss", lambda lips, *rest: lips.sum() * float("nan"))
     with pytest.raises(SyncTrainingError, match="sync.lr"):
-        train(job(data_dir, tmp_path), World(), lambda line: None)
+        train(job(data_dir, tmp_path), World())
 
 
 def test_silent_corpora_are_refused(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(train_sync.ClipPool, "at", lambda self, step: [])
     with pytest.raises(SyncDataError, match="silent"):
-        train(job(data_dir, tmp_path), World(), lambda line: None)
+        train(job(data_dir, tmp_path), World())
 
 
 def test_learning_rate_rises_and_falls():

@@ -1,6 +1,6 @@
 """How the head moves: one displacement field an expression channel, added with its weight.
 
-``weights_of`` turns articulator curves into channel weights such that the lips truly meet on p, b and m.
+``field_amplitudes`` turns articulator curves into amplitudes such that the lips truly meet on p, b and m.
 """
 
 from __future__ import annotations
@@ -145,28 +145,33 @@ def _lid_fields(person: Person, grid: Grid, shape: np.ndarray, eyes: tuple[Eye, 
     return up, down
 
 
-def weights_of(
+def field_amplitudes(
     curves: np.ndarray, person: Person, blink: np.ndarray, brows: np.ndarray, mood: dict[str, float]
 ) -> np.ndarray:
-    """Field weights (T, len(FIELDS)) from articulator curves (T, len(CHANNELS)).
+    """Amplitudes of the fields (T, len(FIELDS)) from articulator curves.
 
-    ``blink`` (T,): 0 open – 1 closed. ``brows`` (T,): raise, about ±1. ``mood``: constant offsets by field name.
+    Parameters
+    ----------
+    curves : (T, len(CHANNELS))
+    blink : (T,), 0 open – 1 closed
+    brows : (T,), raise, about ±1
+    mood : constant offsets by field name
     """
     c = {name: curves[:, i] for i, name in enumerate(CHANNELS)}
     free = (1 - c["closure"]) * (1 - c["labiodental"])
     jaw = 0.74 * person.articulate * np.clip(c["jaw"], 0, 1.2)
-    weights = {name: np.full(len(curves), mood.get(name, 0.0)) for name in FIELDS}
-    weights["jaw"] += jaw
-    weights["shut"] += weights["jaw"] * (1 - free)
-    weights["upper"] += 0.34 * c["upper"] * free
-    weights["lower"] += 0.36 * c["lower"] * free
-    weights["spread"] += np.clip(c["spread"], 0, None)
-    weights["round"] += np.clip(-c["spread"], 0, None)
-    weights["protrude"] += c["protrude"]
-    weights["press"] += 0.85 * c["closure"]
-    weights["labiodental"] += c["labiodental"] * (1 - c["closure"])
-    weights["smile"] += person.smile
-    weights["brows"] += brows
-    weights["lids"] += (1 - blink) * (1 + 0.12 * np.clip(brows, -0.5, 1))
-    weights["lower_lids"] += 1 - 0.6 * blink
-    return np.stack([weights[name] for name in FIELDS], -1)
+    amplitudes = {name: np.full(len(curves), mood.get(name, 0.0)) for name in FIELDS}
+    amplitudes["jaw"] += jaw
+    amplitudes["shut"] += amplitudes["jaw"] * (1 - free)
+    amplitudes["upper"] += 0.34 * c["upper"] * free
+    amplitudes["lower"] += 0.36 * c["lower"] * free
+    amplitudes["spread"] += np.clip(c["spread"], 0, None)
+    amplitudes["round"] += np.clip(-c["spread"], 0, None)
+    amplitudes["protrude"] += c["protrude"]
+    amplitudes["press"] += 0.85 * c["closure"]
+    amplitudes["labiodental"] += c["labiodental"] * (1 - c["closure"])
+    amplitudes["smile"] += person.smile
+    amplitudes["brows"] += brows
+    amplitudes["lids"] += (1 - blink) * (1 + 0.12 * np.clip(brows, -0.5, 1))
+    amplitudes["lower_lids"] += 1 - 0.6 * blink
+    return np.stack([amplitudes[name] for name in FIELDS], -1)

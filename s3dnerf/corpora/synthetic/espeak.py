@@ -58,7 +58,7 @@ def main(library: str, data: str) -> None:
     sound: list[bytes] = []
     events: list[list[object]] = []
 
-    def receive(samples, count, event):  # noqa: ANN001, ANN202  (ctypes callback)
+    def receive(samples: ctypes._Pointer[ctypes.c_short], count: int, event: ctypes._Pointer[_Event]) -> int:
         if count > 0:
             sound.append(ctypes.string_at(samples, 2 * count))
         i = 0

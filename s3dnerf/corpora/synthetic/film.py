@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from s3dnerf.corpora.synthetic.deform import weights_of
+from s3dnerf.corpora.synthetic.deform import field_amplitudes
 from s3dnerf.corpora.synthetic.head import Head, Light
 from s3dnerf.corpora.synthetic.identity import Person, make_person
 from s3dnerf.corpora.synthetic.motion import Motion, make_motion, rotation
@@ -163,7 +163,7 @@ def _frames(
     rng: np.random.Generator,
 ) -> Iterator[np.ndarray]:
     """The frames in order; fills ``truth`` as it goes."""
-    weights = weights_of(curves, person, motion.blink, motion.brows, MOODS[plan.mood])
+    amplitudes = field_amplitudes(curves, person, motion.blink, motion.brows, MOODS[plan.mood])
     base_angles = np.array([rng.normal(0, 5), rng.normal(0, 2.5), rng.normal(0, 1.5)])
     tongue = curves[:, CHANNELS.index("tongue")]
     shots = _shots(plan, person, parts, rng)
@@ -176,7 +176,9 @@ def _frames(
             angles = motion.angles_deg[t] + base_angles
             turn = rotation(angles)
             wanted = t % MASK_EVERY == 0
-            made = shot.frame(weights[t], float(tongue[t]), tuple(motion.gaze[t]), turn, motion.translation[t], wanted)
+            made = shot.frame(
+                amplitudes[t], float(tongue[t]), tuple(motion.gaze[t]), turn, motion.translation[t], wanted
+            )
             lips = made.landmarks
             truth.valid[t], truth.angles_deg[t], truth.world_to_camera[t] = True, angles, made.world_to_camera
             truth.intrinsics[t], truth.landmarks[t] = shot.camera.intrinsics, made.landmarks_px

@@ -144,13 +144,13 @@ class Head:
             return 0.75 * smoothstep(part.vertices[:, 1], -0.2, -1.3)
         return np.zeros(len(part.vertices))
 
-    def shape(self, weights: np.ndarray, tongue: float, gaze: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices (V, 3) in the head's frame and texels (V, 2) for one frame's field weights (len(FIELDS),)."""
+    def shape(self, amplitudes: np.ndarray, tongue: float, gaze: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices (V, 3) in the head's frame and texels (V, 2) for one frame's field amplitudes (len(FIELDS),)."""
         points, texels = self.rest.copy(), self.texels.copy()
-        points[: self.skin_count] += np.tensordot(weights.astype(np.float32), self.fields, 1)
+        points[: self.skin_count] += np.tensordot(amplitudes.astype(np.float32), self.fields, 1)
         for part, start, end in zip(self.pieces, self.first[:-1], self.first[1:]):
             if part.hold in ("jaw", "tongue"):
-                points[start:end] += np.float32(weights[_JAW]) * jaw_motion(part.vertices).astype(np.float32)
+                points[start:end] += np.float32(amplitudes[_JAW]) * jaw_motion(part.vertices).astype(np.float32)
             if part.hold == "tongue":
                 rise = np.clip((part.vertices[:, 2] - part.vertices[:, 2].min()) / 0.3, 0, 1) ** 2
                 points[start:end, 1] += np.float32(0.075 * tongue) * rise

@@ -115,7 +115,12 @@ def _colour(rgb: np.ndarray) -> tuple[float, float, float]:
 
 
 def make_person(name: str, seed: int, sex: bool | None = None) -> Person:
-    """The person of that name under that seed; ``sex``: True for a woman, False for a man, None as it falls."""
+    """The person of that name under that seed.
+
+    Parameters
+    ----------
+    sex : True for a woman, False for a man, None as it falls
+    """
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
 
     def about(centre: float, spread: float) -> float:

@@ -35,8 +35,13 @@ from s3dnerf.corpora.synthetic.surface import (
 
 @dataclass(frozen=True)
 class Atlas:
-    """``image``: (H, W, 3) uint8 RGB. ``tiles``: name → (x0, y0, width, height) in texels. ``inner_face``: (H, W)
-    bool.
+    """The painted surface of a head.
+
+    Attributes
+    ----------
+    image : uint8 (H, W, 3), RGB
+    tiles : name → (x0, y0, width, height) in texels
+    inner_face : bool (H, W)
     """
 
     image: np.ndarray

@@ -55,7 +55,13 @@ def eyeball(eye: Eye, name: str) -> Part:
 
 
 def teeth(depth: float, upper: bool) -> Part:
-    """One row of teeth on a parabola; ``depth``: z of the front teeth."""
+    """One row of teeth on a parabola.
+
+    Parameters
+    ----------
+    depth : z of the front teeth
+    upper : the upper row, or the lower one
+    """
     t, x, uv, triangles = _mesh(np.linspace(0, 1, 4), np.linspace(-0.19, 0.19, 19))
     z = depth - 3.4 * x**2 - (0.0 if upper else 0.04)
     y = Q_LIPS + (0.105 - 0.115 * t if upper else -0.035 - 0.11 * t)
@@ -91,7 +97,12 @@ def cavity(depth: float) -> Part:
 
 
 def ear(person: Person, sign: float) -> Part:
-    """One ear: a tilted oval dish with a raised rim; ``sign``: −1 for the left of a frontal picture."""
+    """One ear: a tilted oval dish with a raised rim.
+
+    Parameters
+    ----------
+    sign : −1 for the left of a frontal picture, 1 for the right
+    """
     ring, turn, _, triangles = _mesh(np.linspace(0, 1, 7), np.linspace(0, 2 * np.pi, 19))
     along, up = ring * np.cos(turn), ring * np.sin(turn)
     oval = 1 - 0.18 * np.clip(-up, 0, 1)  # narrower at the lobe

@@ -29,6 +29,7 @@ class Camera:
 
     @property
     def intrinsics(self) -> np.ndarray:
+        """The camera matrix float64 (3, 3), in pixels of the source video."""
         return np.array([[self.focal_px, 0, self.centre_px[0]], [0, self.focal_px, self.centre_px[1]], [0, 0, 1.0]])
 
 
@@ -155,9 +156,11 @@ class Frame:
 
 
 class Shot:
-    """One camera set-up of one person.
+    """One camera set-up of one person. Body and background do not move: they are drawn once.
 
-    ``over``: supersampling, 1.5 or 2 (frame sides must be even). Body and background do not move: they are drawn once.
+    Parameters
+    ----------
+    over : supersampling, 1.5 or 2 (frame sides must be even)
     """
 
     def __init__(
@@ -225,19 +228,19 @@ class Shot:
 
     def frame(
         self,
-        weights: np.ndarray,
+        amplitudes: np.ndarray,
         tongue: float,
         gaze: tuple[float, float],
         turn: np.ndarray,
         translation: np.ndarray,
         want_mask: bool = False,
     ) -> Frame:
-        """One frame: field weights (see ``deform``), tongue 0–1, gaze, head rotation (3, 3) and translation (3,) in
+        """One frame: field amplitudes (see ``deform``), tongue 0–1, gaze, head rotation (3, 3) and translation (3,) in
         head units.
         """
         head, camera, over = self.head, self.camera, self.over
         extrinsics = world_to_camera(turn, translation, camera)
-        points, texels = head.shape(weights, tongue, gaze)
+        points, texels = head.shape(amplitudes, tongue, gaze)
         bright = head.shade(points, self.light, turn)
         seen = self._camera_points(points, extrinsics)
         pixels = seen[:, :2] / seen[:, 2:] * camera.focal_px + np.array(camera.centre_px, np.float32)

@@ -72,6 +72,7 @@ class Speech:
 
     @property
     def duration_s(self) -> float:
+        """Length of the sound in seconds."""
         return len(self.samples) / self.rate_hz
 
 

@@ -1,5 +1,5 @@
 """What is known exactly of a synthetic video, kept apart from it: written beside the raw folder, read by tests and the
-accuracy command.
+command ``python -m s3dnerf.faces.ground_truth_errors``.
 
 ``data/<preset>/sample/truth/<corpus>/<path of the video in its corpus>.npz``
 """
@@ -65,8 +65,14 @@ _ARRAYS = (
 
 
 def truth_path(sample_folder: str | Path, corpus: str, video: str) -> Path:
-    """Where the truth of a video lies; ``video``: its path relative to the corpus's raw folder.
+    """Where the truth of a video lies.
 
+    Parameters
+    ----------
+    video : path of the video relative to the corpus's raw folder
+
+    Examples
+    --------
     >>> truth_path("data/tiny/sample", "hdtf", "videos/Ames.mp4").as_posix()
     'data/tiny/sample/truth/hdtf/videos/Ames.npz'
     """

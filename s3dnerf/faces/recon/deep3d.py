@@ -65,6 +65,10 @@ class Deep3DReconstructor:
         return np.concatenate(answers)
 
     def run(self, landmarks: np.ndarray, frames: np.ndarray | None = None) -> Reconstruction:
+        """A clip's reconstruction from landmarks (n, 68, 2) and frames uint8 (n, h, w, 3).
+
+        Raises ValueError without a frame for each set of landmarks.
+        """
         if frames is None or len(frames) != len(landmarks):
             got = None if frames is None else len(frames)
             raise ValueError(f"deep3d needs a frame for each of {len(landmarks)} landmark sets, got {got}")

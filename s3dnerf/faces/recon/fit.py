@@ -67,9 +67,9 @@ class _Problem:
         self.shape_of_paths = paths.shape
         self.chosen = np.tile(np.arange(68), (len(landmarks), 1))
 
-    def weigh(self, weights: np.ndarray) -> None:
+    def weigh(self, point_weights: np.ndarray) -> None:
         """How much each landmark says (68,)."""
-        self.weights = np.sqrt(weights) / NOISE_PX
+        self.row_weights = np.sqrt(point_weights) / NOISE_PX
 
     def choose(self, rotation: np.ndarray, shift: np.ndarray, identity: np.ndarray) -> None:
         """Put each jaw landmark on the outermost vertex of its path, in the pose given."""
@@ -103,7 +103,7 @@ class _Problem:
             moved = moved + np.matmul(base.reshape(n, -1, EXP), expression[:, :, None]).reshape(n, 68, 3)
         turned = moved @ np.swapaxes(rotation, 1, 2)
         x, y, z = np.moveaxis(turned + shift[:, None], -1, 0)
-        f, w = self.k[0, 0], self.weights
+        f, w = self.k[0, 0], self.row_weights
         d = np.zeros((n, 68, 2, 3))
         d[..., 0, 0] = d[..., 1, 1] = w * f / z
         d[..., 0, 2], d[..., 1, 2] = -w * f * x / z**2, -w * f * y / z**2

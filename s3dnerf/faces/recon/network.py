@@ -47,6 +47,7 @@ class Bottleneck(nn.Module):
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(width * EXPANSION))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(b, c, h, w) → (b, o, h / stride, w / stride)."""
         y = torch.relu(self.bn1(self.conv1(x)))
         y = torch.relu(self.bn2(self.conv2(y)))
         return torch.relu(self.bn3(self.conv3(y)) + self.downsample(x))
@@ -78,6 +79,7 @@ class Backbone(nn.Module):
         self.levels, self.channels = len(blocks), channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """Pictures (b, 3, h, w) → pooled features (b, 32 · width, 1, 1)."""
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
         for level in range(self.levels):
             x = getattr(self, f"layer{level + 1}")(x)

@@ -66,18 +66,18 @@ class Cover:
 
     Attributes
     ----------
-    vertices : int (m, 3) and weights : float64 (m, 3)
+    vertices : int (m, 3) and barycentric : float64 (m, 3)
         Each point is a mean of three vertices.
     triangles : int (t, 3)
     """
 
     vertices: np.ndarray
-    weights: np.ndarray
+    barycentric: np.ndarray
     triangles: np.ndarray
 
     def of(self, values: np.ndarray) -> np.ndarray:
         """Values (n, …) of the model's vertices at the points: (m, …)."""
-        return np.einsum("mk,mk...->m...", self.weights, values[self.vertices])
+        return np.einsum("mk,mk...->m...", self.barycentric, values[self.vertices])
 
 
 def cover(model: MorphableModel) -> Cover:
@@ -113,7 +113,7 @@ def cover(model: MorphableModel) -> Cover:
     places = np.concatenate([rim, uv[inner]])
     return Cover(
         vertices=np.concatenate([sheet.simplices[found], np.repeat(inner[:, None], 3, axis=1)]),
-        weights=np.concatenate(
+        barycentric=np.concatenate(
             [np.column_stack([first, 1 - first.sum(axis=1)]), np.tile([1.0, 0.0, 0.0], (len(inner), 1))]
         ),
         triangles=triangles[polygon_contains(places[triangles].mean(axis=1), rim)],

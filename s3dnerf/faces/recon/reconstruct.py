@@ -49,6 +49,9 @@ class FittedReconstructor:
         self._painter = MaskPainter(self.model, size_px)
 
     def run(self, landmarks: np.ndarray, frames: np.ndarray | None = None) -> Reconstruction:
+        """A clip's reconstruction from landmarks (n, 68, 2): every ``fit_every``-th frame is fitted, the others lie
+        between.
+        """
         n = len(landmarks)
         at = np.unique(np.append(np.arange(0, n, self.settings.fit_every), n - 1))
         fit = fit_landmarks(landmarks[at], self.model, self.size_px, self.contour)

@@ -92,6 +92,7 @@ def test_truth_projects_and_masks_lie_on_the_face(made: tuple[Path, Truth]) -> N
     assert np.abs(centre[:2] / centre[2] - truth.landmarks[k].mean(0)).max() < 40
 
 
+@pytest.mark.slow
 def test_the_embedded_detector_finds_the_face_and_its_lips_follow(made: tuple[Path, Truth]) -> None:
     folder, truth = made
     backend = face_backend(AlignSettings(backend="dlib", model_dir=None))

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from s3dnerf.corpora.synthetic.deform import FIELDS, weights_of
+from s3dnerf.corpora.synthetic.deform import FIELDS, field_amplitudes
 from s3dnerf.corpora.synthetic.head import Head, Light
 from s3dnerf.corpora.synthetic.identity import Person, make_person
 from s3dnerf.corpora.synthetic.motion import make_motion, rotation
@@ -21,13 +21,13 @@ def head() -> Head:
     return Head(make_person("hdtf/Ames", 0), 60.0)
 
 
-def weights(person: Person, viseme: str, blink: float = 0.0) -> np.ndarray:
+def amplitudes(person: Person, viseme: str, blink: float = 0.0) -> np.ndarray:
     curve = np.array([[getattr(VISEMES[viseme], channel) for channel in CHANNELS]])
-    return weights_of(curve, person, np.array([blink]), np.zeros(1), {})[0]
+    return field_amplitudes(curve, person, np.array([blink]), np.zeros(1), {})[0]
 
 
 def marks(head: Head, viseme: str, blink: float = 0.0) -> np.ndarray:
-    return head.landmarks(head.shape(weights(head.person, viseme, blink), 0.0, (0.0, 0.0))[0])
+    return head.landmarks(head.shape(amplitudes(head.person, viseme, blink), 0.0, (0.0, 0.0))[0])
 
 
 @pytest.mark.parametrize("name", ["hdtf/Ames", "hdtf/Boone", "lrs2/x", "mead/W009"])
@@ -40,7 +40,7 @@ def test_lips_meet_on_p_and_part_on_vowels(name: str) -> None:
     assert gaps["p"].max() < 1e-3
     assert gaps["aa"].min() > 0.10 and 0.02 < gaps["iy"].mean() < gaps["aa"].mean()
     # whatever the jaw does at that moment
-    closed = weights_of(
+    closed = field_amplitudes(
         np.array([[0.9, 0.5, 0.4, 0.4, 0.0, 0.0, 1.0, 0.0]]), head.person, np.zeros(1), np.zeros(1), {}
     )[0]
     points = head.landmarks(head.shape(closed, 0.0, (0.0, 0.0))[0])
@@ -122,7 +122,7 @@ def test_a_frame_shows_what_its_truth_says() -> None:
     shot = Shot(head, camera, light, np.random.default_rng(0), over=2.0)
 
     def frame(viseme: str, turn: np.ndarray):  # noqa: ANN202
-        return shot.frame(weights(person, viseme), 0.1, (0.0, 0.0), turn, np.zeros(3), True)
+        return shot.frame(amplitudes(person, viseme), 0.1, (0.0, 0.0), turn, np.zeros(3), True)
 
     rest, wide = frame("p", np.eye(3)), frame("aa", np.eye(3))
     assert rest.image.shape == (160, 160, 3) and rest.mask is not None and wide.mask is not None
@@ -147,7 +147,7 @@ def test_motion_is_smooth_alive_and_blinks() -> None:
     assert np.abs(np.diff(motion.angles_deg, axis=0)).max() < 2.5  # degrees a frame
     starts = times[1:][(motion.blink[1:] > 0.5) & (motion.blink[:-1] <= 0.5)]
     assert 5 <= len(starts) <= 15 and (np.diff(starts) > 1.9).all() and motion.blink.max() > 0.99
-    assert weights_of(np.zeros((2, len(CHANNELS))), make_person("a", 0), np.zeros(2), np.zeros(2), {}).shape == (
+    assert field_amplitudes(np.zeros((2, len(CHANNELS))), make_person("a", 0), np.zeros(2), np.zeros(2), {}).shape == (
         2,
         len(FIELDS),
     )

@@ -74,7 +74,7 @@ def test_a_turned_head_s_mask_has_its_nose_beyond_the_far_cheek() -> None:
 def test_the_cover_is_small_and_reaches_the_edge() -> None:
     chosen = cover(MODEL)
     points = chosen.of(MODEL.mean)
-    assert len(points) < 400 and chosen.triangles.max() < len(points) and np.allclose(chosen.weights.sum(axis=1), 1)
+    assert len(points) < 400 and chosen.triangles.max() < len(points) and np.allclose(chosen.barycentric.sum(axis=1), 1)
     assert (
         points[:, 1].max() < MODEL.mean[:, 1].max() - 0.15 and abs(points[:, 1].min() - MODEL.mean[:, 1].min()) < 0.02
     )

@@ -45,6 +45,7 @@ def test_fitted_outputs_have_the_contract_s_shapes_and_project_onto_the_landmark
     assert np.allclose(camera.intrinsics(found.raw_camera[:, 6:].astype(np.float64), 256), found.intrinsics, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_fitting_every_third_frame_changes_little() -> None:
     landmarks, _, _ = made(n=12)
     whole = reconstructor(FITTED, "fixed").run(landmarks)
@@ -54,6 +55,7 @@ def test_fitting_every_third_frame_changes_little() -> None:
     assert (some.mask ^ whole.mask).sum() / whole.mask.sum() < 0.04
 
 
+@pytest.mark.slow
 def test_smoothing_takes_jitter_and_leaves_the_raw_camera() -> None:
     landmarks, angles, _ = made(n=40)
     landmarks = landmarks + np.random.default_rng(0).normal(size=landmarks.shape)

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 
 from s3dnerf.speech.mel import clip_mel
-from s3dnerf.sync.speech_windows import column_level_db, speech_columns, speech_windows
+from s3dnerf.sync.speech_activity import column_level_db, speech_columns, windows_with_speech
 
 
 def test_pauses_are_told_from_speech():
     rng = np.random.default_rng(0)
     samples = 0.0005 * rng.standard_normal(640 * 50)
     samples[640 * 20 : 640 * 40] += 0.3 * np.sin(np.arange(640 * 20) * 0.1)
-    windows = speech_windows(clip_mel(samples.astype(np.float32)), 46)
+    windows = windows_with_speech(clip_mel(samples.astype(np.float32)), 46)
     assert windows[20:36].all() and not windows[:17].any() and not windows[39:].any()
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-6])
 def test_silence_has_none(level):
     mel = clip_mel((level * np.random.default_rng(0).standard_normal(640 * 20)).astype(np.float32))
-    assert not speech_columns(mel).any() and not speech_windows(mel, 16).any()
+    assert not speech_columns(mel).any() and not windows_with_speech(mel, 16).any()
 
 
 def test_level_follows_the_sound():
@@ -29,4 +29,4 @@ def test_level_follows_the_sound():
 
 def test_too_few_columns_are_refused():
     with pytest.raises(ValueError, match="expected at least"):
-        speech_windows(np.zeros((20, 80), np.float32), 10)
+        windows_with_speech(np.zeros((20, 80), np.float32), 10)

@@ -24,7 +24,7 @@ def speech_columns(mel: np.ndarray) -> np.ndarray:
     return level > max(np.percentile(level, 95) - BELOW_LOUD_DB, NEVER_BELOW_DB)
 
 
-def speech_windows(mel: np.ndarray, windows: int, share: float = 0.5) -> np.ndarray:
+def windows_with_speech(mel: np.ndarray, windows: int, share: float = 0.5) -> np.ndarray:
     """Whether at least ``share`` of the 16 columns of each of the first ``windows`` windows are speech: bool
     (windows,).
     """
