@@ -200,6 +200,8 @@ class ContentStore:
     def remove(self, kind: str, key: str) -> None:
         """Remove an entry, whole or damaged; nothing where there is none."""
         gone = self.root / kind / f".{key}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part"
+        if not os.path.lexists(self.folder(kind, key)):
+            return
         try:
             os.replace(self.folder(kind, key), gone)  # at once: nobody sees it half removed
         except FileNotFoundError:

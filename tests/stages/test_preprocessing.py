@@ -127,6 +127,66 @@ def test_a_changed_byte_in_the_store_is_noticed(project, tmp_path: Path) -> None
     assert hashes(tmp_path / "data/tiny/double") == before
 
 
+def test_a_changed_result_in_the_store_is_noticed(project, tmp_path: Path) -> None:
+    """It says which parts a pack has and which clips stopped: the tar beside it may be whole and it a lie."""
+    write, run = project
+    write(CLIPS | {"hdtf_x": ("Bad", "p-0", 3)})
+    run()
+    before = hashes(tmp_path / "data/tiny/double")
+    for victim in tmp_path.glob(".packs/double/*/result.json"):
+        victim.write_text(victim.read_text().replace("no_face", "no_fuss").replace('"size": 1', '"size": 2'))
+    run()
+    assert sorted(MADE[3:]) == ["p-0", "p-1", "p-2"]
+    assert hashes(tmp_path / "data/tiny/double") == before
+
+
+@pytest.mark.parametrize("harm", ["truncated", "gone", "empty result", "result of another pack"])
+def test_a_harmed_entry_is_made_again_and_no_dead_end(project, tmp_path: Path, harm: str) -> None:
+    write, run = project
+    write(CLIPS)
+    run()
+    before = hashes(tmp_path / "data/tiny/double")
+    one, other, _ = sorted(tmp_path.glob(".packs/double/*"))
+    if harm == "truncated":
+        (one / "pack.tar").write_bytes((one / "pack.tar").read_bytes()[:700])
+    elif harm == "gone":
+        (one / "pack.tar").unlink()
+    else:
+        (one / "result.json").write_bytes(b"" if harm == "empty result" else (other / "result.json").read_bytes())
+    run()
+    assert len(MADE) == 4 and hashes(tmp_path / "data/tiny/double") == before
+    run()
+    assert len(MADE) == 4
+
+
+def test_an_entry_harmed_just_after_it_was_made_is_made_once_more(project, tmp_path: Path) -> None:
+    write, run = project
+    write(CLIPS)
+
+    def spoilt(work, jobs, names):
+        for job in jobs:
+            work(job)
+        for victim in tmp_path.glob(".packs/double/*/pack.tar"):
+            victim.write_bytes(b"")
+
+    context = Context(settings=settings_from({"preset": "tiny"}), stage="double", run=spoilt)
+    assert run_packs(SPEC, context)["hdtf"]["made"] == 2
+    assert len(MADE) == 6 and CorpusPacks("data/tiny/double/hdtf").clips == ["hdtf_a", "hdtf_b"]
+
+
+def test_a_run_that_ignores_the_store_makes_everything_and_replaces_it(project, tmp_path: Path) -> None:
+    write, run = project
+    write(CLIPS)
+    run()
+    before = hashes(tmp_path / "data/tiny/double")
+    made = [entry.stat().st_mtime_ns for entry in sorted(tmp_path.glob(".packs/double/*/pack.tar"))]
+    context = Context(settings=settings_from({"preset": "tiny"}), stage="double", ignore_store=True)
+    run_packs(SPEC, context)
+    assert len(MADE) == 6 and hashes(tmp_path / "data/tiny/double") == before
+    again = [entry.stat().st_mtime_ns for entry in sorted(tmp_path.glob(".packs/double/*/pack.tar"))]
+    assert all(new > old for new, old in zip(again, made, strict=True))
+
+
 def test_a_half_written_entry_is_not_taken_for_done(project, tmp_path: Path) -> None:
     write, run = project
     write(CLIPS)
