@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from flows.executor import RunnerError, run_stage
 from flows.log_setup import configure_logging
 from flows.process_lifetime import ENDED_WITH_OWNER, OwnerGone, die_with, dvc_identity, stage_lock
+from flows.store_switch import ignore_store
 from flows.workspace import link_main, seen_from_here
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import die_with_parent, one_message, one_thread
@@ -115,6 +116,7 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
                 tracker=tracker,
                 launch=launch,
                 provenance=origin,
+                ignore_store=ignore_store(),
             )
             main = importlib.import_module(f"stages.{stage}").main
             result = main(context) if stage in PLAIN else run_stage(main, context)
