@@ -24,7 +24,7 @@ import tyro
 from flows.log_setup import configure_logging
 from flows.progress import Progress
 from s3dnerf.core.errors import SettingsError
-from s3dnerf.core.processes import one_message
+from s3dnerf.core.processes import one_message, usable_cores
 from s3dnerf.core.yaml_text import YamlError, dump_yaml, load_yaml
 from s3dnerf.settings.loading import as_dict, experiment, load_settings, preset_settings, settings_from
 from s3dnerf.settings.schema import Settings
@@ -176,7 +176,7 @@ def synthesize(
     if model is None:
         settings = load_settings()
         model = settings.data_dir / "train_s3dnerf" / settings.train.variants[0]
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(usable_cores())
     card = load_card(model)
     maker = Synthesizer(load_generator(model), card)
     samples, made_with = read_audio(speech), settings_from(card["settings"])

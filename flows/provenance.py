@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from s3dnerf.core.processes import usable_cores
 from s3dnerf.core.yaml_text import load_yaml
 
 PACKAGES = (
@@ -101,7 +101,7 @@ def hardware() -> dict[str, Any]:
     )
     return {
         "cpu": _cpu(),
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "gpu": gpus,
         "os": f"{platform.system()} {platform.release()}",

@@ -161,23 +161,39 @@ def test_only_code_that_runs_stops_a_run_and_only_a_bump_makes_anything_again(fi
     assert project.hashes() == before
 
 
-def stages_seen(home: Path) -> set[str]:
-    """Names of the flows that completed, from Prefect's own database."""
+def asked(home: Path, question: str) -> list[tuple]:
+    """Rows of Prefect's own database."""
     import sqlite3
 
     with sqlite3.connect(home / "prefect.db") as database:
-        rows = database.execute(
-            "select flow.name, flow_run.state_type from flow_run join flow on flow.id = flow_run.flow_id"
-        ).fetchall()
-        tasks = database.execute("select count(*) from task_run where state_type = 'COMPLETED'").fetchone()[0]
-    assert tasks > 10
-    return {name for name, state in rows if state == "COMPLETED"}
+        return database.execute(question).fetchall()
 
 
-def test_stages_appear_as_flow_runs_and_packs_as_task_runs(first: tuple[Project, str]) -> None:
+def test_a_run_is_worth_looking_at_in_prefect(first: tuple[Project, str]) -> None:
+    """Stages are sub-flows of one flow run, with tags, log lines and artifacts; a pack is none of Prefect's business."""
     from flows.run import STAGES
 
-    assert stages_seen(first[0].folder / ".prefect") == set(STAGES) - {"check"}
+    home = first[0].folder / ".prefect"
+    runs = asked(
+        home,
+        "select f.name, r.state_type, r.tags, r.parent_task_run_id, r.id from flow_run r join flow f on f.id = r.flow_id",
+    )
+    stages = {name: (state, json.loads(tags), parent) for name, state, tags, parent, _ in runs if name != "dvc repro"}
+    assert set(stages) == set(STAGES) - {"check"}
+    revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=first[0].folder, capture_output=True, text=True).stdout
+    for name, (state, tags, parent) in stages.items():
+        assert state == "COMPLETED" and set(tags) == {"tiny", name, revision[:12]} and parent, name
+    wholes = [row for row in runs if row[0] == "dvc repro"]
+    assert wholes and {state for _, state, *_ in wholes} == {"COMPLETED"}
+    places = {place: run for place, run in asked(home, "select id, flow_run_id from task_run")}
+    assert {places[parent] for _, _, parent in stages.values()} <= {row[4] for row in wholes}
+    assert len(places) == len(runs) - len(wholes)  # a stage's place in the whole, and nothing a pack
+    lines = [message for (message,) in asked(home, "select message from log")]
+    assert any(line.startswith("align: ") and line.endswith(" to make") for line in lines)
+    kinds = {kind for (kind,) in asked(home, "select type from artifact")}
+    assert {"markdown", "progress"} <= kinds
+    (numbers,) = asked(home, "select data from artifact where key = 'align' limit 1")
+    assert "| hdtf | 4 | 2 | 2 | 0 |" in json.loads(numbers[0])
 
 
 def test_curves_and_settings_are_in_mlflow(first: tuple[Project, str]) -> None:

@@ -249,7 +249,7 @@ def controls(report: Report) -> Finding:
         having.setdefault(row["method"], set()).add((row["clip"], row["metric"]))
     wrong = [f"no row of {ours}"] if not having.get(ours) else []
     for control in CONTROLS:
-        # what a reference video cannot have, such as a distance to itself, truth's rows may leave out
+        # what the truth itself cannot have, such as a distance to itself, truth's rows may leave out
         lacking = sorted(
             {clip for clip, _ in having.get(ours, set())} - {clip for clip, _ in having.get(control, set())}
         )

@@ -43,7 +43,7 @@ def build(root: Path, monkeypatch, passes: bool = True) -> None:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Path:
+def preset(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
         build(root, patch)
@@ -51,9 +51,9 @@ def world(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def here(world: Path, monkeypatch) -> Path:
-    monkeypatch.chdir(world)
-    return world
+def here(preset: Path, monkeypatch) -> Path:
+    monkeypatch.chdir(preset)
+    return preset
 
 
 def run(**more) -> dict:
