@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from stages.passing_faults import SYSTEM
+
 TRIES, DELAY_S = 3, 1.0
-# what trying again does not mend: a full disk, a used-up quota, a file that is not there
-LASTING = (errno.ENOSPC, errno.EDQUOT, errno.ENOENT)
+PASSING = SYSTEM - {errno.ENOENT}  # stages try a file that is not there again themselves, where it may come back
 
 
 def worth_retrying(fault: BaseException) -> bool:
-    """Whether a fault is the machine's and may pass (a busy file system), not an error of the work or its input.
-
-    An OSError of ours has no number: it says that a file is damaged.
+    """Whether a fault is the machine's and may pass (a busy file system): no full disk, no error of the work or its
+    input. An OSError of ours has no number: it says that a file is damaged.
     """
-    return isinstance(fault, OSError) and fault.errno is not None and fault.errno not in LASTING
+    return isinstance(fault, OSError) and fault.errno in PASSING
 
 
 def attempt(work: Callable[[Any], Any], job: Any) -> tuple[Any, list[str]]:

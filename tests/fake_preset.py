@@ -297,6 +297,10 @@ def make_preset(root: Path, settings: Settings, passes: bool = True) -> None:
 PROVENANCE = {
     "git": {"revision": "0123456789abcdef", "dirty": False},
     "dvc_lock": {"evaluate": {"data/tiny/evaluate": "d41d8cd9.dir"}},
+    "lock": {
+        "schema": "2.0",
+        "stages": {"evaluate": {"outs": [{"path": "data/tiny/evaluate", "md5": "d41d8cd9.dir"}]}},
+    },
     "lock_sha256": "ab" * 32,
     "packages": {"numpy": "2.4.6", "torch": "2.13.0"},
     "hardware": {"cpu": "a CPU", "cores": 2, "memory_gb": 23.4, "gpu": None, "os": "Linux", "python": "3.11"},

@@ -69,11 +69,10 @@ class Verdict:
 
 
 def prepare(repository: Path, hours: float) -> Plan:
-    """The worktree at the repository's HEAD, its settings and raw folders. Raises RetrainError, SettingsError."""
+    """The worktree at the repository's HEAD and its settings. Raises RetrainError, SettingsError."""
     revision = worktree.git(repository, "rev-parse", "HEAD")
     place = worktree.worktree(repository, revision)
     settings = load_settings(place / "params.yaml")
-    worktree.link_raw(repository, place, settings)
     worktree.mend_rwlock(place)
     return Plan(repository, place, revision, settings, worktree.has_remote(place, repository), hours)
 

@@ -19,8 +19,6 @@ from flows.mlflow_client import tracking_uri
 from flows.process_lifetime import kill_children
 from flows.retrain.outcome import RetrainError
 from s3dnerf.core.processes import die_with_parent
-from s3dnerf.settings.loading import LOCAL
-from s3dnerf.settings.schema import CORPORA, Settings
 from s3dnerf.video.packs import write_atomic
 
 logger = logging.getLogger(__name__)
@@ -56,23 +54,10 @@ def worktree(repository: Path, revision: str) -> Path:
         git(place, "clean", "--quiet", "--force", "-d")
     else:
         git(repository, "worktree", "add", "--quiet", "--force", "--detach", str(PLACE), revision)
-    for name in (".dvc/config.local", LOCAL):  # a remote's credentials; where raw folders lie on this machine
-        if (repository / name).is_file():
-            write_atomic(place / name, (repository / name).read_bytes())
+    local = repository / ".dvc" / "config.local"  # a remote's credentials
+    if local.is_file():
+        write_atomic(place / ".dvc" / "config.local", local.read_bytes())
     return place
-
-
-def link_raw(repository: Path, place: Path, settings: Settings) -> None:
-    """The raw folders that the settings name relative to the repository, seen from the worktree."""
-    for corpus in CORPORA:
-        named = getattr(settings.raw, corpus)
-        if not named or Path(named).is_absolute() or Path(named).parts[0] == "data":
-            continue  # the synthetic corpora are made in the worktree itself
-        source, link = repository / named, place / named
-        if source.exists() and not link.exists():
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.unlink(missing_ok=True)
-            link.symlink_to(source.resolve(), target_is_directory=True)
 
 
 def environment(repository: Path) -> dict[str, str]:

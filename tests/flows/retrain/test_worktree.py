@@ -7,13 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 from flows.retrain import worktree
 from flows.retrain.once import retrain_once
 from flows.retrain.outcome import PROMOTED, RetrainError
 from tests.flows.retrain.played import Played, git
-from tests.reporting.small_report import SETTINGS
 
 
 def test_what_a_killed_run_left_in_the_worktree_is_cleaned(repository: Path, dvc: Played) -> None:
@@ -43,19 +41,6 @@ def test_what_a_failed_run_left_in_an_out_does_not_stop_the_next_one_from_fetchi
     assert (tmp_path / "data/a").read_text() == "good\n"
 
 
-def test_raw_folders_are_seen_from_the_worktree(repository: Path, dvc: Played) -> None:
-    settings = SETTINGS | {
-        "raw": SETTINGS["raw"] | {"hdtf": "raw/HDTF"},
-        "sample": SETTINGS["sample"] | {"enabled": False},
-    }
-    (repository / "params.yaml").write_text(yaml.safe_dump(settings))
-    git(repository, "commit", "-qam", "raw")
-    (repository / "raw/HDTF").mkdir(parents=True)
-    (repository / "raw/HDTF/new.mp4").write_bytes(b"x")
-    retrain_once(repository)
-    assert (repository / worktree.PLACE / "raw/HDTF/new.mp4").read_bytes() == b"x"
-
-
 def test_a_torn_rwlock_is_removed_and_a_whole_one_stays(tmp_path: Path) -> None:
     path = tmp_path / ".dvc" / "tmp" / "rwlock"
     worktree.mend_rwlock(tmp_path)  # none yet
@@ -82,11 +67,3 @@ def test_the_lines_of_dvc_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFi
     git(tmp_path, "init", "-q")
     worktree.dvc(tmp_path, tmp_path, "init", hours=1)
     assert "Initialized DVC repository." in caplog.text
-
-
-def test_where_raw_folders_lie_on_this_machine_is_known_in_the_worktree(repository: Path, dvc: Played) -> None:
-    raw = repository.parent / "elsewhere"
-    raw.mkdir()
-    (repository / "local.yaml").write_text(yaml.safe_dump({"tiny": {"raw": {"hdtf": str(raw)}}}))
-    assert retrain_once(repository).status == PROMOTED
-    assert (repository / worktree.PLACE / "local.yaml").read_bytes() == (repository / "local.yaml").read_bytes()
