@@ -1,7 +1,7 @@
 """One video added to the real clips: only its pack is processed, and the result is that of a run from scratch, hash for
 hash.
 
-    python -m benchmarks.added                       # the 29 real clips and one more, raw to speech
+    python -m benchmarks.added                       # all real clips and one more, raw to speech
     python -m benchmarks.added --clips 5 --seconds 2 # the first five, two seconds of each
 
 Reads HDTF's real clips and one of GRID's in ../shared/corpora; works in a temporary folder. Prints, stage by stage, how

@@ -1,11 +1,12 @@
-"""Other methods' videos of the real clip, measured by the project and by a script that shares no code with it, every
+"""Other methods' videos of the real clips, measured by the project and by a script that shares no code with it, every
 frame.
 
     python -m benchmarks.methods [--generated ../shared/methods] [--truth ../shared/corpora/HDTF/clips]
 
 The project's side is what ``s3dnerf evaluate`` with the same two folders prints; the other is
-``tests/straightforward.py`` (OpenCV, dlib, scikit-image). With PC-AVS, which frames the face otherwise, once more
-``--align``. A judge or LPIPS takes part where the settings in force have one. Writes benchmarks/results/methods.json.
+``tests/straightforward.py`` (OpenCV, dlib, scikit-image). Where a method frames the face otherwise, once more
+``--align``. A judge or LPIPS takes part where the settings in force have one. Every video counts on its own: method,
+clip, metric. Writes benchmarks/results/methods.json.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from tests.straightforward import measure
 HELD_TOGETHER = ("f_lmd", "m_lmd", "ssim")
 
 
-def by_method(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Method → metric → value, frames counted and left out, version, reason where there is no value."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+def by_video(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    """Method → clip → metric → value, frames counted and left out, version, reason where there is no value."""
+    found: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
     for row in rows:
         value = None if row["value"] != row["value"] else round(row["value"], 6)
         cell = {"value": value, "counted": row["counted"], "failed": row["failed"], "version": row["version"]}
-        found.setdefault(row["method"], {})[row["metric"]] = cell | ({"reason": row["reason"]} if row["reason"] else {})
+        cell |= {"reason": row["reason"]} if row["reason"] else {}
+        found.setdefault(row["method"], {}).setdefault(row["clip"], {})[row["metric"]] = cell
     return found
 
 
@@ -46,22 +48,35 @@ def main() -> None:
     tools.landmark_every = tools.picture_every = 1
     rows, problems = score_folders(chosen.generated, chosen.truth, tools)
     aligned, noted = score_folders(chosen.generated, chosen.truth, tools, align=True)
-    plain: dict[str, dict[str, float]] = {}
+    plain: dict[str, dict[str, dict[str, float]]] = {}
     for made in generated_videos(chosen.generated, "generated", "files")[0]:
         truth = next(chosen.truth.glob(f"{made.name}.*"))
-        plain[made.method] = measure(str(made.path), str(truth), str(dlib_data("landmarks")))
-    ours = by_method(rows)
-    apart = {m: {k: round(abs(ours[m][k]["value"] / plain[m][k] - 1), 8) for k in HELD_TOGETHER} for m in plain}
+        found = measure(str(made.path), str(truth), str(dlib_data("landmarks")))
+        plain.setdefault(made.method, {})[made.name] = {k: round(v, 6) for k, v in found.items()}
+    ours, moved = by_video(rows), by_video(aligned)
+    apart = {
+        m: {
+            c: {k: round(abs(ours[m][c][k]["value"] / found[k] - 1), 8) for k in HELD_TOGETHER}
+            for c, found in clips.items()
+        }
+        for m, clips in plain.items()
+    }
+    changed = {
+        m: {c: v for c, v in clips.items() if v["ssim"]["value"] != ours[m][c]["ssim"]["value"]}
+        for m, clips in moved.items()
+    }
     result = {
         **origin(f"python -m benchmarks.methods --generated {chosen.generated} --truth {chosen.truth}", "git"),
         "same_as": f"s3dnerf evaluate --generated {chosen.generated} --truth {chosen.truth}",
         "how": HOW,
         "judge": tools.judge.name if tools.judge else f"nobody: {tools.why['judge']}",
         "methods": ours,
-        "aligned": {m: v for m, v in by_method(aligned).items() if v["ssim"]["value"] != ours[m]["ssim"]["value"]},
-        "straightforward": {m: {k: round(v, 6) for k, v in found.items()} for m, found in plain.items()},
+        "aligned": {m: clips for m, clips in changed.items() if clips},
+        "straightforward": plain,
         "relative_difference": apart,
-        "largest_relative_difference": max(v for one in apart.values() for v in one.values()),
+        "largest_relative_difference": max(
+            v for clips in apart.values() for one in clips.values() for v in one.values()
+        ),
         "named": [line for line in problem_lines(problems) if "no_generated_video" not in line],
         "named_aligned": [line for line in problem_lines(noted) if "no_generated_video" not in line],
     }

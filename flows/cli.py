@@ -24,7 +24,8 @@ import tyro
 from flows.log_setup import configure_logging
 from flows.progress import Progress
 from s3dnerf.core.errors import SettingsError
-from s3dnerf.core.processes import one_message
+from s3dnerf.core.processes import one_message, usable_cores
+from s3dnerf.core.yaml_text import YamlError, dump_yaml, load_yaml
 from s3dnerf.settings.loading import as_dict, experiment, load_settings, preset_settings, settings_from
 from s3dnerf.settings.schema import Settings
 
@@ -48,8 +49,6 @@ def preset(name: Annotated[str, tyro.conf.Positional], change: tuple[str, ...] =
         name: The preset. change: FIELD=VALUE, a setting that differs from the preset's, for example train.steps=4000
         (values as YAML writes them).
     """
-    import yaml
-
     from s3dnerf.video.packs import write_atomic
 
     settings = experiment(changed(preset_settings(name), change))
@@ -58,7 +57,7 @@ def preset(name: Annotated[str, tyro.conf.Positional], change: tuple[str, ...] =
         f"# Settings in force: the preset `{name}`{differs}, every value. Each one is explained in "
         "s3dnerf/settings/schema.py.\n"
     )
-    text = head + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    text = head + dump_yaml(settings)
     path = Path("params.yaml")
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         print(f"params.yaml holds the preset {name}{differs} already")
@@ -72,8 +71,6 @@ def changed(settings: Settings, changes: tuple[str, ...]) -> Settings:
     """Settings with some fields set: ``("train.steps=4000",)``. Raises SettingsError naming the field and what it
     accepts.
     """
-    import yaml
-
     values = as_dict(settings)
     for change in changes:
         where, equals, text = change.partition("=")
@@ -84,8 +81,8 @@ def changed(settings: Settings, changes: tuple[str, ...]) -> Settings:
                 f"--change {change}: accepted: FIELD=VALUE with a field of params.yaml, for example train.steps=4000"
             )
         try:
-            holder[name] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            holder[name] = load_yaml(text)
+        except YamlError as error:
             raise SettingsError(f"--change {change}: the value is not YAML: {error}") from error
     return settings_from(values)
 
@@ -179,7 +176,7 @@ def synthesize(
     if model is None:
         settings = load_settings()
         model = settings.data_dir / "train_s3dnerf" / settings.train.variants[0]
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(usable_cores())
     card = load_card(model)
     maker = Synthesizer(load_generator(model), card)
     samples, made_with = read_audio(speech), settings_from(card["settings"])

@@ -156,7 +156,4 @@ def work_there(cluster: Cluster, name: str, work: Callable[[Any], Any], job: Any
             f"{name}: its process on the worker ended with status {done.returncode}: {last or 'it said nothing'}"
         )
     sys.stderr.write(done.stderr.decode(errors="replace"))
-    fine, outcome = pickle.loads(done.stdout)
-    if fine:
-        return outcome
-    raise outcome
+    return remote_worker.result_of(done.stdout)

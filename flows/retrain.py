@@ -33,7 +33,7 @@ from filelock import FileLock, Timeout
 
 from flows.audit import folder_report, report_at
 from flows.champion import Champion, PromotionUnclear, Registry
-from flows.mlflow_client import StoreError, store_uri
+from flows.mlflow_client import MlflowError, tracking_uri
 from s3dnerf.core.errors import S3DNeRFError, SettingsError
 from s3dnerf.core.processes import die_with_parent
 from s3dnerf.reporting.audit import ReportError
@@ -137,7 +137,7 @@ def environment(repository: Path) -> dict[str, str]:
     """
     ours = {name: value for name, value in os.environ.items() if name not in LOGGED}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return ours | {"PATH": path, "MLFLOW_TRACKING_URI": store_uri(repository)}
+    return ours | {"PATH": path, "MLFLOW_TRACKING_URI": tracking_uri(repository)}
 
 
 def dvc(place: Path, repository: Path, *words: str) -> None:
@@ -276,7 +276,7 @@ def judge(
 
 
 def attempt(repository: Path, margins: Mapping[str, float], say: Callable[[str], None]) -> Outcome:
-    """One retraining, the lock held. Raises RetrainError, ReportError, SettingsError or StoreError; the champion is as
+    """One retraining, the lock held. Raises RetrainError, ReportError, SettingsError or MlflowError; the champion is as
     it was.
     """
     revision = git(repository, "rev-parse", "HEAD")
@@ -290,7 +290,7 @@ def attempt(repository: Path, margins: Mapping[str, float], say: Callable[[str],
         dvc(place, repository, *PULL)
     say(f"dvc repro of {revision[:12]}, preset {settings.preset}, in {PLACE}")
     dvc(place, repository, "repro")
-    registry = Registry(settings.preset, store_uri(repository))
+    registry = Registry(settings.preset, tracking_uri(repository))
     champion = registry.champion()
     model = model_folder(place, settings)
     outcome, files = Outcome(NOTHING_NEW, settings.preset), dict[str, str]()
@@ -364,7 +364,7 @@ def retrain_once(
         outcome = Outcome(BUSY, "", ["another retraining is running: turned away"])
     except PromotionUnclear as error:
         outcome = Outcome(FAILED, "", str(error).splitlines())
-    except (RetrainError, ReportError, SettingsError, StoreError, OSError) as error:
+    except (RetrainError, ReportError, SettingsError, MlflowError, OSError) as error:
         outcome = Outcome(FAILED, "", [*str(error).splitlines(), "the champion is as it was"])
     tell(outcome, webhook, say)
     return outcome

@@ -23,6 +23,7 @@ from flows.executor import RunnerError, run_stage
 from flows.log_setup import configure_logging
 from flows.process_lifetime import ENDED_WITH_OWNER, OwnerGone, die_with, dvc_identity, stage_lock
 from flows.store_switch import ignore_store
+from flows.workspace import link_main, seen_from_here
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import die_with_parent, one_message, one_thread
 from s3dnerf.settings.loading import load_settings
@@ -92,7 +93,8 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
     from stages.code_parts import ALWAYS_RUN
     from stages.context import Context
 
-    settings = load_settings(params)
+    main = link_main()
+    settings = seen_from_here(main, load_settings(params))
     if stage not in ALWAYS_RUN:  # those decide no output, and check looks at every stage
         require((stage,))
     name = f"{stage}-{part}" if part else stage
@@ -105,7 +107,7 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
         raise RuntimeError(f"{lock}: another run of {name} holds its out; end that one first") from None
     with held:
         sweep(settings.data_dir / stage / part)
-        origin = provenance() if stage in TRACKED else {}
+        origin = provenance(settings.preset) if stage in TRACKED else {}
         with _tracker(settings, stage, part, origin) as tracker:
             context = Context(
                 settings=settings,

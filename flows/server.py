@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -37,13 +38,16 @@ def configure() -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
-        "PREFECT_LOGGING_TO_API_ENABLED": "false",
+        "PREFECT_LOGGING_TO_API_ENABLED": "true",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
         "PREFECT_CLI_PROMPT": "false",
         "DO_NOT_TRACK": "1",
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    for service in ("EventsWorker", "APILogWorker"):  # they say at a process's end that they are still sending
+        logging.getLogger(service).setLevel(logging.ERROR)
 
 
 def healthy(url: str) -> bool:
@@ -55,6 +59,12 @@ def healthy(url: str) -> bool:
         return False
 
 
+def run_owner() -> str | None:
+    """Identity of the ``dvc`` that this process works for; None where a person started it."""
+    above = dvc_above()
+    return identity(above) if above is not None else None
+
+
 def find_or_start(home: Path = HOME) -> str | None:
     """The API address of the server this run works with; starts one where there is none.
 
@@ -64,12 +74,13 @@ def find_or_start(home: Path = HOME) -> str | None:
     if os.environ.get("PREFECT_API_URL"):
         return None
     home.mkdir(exist_ok=True)
-    owner = identity(dvc_above() or psutil.Process())
+    owner = run_owner() or identity(psutil.Process())
     note = home / f"server-{owner}.json"
     with FileLock(home / "server.lock"):
         for old in home.glob("server-*.json"):
             if not alive(old.stem.removeprefix("server-")):
                 old.unlink(missing_ok=True)
+                (home / f"run-{old.stem.removeprefix('server-')}.json").unlink(missing_ok=True)
         if note.is_file():
             url = json.loads(note.read_text())["url"]
             if healthy(url):
@@ -99,6 +110,21 @@ def find_or_start(home: Path = HOME) -> str | None:
     return url
 
 
+def end_parent_run(owner: str, url: str, home: Path = HOME) -> None:
+    """Mark the flow run of a whole ``dvc repro`` as crashed where its ``dvc`` is gone and a stage had not ended."""
+    try:
+        run = f"{url}/flow_runs/{json.loads((home / f'run-{owner}.json').read_text())['id']}"
+        with urllib.request.urlopen(run, timeout=5) as answer:  # noqa: S310 - our own loopback address
+            if json.load(answer)["state_type"] != "RUNNING":
+                return
+        state = {"type": "CRASHED", "name": "Crashed", "message": "dvc ended before its stage did"}
+        data = json.dumps({"state": state, "force": True}).encode()
+        request = urllib.request.Request(f"{run}/set_state", data, {"Content-Type": "application/json"})  # noqa: S310
+        urllib.request.urlopen(request, timeout=5).close()  # noqa: S310
+    except (OSError, ValueError, KeyError):
+        return  # there was no such run, or nobody can say any more how it ended
+
+
 def main() -> None:
     """Serve until the owner is gone."""
     parser = argparse.ArgumentParser(description="Prefect server for one dvc run")
@@ -117,6 +143,7 @@ def main() -> None:
     def end_with_owner() -> None:
         while alive(args.owner):
             time.sleep(0.2)
+        end_parent_run(args.owner, f"http://127.0.0.1:{args.port}/api")
         time.sleep(LAST_EVENTS_S)
         server.should_exit = True
         time.sleep(LAST_EVENTS_S)

@@ -118,7 +118,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 }
 # imported, and without an influence on any number or byte
 HARMLESS = frozenset(
-    {"jaxtyping", "beartype", "yaml", "ruamel", "psutil", "filelock", "tqdm", "rich", "huggingface_hub", "markupsafe"}
+    {"jaxtyping", "beartype", "ruamel", "psutil", "filelock", "tqdm", "rich", "huggingface_hub", "markupsafe"}
 )
 
 

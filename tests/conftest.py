@@ -18,8 +18,9 @@ install_import_hook(
     ["s3dnerf.model", "s3dnerf.sync", "s3dnerf.metrics", "s3dnerf.training.losses"], "beartype.beartype"
 )
 
+from tests.margins import SHARED  # noqa: E402
+
 ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
 
 
 # modules that `make test-fast` leaves out whole: they run the graph, servers, clusters or trainings (5 s and more each);
@@ -42,6 +43,7 @@ SLOW_MODULES = {
     "stages/test_masks.py",
     "stages/test_report.py",
     "stages/test_store.py",
+    "sync/test_judge.py",
     "training/test_distributed.py",
     "training/test_resuming.py",
 }

@@ -20,6 +20,7 @@ from s3dnerf.faces.ground_truth_errors import (
 from s3dnerf.faces.lips import lip_boxes
 from s3dnerf.faces.warping import apply, warp
 from s3dnerf.settings.loading import preset_settings
+from tests.margins import SHARED, Between, Margin
 
 
 def test_pose_difference_removes_a_constant_and_keeps_the_rest() -> None:
@@ -70,12 +71,27 @@ def test_a_perfect_pipeline_has_no_error_and_a_shifted_one_has_its_shift(talking
     assert 0.5 < errors["mask_iou"] < 0.95 and errors["lip_box"] == pytest.approx(2, abs=1e-4)
 
 
-def test_real_clips_agree_with_deep3dfacerecon(shared: Path) -> None:
+def against_deep3d(shared: Path) -> dict[str, float]:
+    """The worse of two clips in each number."""
     rows = deep3d_errors(shared, preset_settings("mini").align, seconds=2.0, names=("EX_Obama_002", "EX_AndrewNg_001"))
     assert len(rows) == 2
-    for row in rows:
-        assert row["yaw"] < 3 and row["roll"] < 3 and row["pitch"] < 5 and row["fit_px"] < 2
-        assert row["roll_correlation"] > 0.75 and row["pitch_correlation"] > 0.6
+    return {name: (max if bound.low < 0 else min)(row[name] for row in rows) for name, bound in DEEP3D.bounds.items()}
+
+
+# dlib's landmarks and a float64 fit: torch's settings hardly touch them, OpenBLAS's may.
+DEEP3D = Margin(
+    "test_real_clips_agree_with_deep3dfacerecon",
+    lambda seed, folder: against_deep3d(SHARED),
+    {
+        **{"yaw": Between(high=3), "roll": Between(high=3), "pitch": Between(high=5), "fit_px": Between(high=2)},
+        **{"roll_correlation": Between(low=0.75), "pitch_correlation": Between(low=0.6)},
+    },
+    needs_real_data=True,
+)
+
+
+def test_real_clips_agree_with_deep3dfacerecon(shared: Path) -> None:
+    DEEP3D.check(against_deep3d(shared))
 
 
 def test_the_table_has_a_row_a_clip_and_their_mean() -> None:

@@ -357,7 +357,7 @@ def test_a_missing_engine_names_the_extra_and_a_wrong_address_what_is_accepted(
     monkeypatch.setenv("S3DNERF_POOL", f"{engine}://node")
     with pytest.raises(
         executor.RunnerError,
-        match=f"got '{engine}://node' — accepted: auto, threads, processes, dask://HOST:PORT, ray://",
+        match=f"got '{engine}://node' — accepted: auto, processes, dask://HOST:PORT, ray://",
     ):
         executor.switch("S3DNERF_POOL")
 

@@ -16,7 +16,10 @@ import pytest
 
 from flows import executor
 from flows.run import STAGES
+from s3dnerf.core.processes import usable_cores
+from s3dnerf.settings.loading import settings_from
 from s3dnerf.video.encoding import VideoError
+from stages.context import Context
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,13 +77,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("project")
 
 
-@pytest.mark.parametrize("pool", ["auto", "threads", "processes"])
+@pytest.mark.parametrize("pool", ["auto", "processes"])
 def test_prefect_runs_are_seen_and_equal_inline(project: Path, pool: str) -> None:
     said, seen = run_script(project, S3DNERF_POOL=pool, S3DNERF_WORKERS="2", ASK_SERVER="1")
     assert said["results"] == [0, 1, 4, 9, 16]
     runs = len(seen["flows"])
     assert seen["flows"] == [["tiny", "COMPLETED"]] * runs
-    assert seen["tasks"] == sorted([f"pack-{i}", "COMPLETED"] for i in range(5) for _ in range(runs))
+    assert seen["tasks"] == []  # a stage has thousands of packs: none is a task run
     end = time.monotonic() + 20
     while answers(said["api"]) and time.monotonic() < end:
         time.sleep(0.1)
@@ -107,18 +110,6 @@ def test_a_wrong_number_of_workers_is_refused(monkeypatch: pytest.MonkeyPatch, v
         executor.workers()
 
 
-class Ended:
-    """A task run's last state: its result is what the work raised, or a value."""
-
-    def __init__(self, outcome: object) -> None:
-        self.outcome = outcome
-
-    def result(self) -> object:
-        if isinstance(self.outcome, BaseException):
-            raise self.outcome
-        return self.outcome
-
-
 @pytest.mark.parametrize(
     ("outcome", "retried"),
     [
@@ -137,8 +128,101 @@ class Ended:
         getattr(value, "args", [value])[-1] if isinstance(value, Exception) and value.args else str(value)
     ),
 )
-def test_only_a_passing_fault_of_the_machine_is_tried_again(outcome: object, retried: bool) -> None:
-    assert executor._worth_retrying(None, None, Ended(outcome)) is retried
+def test_only_a_passing_fault_of_the_machine_is_tried_again(
+    outcome: object, retried: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "RETRY_DELAY_S", 0.0)
+    tried = []
+
+    def work(job: str) -> object:
+        tried.append(job)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    if isinstance(outcome, BaseException):
+        with pytest.raises(type(outcome)):
+            executor.attempt(work, "pack")
+    else:
+        assert executor.attempt(work, "pack") == outcome
+    assert len(tried) == (executor.TRIES if retried else 1)
+
+
+WORK = """
+import os, signal, time
+from pathlib import Path
+
+def killed_once(job):
+    number, folder = job
+    if number == 2 and not (Path(folder) / "killed").exists():
+        (Path(folder) / "killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+def killed_always(job):
+    if job[0] == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job[0]
+
+class Two(RuntimeError):
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+
+def failing(job):
+    raise Two("one", "two") if job[0] == 1 else ValueError("other")
+"""
+
+
+@pytest.fixture
+def pool_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Work for spawned processes, and an executor with a pool of two."""
+    (tmp_path / "pool_work.py").write_text(WORK)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    monkeypatch.setenv("S3DNERF_WORKERS", "2")
+    context = Context(settings=settings_from({"preset": "tiny"}), stage="lips")
+    with executor.PackExecutor(context, "processes") as packs:
+        yield packs, __import__("pool_work"), [(i, str(tmp_path)) for i in range(4)], [f"pack-{i}" for i in range(4)]
+    sys.modules.pop("pool_work", None)
+
+
+def test_what_a_killed_worker_had_in_hand_is_done_again(pool_work) -> None:
+    packs, work, jobs, names = pool_work
+    assert packs.run(work.killed_once, jobs, names) == [0, 1, 2, 3]
+
+
+def test_workers_that_are_killed_again_and_again_are_said_with_their_packs(pool_work) -> None:
+    packs, work, jobs, names = pool_work
+    with pytest.raises(executor.WorkersLost, match=r"killed twice.*pack-2.*S3DNERF_WORKERS=1"):
+        packs.run(work.killed_always, jobs, names)
+
+
+def test_an_error_that_cannot_be_sent_is_said_all_the_same(pool_work) -> None:
+    packs, work, jobs, names = pool_work
+    with pytest.raises(RuntimeError, match="Two: one two"):
+        packs.run(work.failing, jobs[1:2], names[1:2])
+
+
+def test_a_stage_uses_the_cores_it_may_use(tmp_path: Path) -> None:
+    script = "from s3dnerf.core.processes import usable_cores; print(usable_cores())"
+    first = min(os.sched_getaffinity(0))
+    command = [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {{{first}}}); {script}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+    cores = len(os.sched_getaffinity(0))
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert usable_cores(tmp_path) == cores
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    assert usable_cores(tmp_path) == min(cores, 1)
+    (tmp_path / "cpu.max").write_text("20000 100000\n")
+    assert usable_cores(tmp_path) == 1  # a fifth of a core is still a process
+    (tmp_path / "cpu.max").unlink()
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("-1")
+    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000")
+    assert usable_cores(tmp_path) == cores
+    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("100000")
+    assert usable_cores(tmp_path) == 1
 
 
 def test_every_stage_has_its_file() -> None:

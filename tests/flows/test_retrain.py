@@ -22,7 +22,7 @@ from mlflow.protos import databricks_pb2
 
 from flows import retrain
 from flows.champion import PromotionUnclear, Registry
-from flows.mlflow_client import Store
+from flows.mlflow_client import TrackingClient
 from flows.retrain import (
     BUSY,
     FAILED,
@@ -134,7 +134,7 @@ def test_the_first_is_promoted_a_better_one_too_and_a_worse_one_is_kept_out(repo
     with_weights = Path(
         str(
             Registry("tiny", f"sqlite:///{repository / 'mlflow.db'}")
-            .store.client.get_model_version("s3dnerf-tiny", "3")
+            .tracking.client.get_model_version("s3dnerf-tiny", "3")
             .source
         )
     )
@@ -228,14 +228,14 @@ def test_an_odd_error_of_the_registry_promotes_nothing(
 ) -> None:
     retrain_once(repository)
     dvc.weights, dvc.rows = b"second", worse("m_lmd", -0.2)
-    original = Store.__init__
+    original = TrackingClient.__init__
 
-    def begin(self: Store, uri: str) -> None:
+    def begin(self: TrackingClient, uri: str) -> None:
         original(self, uri)
         self.client = _Client(self.client, method, code)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "__init__", begin)
+        patch.setattr(TrackingClient, "__init__", begin)
         outcome = retrain_once(repository)
     assert outcome.status == FAILED and "the database is out of reach" in outcome.lines[0]
     assert champion(repository).version == "1"
@@ -249,22 +249,22 @@ def test_an_answer_lost_at_the_last_act_is_asked_for_again_or_said(
     second = registry.register(
         retrain.model_folder(repository / retrain.PLACE, settings_from(SETTINGS)), "b" * 40, "second"
     )
-    real = registry.store.client.set_registered_model_alias
+    real = registry.tracking.client.set_registered_model_alias
 
     def done_and_lost(*words: str) -> None:
         real(*words)
         raise MlflowException("connection reset")
 
-    monkeypatch.setattr(registry.store.client, "set_registered_model_alias", done_and_lost)
+    monkeypatch.setattr(registry.tracking.client, "set_registered_model_alias", done_and_lost)
     registry.promote(second)
     assert champion(repository) == second
-    registry.store.client = _Client(registry.store.client, "get_registered_model", databricks_pb2.INTERNAL_ERROR)
+    registry.tracking.client = _Client(registry.tracking.client, "get_registered_model", databricks_pb2.INTERNAL_ERROR)
     with pytest.raises(PromotionUnclear, match="version 2 of s3dnerf-tiny became the champion is not known"):
         registry.promote(second)
 
 
 def test_an_alias_given_by_hand_to_a_foreign_version_is_said(repository: Path, dvc: Played) -> None:
-    client = Registry("tiny", f"sqlite:///{repository / 'mlflow.db'}").store.client
+    client = Registry("tiny", f"sqlite:///{repository / 'mlflow.db'}").tracking.client
     client.create_registered_model("s3dnerf-tiny")
     client.create_model_version("s3dnerf-tiny", "/somewhere")
     client.set_registered_model_alias("s3dnerf-tiny", "champion", "1")
@@ -277,7 +277,7 @@ def test_an_alias_given_by_hand_to_a_foreign_version_is_said(repository: Path, d
 
 def test_a_model_without_the_alias_has_no_champion(repository: Path, dvc: Played) -> None:
     retrain_once(repository)
-    Registry("tiny", f"sqlite:///{repository / 'mlflow.db'}").store.client.delete_registered_model_alias(
+    Registry("tiny", f"sqlite:///{repository / 'mlflow.db'}").tracking.client.delete_registered_model_alias(
         "s3dnerf-tiny", "champion"
     )
     assert champion(repository) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from s3dnerf.model.reference import render_reference
 from s3dnerf.model.s3dnerf import Conditions, Identity, S3DNeRF
 from s3dnerf.settings.loading import preset_settings
 from s3dnerf.settings.schema import VARIANTS, ModelSettings
+from tests.margins import Between, Margin
 from tests.small_corpus import BOX, INTRINSICS, turn
 
 SPEECH_DIM = 20
@@ -23,9 +25,9 @@ def _settings(**given) -> ModelSettings:
     return dataclasses.replace(preset_settings("tiny").model, **given)
 
 
-def _trained(variant: str, settings: ModelSettings) -> S3DNeRF:
+def _trained(variant: str, settings: ModelSettings, seed: int = 0) -> S3DNeRF:
     """A generator whose zero-initialised layers are not zero any more."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = S3DNeRF(settings, SPEECH_DIM, variant)
     if model.source_lips is not None:
         torch.nn.init.normal_(model.source_lips.layer.weight, std=0.3)
@@ -48,19 +50,40 @@ def _inputs(identities: int = 2, each: int = 2) -> tuple[tuple, tuple]:
     return portrait, (torch.randn(identities * each, 16, SPEECH_DIM, generator=g), target, k.repeat(len(target), 1, 1))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("carry", [False, True])  # with the settings that are ours, and without
-def test_fast_path_equals_the_plain_one(variant: str, carry: bool) -> None:
+def _fast_and_plain(variant: str, carry: bool, seed: int = 0) -> dict[str, float]:
     ours = dict.fromkeys(("carry_source", "source_lips", "speech_gate"), carry)
-    model = _trained(variant, _settings(raw_px=8, image_px=32, **ours))
+    model = _trained(variant, _settings(raw_px=8, image_px=32, **ours), seed)
     portrait, frames = _inputs()
     with torch.no_grad():
         identity = model.encode(*portrait)
         fast = model.render(identity, *frames)
     plain = render_reference(model, identity, *frames)
-    for name in ("coarse", "fine", "alpha", "delta_x", "deform_energy"):
-        assert torch.allclose(getattr(fast, name), getattr(plain, name), atol=1e-4), name
-    assert fast.alpha.max() > 0.05 and (variant == "no_deform" or fast.delta_x.abs().max() > 1e-3)
+    names = ("coarse", "fine", "alpha", "delta_x", "deform_energy")
+    moved = {} if variant == "no_deform" else {"most moved": float(fast.delta_x.abs().max())}
+    apart = max(float((getattr(fast, name) - getattr(plain, name)).abs().max()) for name in names)
+    return {"farthest apart": apart, "most opaque": float(fast.alpha.max()), **moved}
+
+
+def _worst_of_variants(seed: int, folder: Path) -> dict[str, float]:
+    found = [_fast_and_plain(variant, carry, seed) for variant in VARIANTS for carry in (False, True)]
+    worst = {"farthest apart": max, "most opaque": min, "most moved": min}
+    return {name: choose(f[name] for f in found if name in f) for name, choose in worst.items()}
+
+
+# Opacity and motion at least fifty and ten times the tolerance, as two empty pictures would be equal and say nothing; some
+# random starts are almost transparent.
+FAST_PATH = Margin(
+    "test_fast_path_equals_the_plain_one",
+    _worst_of_variants,
+    {"farthest apart": Between(high=1e-4), "most opaque": Between(low=5e-3), "most moved": Between(low=1e-3)},
+)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("carry", [False, True])  # with the settings that are ours, and without
+def test_fast_path_equals_the_plain_one(variant: str, carry: bool) -> None:
+    for name, value in _fast_and_plain(variant, carry).items():
+        assert FAST_PATH.bounds[name].room(value) >= 0, (name, value)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -119,21 +142,28 @@ def test_a_yaw_of_the_camera_moves_a_known_field_as_geometry_says(yaw: float) ->
     assert torch.allclose(found, wanted, atol=2.0) and (yaw == 0 or abs(wanted[0] - 128 - 640 * 0.6 / 9.7) > 4)
 
 
-def test_the_source_pose_takes_part() -> None:
-    """Eq. 2: planes are read in the source camera's frame, so the same planes under another source pose give another
-    picture.
-    """
-    model = _trained("full", _settings())
+def _another_source_pose(seed: int, folder: Path) -> dict[str, float]:
+    model = _trained("full", _settings(), seed)
     portrait, frames = _inputs(1, 1)
     with torch.no_grad():
         identity = model.encode(*portrait)
         before = model.render(identity, *frames).coarse
         turned = dataclasses.replace(identity, world_to_camera=torch.from_numpy(turn(0.6))[None])
-        assert (model.render(turned, *frames).coarse - before).abs().max() > 1e-2
+        return {"largest change": float((model.render(turned, *frames).coarse - before).abs().max())}
 
 
-def test_frames_of_one_call_do_not_touch_each_other() -> None:
-    model = _trained("full", _settings(carry_source=True))
+SOURCE_POSE = Margin("test_the_source_pose_takes_part", _another_source_pose, {"largest change": Between(low=1e-2)})
+
+
+def test_the_source_pose_takes_part(tmp_path: Path) -> None:
+    """Eq. 2: planes are read in the source camera's frame, so the same planes under another source pose give another
+    picture.
+    """
+    SOURCE_POSE.check(SOURCE_POSE.measure(SOURCE_POSE.seed, tmp_path))
+
+
+def _together_and_alone(seed: int, folder: Path) -> dict[str, float]:
+    model = _trained("full", _settings(carry_source=True), seed)
     portrait, (speech, camera, k) = _inputs(1, 3)
     with torch.no_grad():
         identity = model.encode(*portrait)
@@ -141,17 +171,38 @@ def test_frames_of_one_call_do_not_touch_each_other() -> None:
         alone = torch.cat(
             [model.render(identity, speech[i : i + 1], camera[i : i + 1], k[i : i + 1]).fine for i in range(3)]
         )
-    assert torch.allclose(together, alone, atol=1e-5)
+    return {"farthest apart": float((together - alone).abs().max())}
 
 
-def test_speech_changes_the_picture_where_the_face_is() -> None:
-    model = _trained("full", _settings())
+# Which kernel a convolution of three frames takes, and so its last digits, is the processor's choice.
+TOGETHER = Margin(
+    "test_frames_of_one_call_do_not_touch_each_other", _together_and_alone, {"farthest apart": Between(high=1e-5)}
+)
+
+
+def test_frames_of_one_call_do_not_touch_each_other(tmp_path: Path) -> None:
+    TOGETHER.check(TOGETHER.measure(TOGETHER.seed, tmp_path))
+
+
+def _opposite_speech(seed: int, folder: Path) -> dict[str, float]:
+    model = _trained("full", _settings(), seed)
     portrait, (speech, camera, k) = _inputs(1, 1)
     with torch.no_grad():
         identity = model.encode(*portrait)
         a, b = (model.render(identity, s, camera, k) for s in (speech, -speech))
     moved = (a.coarse - b.coarse).abs().sum(1, keepdim=True)
-    assert moved.max() > 1e-3 and moved[a.alpha < 1e-6].max() == 0
+    return {"largest change": float(moved.max()), "change beside the face": float(moved[a.alpha < 1e-6].max())}
+
+
+SPEECH = Margin(
+    "test_speech_changes_the_picture_where_the_face_is",
+    _opposite_speech,
+    {"largest change": Between(low=1e-3), "change beside the face": Between(0, 0)},
+)
+
+
+def test_speech_changes_the_picture_where_the_face_is(tmp_path: Path) -> None:
+    SPEECH.check(SPEECH.measure(SPEECH.seed, tmp_path))
 
 
 def test_frames_must_divide_among_identities() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from s3dnerf.reporting.statistics import cluster_interval, holm, paired_difference, sign_flip_p
+from tests.margins import Between, Margin
 
 
 def brute_force_p(values: list[float], speakers: list[str]) -> float:
@@ -38,25 +40,35 @@ def test_drawn_p_is_near_the_exact_one() -> None:
     assert drawn == pytest.approx(exact, abs=0.01) and drawn == sign_flip_p(values, speakers)
 
 
-def test_false_alarms_are_what_the_test_claims() -> None:
-    """400 tables without any effect, speakers who differ, three clips each: about 5 % below 0.05."""
-    random = np.random.default_rng(11)
+def false_alarms(seed: int, folder: Path) -> dict[str, float]:
+    random = np.random.default_rng(seed)
     alarms = 0
     for _ in range(400):
         person = random.normal(0, 1, 8)
         values = np.repeat(person, 3) + random.normal(0, 0.3, 24)
         alarms += sign_flip_p(values.tolist(), [f"s{i // 3}" for i in range(24)]) < 0.05
-    assert 0.02 <= alarms / 400 <= 0.08
     naive = sum(
         stats.ttest_1samp(np.repeat(random.normal(0, 1, 8), 3) + random.normal(0, 0.3, 24), 0).pvalue < 0.05
         for _ in range(400)
     )
-    assert naive / 400 > 0.15  # what forgetting the speakers would have claimed
+    return {"false alarms": alarms / 400, "false alarms, speakers forgotten": naive / 400}
 
 
-def test_intervals_cover() -> None:
-    """300 tables of 10 speakers with unequal numbers of clips: the interval holds the true mean about 95 times in 100."""
-    random = np.random.default_rng(5)
+ALARMS = Margin(
+    "test_false_alarms_are_what_the_test_claims",
+    false_alarms,
+    {"false alarms": Between(0.02, 0.08), "false alarms, speakers forgotten": Between(low=0.15)},
+    seed=11,
+)
+
+
+def test_false_alarms_are_what_the_test_claims(tmp_path: Path) -> None:
+    """400 tables without any effect, speakers who differ, three clips each: about 5 % below 0.05."""
+    ALARMS.check(ALARMS.measure(ALARMS.seed, tmp_path))
+
+
+def coverage(seed: int, folder: Path) -> dict[str, float]:
+    random = np.random.default_rng(seed)
     held = 0
     for _ in range(300):
         speakers, values = [], []
@@ -66,7 +78,15 @@ def test_intervals_cover() -> None:
             speakers += [f"s{i}"] * clips
         interval = cluster_interval(values, speakers, resamples=400)
         held += interval.low <= 2 <= interval.high
-    assert 0.90 <= held / 300 <= 0.98
+    return {"intervals that hold the mean": held / 300}
+
+
+COVERAGE = Margin("test_intervals_cover", coverage, {"intervals that hold the mean": Between(0.90, 0.98)}, seed=5)
+
+
+def test_intervals_cover(tmp_path: Path) -> None:
+    """300 tables of 10 speakers with unequal numbers of clips: the interval holds the true mean about 95 times in 100."""
+    COVERAGE.check(COVERAGE.measure(COVERAGE.seed, tmp_path))
 
 
 def test_one_speaker_has_no_interval() -> None:

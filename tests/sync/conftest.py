@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-import torch
 
-from s3dnerf.settings.schema import SyncSettings
 from s3dnerf.sync.expert import SyncExpert
-from s3dnerf.sync.losses import expected_triplet_loss
-from s3dnerf.training.sync_augment import plain_lips
-from s3dnerf.training.sync_data import draw_batch
-from tests.sync.talking import talker
-
-TINY = SyncSettings(crop_px=48, width=8, embed=32, batch=32, lr=2e-3, gate=0.75, eval_trials=260)
+from tests.sync.learned import learned
 
 
 @pytest.fixture(scope="session")
 def trained() -> SyncExpert:
-    """A narrow network after 90 steps on eight talkers."""
-    clips = [talker(name * 3, 3.0, 0) for name in "abcdefgh"]
-    torch.manual_seed(0)
-    network = SyncExpert(TINY)
-    optimiser = torch.optim.Adam(network.parameters(), lr=TINY.lr, betas=(0.9, 0.99))
-    for step in range(90):
-        batch = draw_batch(clips, TINY.batch, np.random.default_rng([0, step]))
-        loss = expected_triplet_loss(
-            network.visual(plain_lips(batch.lips, clips[0].margin)),
-            network.audio(batch.mel),
-            batch.negatives,
-            TINY.margin,
-        )
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    return network.eval().requires_grad_(False)
+    return learned()

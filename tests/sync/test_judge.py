@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 
 from s3dnerf.settings.schema import EvaluateSettings
 from s3dnerf.speech.mel import clip_mel
@@ -14,7 +13,9 @@ from s3dnerf.sync.judge import SyncJudge, TrainedJudge, sync_judge
 from s3dnerf.sync.syncnet import SyncNetWeightsError
 from s3dnerf.training.distributed import World
 from s3dnerf.training.sync_eval import embed_clips, offset_curves
+from tests.margins import Between, Margin
 from tests.sync.corpus import BOX, frames_of
+from tests.sync.learned import learned
 from tests.sync.talking import script, sound_of, talker
 
 CARD = {"role": "judge", "held_out": {"accuracy": 0.9}, "gate": 0.75, "passes": True, "monitor": []}
@@ -25,34 +26,79 @@ def judge(trained):
     return TrainedJudge(trained, CARD)
 
 
-@pytest.fixture(scope="module")
-def stranger():
+def a_stranger():
     """Frames and mel of a person the network never saw."""
     clip = talker("zoe", 5.0, 3)
     return frames_of(clip.lips), clip.mel
 
 
-def test_unseen_people_are_judged_right(trained):
-    strangers = [talker(name * 4, 3.0, 1) for name in "uvwx"]
-    embedded = embed_clips(trained, strangers, World())
-    assert held_out_accuracy(embedded, 520, 0).accuracy > 0.85
+@pytest.fixture(scope="module")
+def stranger():
+    return a_stranger()
+
+
+def unseen_numbers(network):
+    embedded = embed_clips(network, [talker(name * 4, 3.0, 1) for name in "uvwx"], World())
     curve = offset_curves(embedded)
-    assert curve["extreme_offset_frames"] == 0 and len(curve["distance"]) == 31
+    assert len(curve["distance"]) == 31
+    return {
+        "accuracy on unseen people": held_out_accuracy(embedded, 520, 0).accuracy,
+        "extreme offset (frames)": abs(curve["extreme_offset_frames"]),
+    }
+
+
+UNSEEN = Margin(
+    "test_unseen_people_are_judged_right",
+    lambda seed, folder: unseen_numbers(learned(seed)),
+    {"accuracy on unseen people": Between(low=0.75), "extreme offset (frames)": Between(high=0)},
+)
+
+
+def test_unseen_people_are_judged_right(trained):
+    UNSEEN.check(unseen_numbers(trained))
+
+
+def shifted_by(mel, k):
+    """The sound moved by whole columns: k > 0: the sound comes k frames early."""
+    return np.roll(mel, -round(3.2 * k), axis=0)
+
+
+def shift_errors(judge):
+    """Frames between each made shift and the one found, for −10 … 10."""
+    frames, mel = a_stranger()
+    return [abs(judge.measure(frames, BOX, mel=shifted_by(mel, k)).offset_frames - k) for k in range(-10, 11)]
+
+
+SHIFTS = Margin(
+    "test_sound_shifted_by_k_frames_is_found",
+    lambda seed, folder: {
+        "farthest from the made shift (frames)": max(shift_errors(TrainedJudge(learned(seed), CARD)))
+    },
+    {"farthest from the made shift (frames)": Between(high=0)},
+)
 
 
 @pytest.mark.parametrize("k", range(-10, 11))
 def test_sound_shifted_by_k_frames_is_found(judge, stranger, k):
     frames, mel = stranger
-    columns = round(3.2 * k)
-    late = np.roll(mel, -columns, axis=0)  # k > 0: the sound comes k frames early
-    result = judge.measure(frames, BOX, mel=late)
-    assert result.offset_frames == k
+    assert judge.measure(frames, BOX, mel=shifted_by(mel, k)).offset_frames == k
 
 
-def test_right_sound_scores_better_than_wrong(judge, stranger):
-    frames, mel = stranger
+def right_and_wrong_sound(judge):
+    frames, mel = a_stranger()
     right, wrong = judge.measure(frames, BOX, mel=mel), judge.measure(frames, BOX, mel=talker("other", 5.0, 9).mel)
-    assert right.lse_c > 2 * wrong.lse_c and right.lse_d < wrong.lse_d - 0.1
+    return {"LSE-C, right over wrong": right.lse_c / wrong.lse_c, "LSE-D, wrong less right": wrong.lse_d - right.lse_d}
+
+
+RIGHT_SOUND = Margin(
+    "test_right_sound_scores_better_than_wrong",
+    lambda seed, folder: right_and_wrong_sound(TrainedJudge(learned(seed), CARD)),
+    {"LSE-C, right over wrong": Between(low=2), "LSE-D, wrong less right": Between(low=0.1)},
+)
+
+
+def test_right_sound_scores_better_than_wrong(judge):
+    RIGHT_SOUND.check(right_and_wrong_sound(judge))
 
 
 def test_samples_and_their_mel_give_the_same(judge, stranger):
@@ -61,10 +107,21 @@ def test_samples_and_their_mel_give_the_same(judge, stranger):
     assert judge.measure(stranger[0], BOX, samples=samples) == judge.measure(stranger[0], BOX, mel=clip_mel(samples))
 
 
-def test_batches_change_nothing(judge, stranger):
-    frames, mel = stranger
-    for one, many in zip(judge.embeddings(frames[:30], BOX, mel, batch=7), judge.embeddings(frames[:30], BOX, mel)):
-        assert torch.allclose(one, many, atol=1e-5)
+def batch_against_batches(judge):
+    frames, mel = a_stranger()
+    pairs = zip(judge.embeddings(frames[:30], BOX, mel, batch=7), judge.embeddings(frames[:30], BOX, mel))
+    return {"farthest apart": max(float((one - many).abs().max()) for one, many in pairs)}
+
+
+BATCHES = Margin(
+    "test_batches_change_nothing",
+    lambda seed, folder: batch_against_batches(TrainedJudge(learned(seed), CARD)),
+    {"farthest apart": Between(high=1e-5)},
+)
+
+
+def test_batches_change_nothing(judge):
+    BATCHES.check(batch_against_batches(judge))
 
 
 @pytest.mark.parametrize(

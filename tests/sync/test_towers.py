@@ -6,6 +6,7 @@ import torch
 from s3dnerf.settings.schema import SyncSettings
 from s3dnerf.sync.expert import SyncExpert, cosine
 from s3dnerf.sync.towers import AudioTower, VisualTower
+from tests.margins import Between, Margin
 
 
 @pytest.mark.parametrize("size, width, embed", [(48, 4, 16), (96, 4, 32), (48, 8, 512)])
@@ -36,13 +37,23 @@ def test_shapes_are_enforced_by_the_tests():
         AudioTower(4, 16)(torch.randn(2, 80, 16))
 
 
-def test_embeddings_have_both_signs():
-    torch.manual_seed(0)
+def signs_of_embeddings(seed, folder):
+    torch.manual_seed(seed)
     expert = SyncExpert(SyncSettings(crop_px=48, width=4, embed=64)).eval()
     lips, audio = expert.visual(torch.rand(4, 5, 3, 48, 48)), expert.audio(torch.randn(4, 16, 80))
-    for embedding in (lips, audio):
-        assert 0.2 < (embedding < 0).float().mean() < 0.8
-    assert cosine(lips, audio).min() > -1
+    below = {f"{name} below 0": float((e < 0).float().mean()) for name, e in (("lips", lips), ("audio", audio))}
+    return {**below, "least cosine": float(cosine(lips, audio).detach().min())}
+
+
+SIGNS = Margin(
+    "test_embeddings_have_both_signs",
+    signs_of_embeddings,
+    {"lips below 0": Between(0.2, 0.8), "audio below 0": Between(0.2, 0.8), "least cosine": Between(low=-0.999)},
+)
+
+
+def test_embeddings_have_both_signs(tmp_path):
+    SIGNS.check(SIGNS.measure(SIGNS.seed, tmp_path))
 
 
 def test_a_grey_tower_does_not_see_colours():
@@ -54,10 +65,19 @@ def test_a_grey_tower_does_not_see_colours():
         assert torch.allclose(tower(lips), tower(swapped), atol=1e-5) == grey
 
 
-def test_light_and_tint_do_not_matter():
-    torch.manual_seed(0)
+def light_against_time(seed, folder):
+    torch.manual_seed(seed)
     tower = VisualTower(5, 48, 8, 32).eval()
     lips = torch.rand(2, 5, 3, 48, 48)
     dark = lips * 0.5 + torch.tensor([0.1, 0.2, 0.05])[:, None, None]
     light, time = (1 - cosine(tower(lips), tower(other)) for other in (dark, lips.flip(1)))
-    assert light.max() < 0.1 * time.min()
+    return {"change by light, of that by time": float((light.max() / time.min()).detach())}
+
+
+LIGHT = Margin(
+    "test_light_and_tint_do_not_matter", light_against_time, {"change by light, of that by time": Between(high=0.1)}
+)
+
+
+def test_light_and_tint_do_not_matter(tmp_path):
+    LIGHT.check(LIGHT.measure(LIGHT.seed, tmp_path))

@@ -21,6 +21,7 @@ from s3dnerf.training.curves import read_curves
 from s3dnerf.training.distributed import World, joined
 from s3dnerf.training.sync_data import SyncDataError
 from s3dnerf.training.train_sync import Job, SyncTrainingError, learning_rate, train
+from tests.margins import Between, Margin
 from tests.sync.corpus import write_corpus
 
 PEOPLE = {"ann": "train", "bob": "train", "cat": "train", "dan": "train", "eve": "val", "flo": "val"}
@@ -124,24 +125,62 @@ def test_a_finished_run_writes_its_files_again_without_training(data_dir, tmp_pa
     assert files(tmp_path / "out") == before
 
 
-@pytest.mark.slow
-def test_shuffled_sound_fails_the_gate_and_its_own_passes_it(tmp_path):
-    """The same training on the same lips, with their own sound and with the sound of other recordings."""
+# Eight to learn from and six to judge by: with four and two, the accuracy of one design was 0.63 to 0.80 over seeds and
+# processors.
+CROWD = {
+    **dict.fromkeys(("ann", "bob", "cat", "dan", "gus", "hal", "ida", "jon"), "train"),
+    **dict.fromkeys(("eve", "flo", "kim", "lea", "max", "ned"), "val"),
+}
+
+
+def cards_of_own_and_shuffled_sound(seed: int, folder: Path) -> dict[str, dict]:
+    """The same training on the same lips, with their own sound and with the sound of other recordings: name → card.
+
+    Grey lips and 90 steps: enough to have learned whatever the seed. The gate stands midway between chance and what is
+    learned.
+    """
+    given = {"judge_steps": 90, "batch": 24, "width": 8, "embed": 32, "grey": True, "lr": 3e-3, "gate": 0.65}
     cards = {}
     for name in ("own", "shuffled"):
-        data = tmp_path / name / "data"
-        write_corpus(data, "lrs2", PEOPLE, 3.0, shuffled=name == "shuffled")
-        which = job(
-            data, tmp_path / name, judge_steps=70, batch=32, width=8, embed=32, eval_every=70, eval_trials=520, lr=3e-3
-        )
+        write_corpus(folder / name / "data", "lrs2", CROWD, 3.0, shuffled=name == "shuffled")
+        which = job(folder / name / "data", folder / name, eval_every=90, eval_trials=2600, judge_seed=seed, **given)
         cards[name] = train(which, World())
+    return cards
+
+
+def gate_numbers(cards: dict[str, dict]) -> dict[str, float]:
+    own, shuffled = (cards[name]["held_out"]["accuracy"] for name in ("own", "shuffled"))
+    return {
+        "accuracy, own sound": own,
+        "accuracy, shuffled sound": shuffled,
+        "own less shuffled": own - shuffled,
+        "offset, own sound (frames)": abs(cards["own"]["offset_frames"]),
+    }
+
+
+GATE = Margin(
+    "test_shuffled_sound_fails_the_gate_and_its_own_passes_it",
+    lambda seed, folder: gate_numbers(cards_of_own_and_shuffled_sound(seed, folder)),
+    {
+        "accuracy, own sound": Between(low=0.7),
+        "accuracy, shuffled sound": Between(0.4, 0.6),  # chance is 0.5
+        "own less shuffled": Between(low=0.15),
+        "offset, own sound (frames)": Between(high=0),
+    },
+    seed=2,
+)
+
+
+@pytest.mark.slow
+def test_shuffled_sound_fails_the_gate_and_its_own_passes_it(tmp_path):
+    cards = cards_of_own_and_shuffled_sound(GATE.seed, tmp_path)
+    GATE.check(gate_numbers(cards))
     own, shuffled = cards["own"], cards["shuffled"]
-    assert own["held_out"]["accuracy"] > 0.75 and own["passes"] and own["offset_frames"] == 0
-    assert 0.4 < shuffled["held_out"]["accuracy"] < 0.6 and not shuffled["passes"]  # chance is 0.5
+    assert own["passes"] and not shuffled["passes"]
     check_gate(own, 0.5)
     check_gate(shuffled, 0.0)
     with pytest.raises(
-        SyncGateError, match=r"train.lambda_sync: 0.5 .* right in 0\.[45]\d+ of held-out trials, below sync.gate = 0.75"
+        SyncGateError, match=r"train.lambda_sync: 0.5 .* right in 0\.[45]\d+ of held-out trials, below sync.gate = 0.65"
     ):
         check_gate(shuffled, 0.5)
 
