@@ -12,6 +12,8 @@ from s3dnerf.settings.loading import preset_settings
 from s3dnerf.settings.schema import CORPORA, RawSettings
 from tests.stages.running import run, table
 
+STAGES = ("inventory", "ingest")
+
 
 @pytest.mark.slow
 def test_real_clips_are_all_accounted_for(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
