@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# before any numerical library is loaded: sums are in one order, here as in every stage
+export OMP_NUM_THREADS := 1
 
 # What `make train-sample` changes in the demo's settings: the same people, trained about five times as long.
 LONGER := train.steps=1600 train.shape_steps=1500 train.motion_steps=1000 train.lr_lessons=0.002 train.checkpoint_every=200

@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 
 from benchmarks.record import origin, write
+from s3dnerf.core.yaml_text import load_yaml
 from s3dnerf.video.packs import file_sha256
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -103,7 +103,7 @@ def strike(folder: Path, process: subprocess.Popen[bytes], everything: bool) -> 
 
 def hashes(folder: Path) -> dict[str, str]:
     """Out → hash: DVC's for every stage but the report, and the report's tables."""
-    lock = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    lock = load_yaml((folder / "dvc.lock").read_bytes())["stages"]
     outs = {out["path"]: out["md5"] for name, stage in lock.items() if name != "report" for out in stage["outs"]}
     return outs | {name: file_sha256(folder / "reports/tiny" / name) for name in TABLES}
 

@@ -27,8 +27,7 @@ from benchmarks.record import origin, write
 from tests.margins import SHARED, Margin
 
 ROOT = Path(__file__).resolve().parent.parent
-# oneDNN's names: https://oneapi-src.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html; one that it does not know it
-# ignores without a word.
+# names of oneDNN (oneapi-src.github.io/oneDNN/dev_guide_cpu_dispatcher_control.html); an unknown one is ignored
 SETTINGS = {
     "default": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "OPENBLAS_CORETYPE": "Nehalem"},
     "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"},

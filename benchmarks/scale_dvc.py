@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+from s3dnerf.core.yaml_text import dump_yaml
 
 STAGES = ("resample", "align", "masks", "lips", "speech")
 CORPORA = ("hdtf", "lrs2", "mead")
@@ -49,7 +49,7 @@ class Repository:
         }
         self.dvc("init", "--no-scm", "--force", "--quiet")
         self.ignore(ignored)
-        (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"packs": {"cmd": "false", "outs": outs}}}))
+        (folder / "dvc.yaml").write_text(dump_yaml({"stages": {"packs": {"cmd": "false", "outs": outs}}}))
 
     def ignore(self, lines: list[str]) -> None:
         """What DVC does not look at."""

@@ -32,8 +32,9 @@ from s3dnerf.settings.schema import Settings
 from s3dnerf.training.clips import ClipFolder
 from s3dnerf.video.packs import CorpusPacks, write_atomic
 from stages import ingest
+from stages.content_store import STORE
 from stages.context import Context
-from stages.preprocessing import STORE, ClipResult, PackJob, plan
+from stages.preprocessing import ClipResult, PackJob, plan
 
 # the parts that each pack stage stores of a clip
 KINDS = {

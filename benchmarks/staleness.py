@@ -20,9 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmarks.record import origin, write
+from s3dnerf.core.yaml_text import dump_yaml, load_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS_FILES = ("s3dnerf/settings/schema.py", "s3dnerf/config.py")
@@ -82,16 +81,16 @@ class Project:
 
     def settings(self, **sections: dict[str, Any]) -> None:
         path = self.folder / "params.yaml"
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = load_yaml(path.read_bytes())
         for section, fields in sections.items():
             values.setdefault(section, {}).update(fields)
-        path.write_text(yaml.safe_dump(values), encoding="utf-8")
+        path.write_text(dump_yaml(values), encoding="utf-8")
 
     def raw(self, folder: str) -> None:
         """Say where the raw folders lie: in local.yaml, or (before that) in params.yaml."""
         raw = {name: f"{folder}/{name.upper()}" for name in ("hdtf", "lrs2", "mead")}
         if self.versioned:
-            (self.folder / "local.yaml").write_text(yaml.safe_dump({"tiny": {"raw": raw}}))
+            (self.folder / "local.yaml").write_text(dump_yaml({"tiny": {"raw": raw}}))
         else:
             self.settings(raw=raw)
 

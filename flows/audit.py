@@ -10,16 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from flows.provenance import outs_of, preset_lock
 from s3dnerf.core.errors import SettingsError
+from s3dnerf.core.yaml_text import YamlError, load_yaml
 from s3dnerf.reporting.audit import Finding, Report, ReportError, verify
 from s3dnerf.reporting.comparison import NotComparable, compare, markdown, page
 from s3dnerf.reporting.sources import network_file
+from s3dnerf.settings.dotted import flat
 from s3dnerf.video.packs import file_sha256, write_atomic
 
 HERE = Path()
@@ -80,8 +81,8 @@ def report_at(name: str, preset: str, repository: Path = HERE) -> Report:
 
 def _yaml(data: bytes | None) -> dict[str, Any] | None:
     try:
-        value = yaml.safe_load(data) if data is not None else None
-    except (yaml.YAMLError, UnicodeDecodeError):
+        value = load_yaml(data) if data is not None else None
+    except YamlError:
         return None
     return value if isinstance(value, dict) else None
 
@@ -125,36 +126,65 @@ def from_revision(report: Report, revision: str) -> Finding:
     return _finding("revision", wrong, f"made on clean {str(made)[:12]}")
 
 
-def against_lock(report: Report, lock: dict[str, Any]) -> Finding:
-    """The data that the report says it was made of is the data that ``dvc.lock`` names."""
-    stated, wrong = report.document["origin"]["dvc_lock"], []
-    for stage, parts in lock.get("stages", {}).items():
-        if stage == "report":
-            continue
-        outs = {out["path"]: out.get("md5", "") for out in parts.get("outs", [])}
-        for path, md5 in outs.items():
-            if stated.get(stage, {}).get(path) != md5:
-                wrong.append(f"{path}: {stated.get(stage, {}).get(path)} in report.json, {md5} in dvc.lock")
-    wrong += [
-        f"{stage} is in report.json and not in dvc.lock" for stage in sorted(set(stated) - set(lock.get("stages", {})))
-    ]
-    return _finding("lock", wrong, f"{len(stated)} stages as in dvc.lock")
+def kept_with(report: Report, folder: Path, revision: str, path: Path, params: Mapping[str, Any]) -> tuple[str, Any]:
+    """``params.yaml`` or ``dvc.lock`` as it goes with a report: the one here where the settings in force (``params``)
+    are of the report's preset, else the one committed with the report; its name and its mapping, or ('', None) where
+    that is of another preset.
+    """
+    preset = report.document["preset"]
+    if params.get("preset") == preset:
+        return str(path), _yaml(path.read_bytes() if path.is_file() else None)
+    commit = _git(HERE, "log", "-1", "--format=%H", revision, "--", folder.as_posix()).stdout.decode().strip()
+    committed = {name: _yaml(git_bytes(commit, name)) for name in (PARAMS, LOCK)} if commit else {}
+    if (committed.get(PARAMS) or {}).get("preset") != preset:
+        return "", None
+    return f"{path} of {commit[:12]}", committed[path]
 
 
-def against_code(lock: dict[str, Any], preset: str) -> Finding:
-    """The code, settings and lists that ``dvc.lock`` was made from are those that lie here."""
-    wrong, seen = [], set()
+def against_lock(report: Report, where: str, lock: Mapping[str, Any] | None) -> Finding:
+    """The data that report.json says it was made of is that of lock.yaml, and of the ``dvc.lock`` that goes with it."""
+    stated = report.document["origin"]["dvc_lock"]
+    if where and lock is None:
+        return Finding("lock", False, f"{where} cannot be read")
+    locks = {"lock.yaml": outs_of(report.lock)}
+    if where:
+        locks[where] = outs_of(preset_lock(lock, report.document["preset"]))
+    wrong = []
+    for name, outs in locks.items():
+        for stage, path in sorted({(s, p) for side in (stated, outs) for s in side for p in side[s]}):
+            values = stated.get(stage, {}).get(path), outs.get(stage, {}).get(path)
+            if values[0] != values[1]:
+                wrong.append(f"{path} ({stage}): {values[0]} in report.json, {values[1]} in {name}")
+    return _finding(
+        "lock", wrong, f"{len(stated)} stages as in {where or 'lock.yaml (no commit has a dvc.lock of it)'}"
+    )
+
+
+def against_code(lock: Mapping[str, Any], where: str, read: Callable[[str], bytes | None]) -> Finding:
+    """What a lock names besides data, code, lists and versions, is what lies in ``where``, as ``read`` gives it."""
+    wrong, files = [], dict[str, str]()
     for parts in lock.get("stages", {}).values():
         for dep in parts.get("deps", []):
-            path = Path(dep["path"])
-            if path.parts[0] == "data" or path in seen or str(dep.get("md5", "")).endswith(".dir"):
-                continue
-            seen.add(path)
-            if not path.is_file():
-                wrong.append(f"{path} is missing")
-            elif _md5(path) != dep.get("md5"):
-                wrong.append(f"{path} differs from what dvc.lock was made with")
-    return _finding("code", wrong, f"{len(seen)} files as in dvc.lock")
+            if Path(dep["path"]).parts[0] != "data" and not str(dep.get("md5", "")).endswith(".dir"):
+                files[dep["path"]] = dep.get("md5", "")
+    for path, md5 in sorted(files.items()):
+        data = read(path)
+        if data is None:
+            wrong.append(f"{path} is missing in {where}")
+        elif hashlib.md5(data).hexdigest() != md5:
+            wrong.append(f"{path} in {where} is not what the report was made with")
+    values = {
+        (name, key): value
+        for parts in lock.get("stages", {}).values()
+        for name, params in parts.get("params", {}).items()
+        if name != str(PARAMS)
+        for key, value in flat(params).items()
+    }
+    held = {name: flat(_yaml(read(name)) or {}) for name in {name for name, _ in values}}
+    for (name, key), value in sorted(values.items(), key=str):
+        if held[name].get(key) != value:
+            wrong.append(f"{name}: {key} is {held[name].get(key)} in {where}, the report was made with {value}")
+    return _finding("code", wrong, f"{len(files) + len(held)} files as in {where}")
 
 
 def _listed(cache: Path, md5: str) -> dict[str, str] | None:
@@ -198,7 +228,7 @@ def differences(path: Path, md5: str, cache: Path = Path(".dvc/cache/files/md5")
 
 
 def against_data(lock: dict[str, Any]) -> Finding:
-    """Every out on this machine has the hash that ``dvc.lock`` names."""
+    """Every out on this machine has the hash that a lock names."""
     outs = {
         out["path"]: out.get("md5", "")
         for stage, parts in lock.get("stages", {}).items()
@@ -230,26 +260,45 @@ def networks(report: Report) -> Finding:
     return _finding("networks", wrong, f"{count} weight files as in the report")
 
 
+def _here(path: str) -> bytes | None:
+    return Path(path).read_bytes() if Path(path).is_file() else None
+
+
 def run_verify(revision: str, folder: Path, without_data: bool) -> list[Finding]:
     """Every rule over the report in ``folder`` and the repository around it. Raises ReportError where there is no
     report or revision.
+
+    The report holds the settings and the lock that it was made with; those of the repository are held against them
+    where they are of the same preset, else those committed together with the report.
     """
     if not is_revision(revision):
         raise ReportError(f"{revision}: no such revision in this repository")
     report = folder_report(folder)
-    params, lock = (_yaml(path.read_bytes() if path.is_file() else None) for path in (PARAMS, LOCK))
-    found = verify(report, params) + [against_git(folder, revision)]
-    rules = [("revision", lambda: from_revision(report, revision))]
-    rules += [
-        ("lock", lambda: against_lock(report, lock or {})),
-        ("code", lambda: against_code(lock or {}, folder.name)),
+    params = _yaml(_here(str(PARAMS)))
+
+    def settings_of_it() -> tuple[str, Any]:
+        where, given = kept_with(report, folder, revision, PARAMS, params or {})
+        return (where, given) if where else ("settings.yaml (no commit has a params.yaml of it)", report.settings)
+
+    def code() -> Finding:
+        if (params or {}).get("preset") == report.document["preset"]:
+            return against_code(report.lock, "this folder", _here)
+        made = str(report.document["origin"]["git"].get("revision"))
+        return against_code(report.lock, f"commit {made[:12]}", lambda path: git_bytes(made, path))
+
+    rules: list[tuple[str, Callable[[], Finding]]] = [
+        ("revision", lambda: from_revision(report, revision)),
+        ("lock", lambda: against_lock(report, *kept_with(report, folder, revision, LOCK, params or {}))),
+        ("code", code),
     ]
     if not without_data:
-        rules += [("data", lambda: against_data(lock or {})), ("networks", lambda: networks(report))]
+        rules += [("data", lambda: against_data(report.lock)), ("networks", lambda: networks(report))]
+    try:
+        where, given = ("params.yaml", None) if params is None else settings_of_it()
+    except (ReportError, KeyError) as error:
+        where, given = f"what goes with the report ({error})", None
+    found = verify(report, given, where) + [against_git(folder, revision)]
     for name, rule in rules:
-        if lock is None and name in ("lock", "code", "data"):
-            found.append(Finding(name, False, "dvc.lock cannot be read"))
-            continue
         try:
             found.append(rule())
         except ReportError as error:
@@ -264,7 +313,7 @@ def run_verify(revision: str, folder: Path, without_data: bool) -> list[Finding]
                 Finding(
                     name,
                     False,
-                    f"dvc.lock or report.json is not as it should be: {type(error).__name__}: {str(error)[:120]}",
+                    f"a lock or report.json is not as it should be: {type(error).__name__}: {str(error)[:120]}",
                 )
             )
     return found

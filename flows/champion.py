@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.mlflow_client import Store, StoreError
+from flows.mlflow_client import MlflowError, TrackingClient
 from s3dnerf.video.packs import file_sha256
 
 ALIAS = "champion"
 
 
-class PromotionUnclear(StoreError):
+class PromotionUnclear(MlflowError):
     """MLflow was lost at the very act of promoting."""
 
 
@@ -31,27 +31,27 @@ class Champion:
 
 class Registry:
     """The registered models of one preset. ``uri``: an MLflow server, or ``sqlite:///…/mlflow.db``. Every method may
-    raise StoreError.
+    raise MlflowError.
     """
 
     def __init__(self, preset: str, uri: str) -> None:
-        self.store, self.name, self.preset = Store(uri), f"s3dnerf-{preset}", preset
+        self.tracking, self.name, self.preset = TrackingClient(uri), f"s3dnerf-{preset}", preset
 
     def champion(self) -> Champion | None:
-        """The version that carries the alias, or None before the first. Raises StoreError also for a version without
+        """The version that carries the alias, or None before the first. Raises MlflowError also for a version without
         its tags.
         """
         try:
-            with self.store.asked():
-                aliases = self.store.client.get_registered_model(self.name).aliases
-        except StoreError as error:
+            with self.tracking.asked():
+                aliases = self.tracking.client.get_registered_model(self.name).aliases
+        except MlflowError as error:
             if error.code == "RESOURCE_DOES_NOT_EXIST":  # nothing of this preset was ever registered
                 return None
             raise
         if ALIAS not in aliases:
             return None
-        with self.store.asked():
-            version = self.store.client.get_model_version(self.name, aliases[ALIAS])
+        with self.tracking.asked():
+            version = self.tracking.client.get_model_version(self.name, aliases[ALIAS])
         try:
             return Champion(str(version.version), version.tags["report_commit"], version.tags["generator_sha256"])
         except KeyError as tag:
@@ -59,12 +59,12 @@ class Registry:
                 f"{self.name} version {version.version} carries the alias {ALIAS} and no tag {tag}: expected one that "
                 "retraining registered"
             )
-            raise StoreError(f"{said}; give the alias to such a version, or take it away") from None
+            raise MlflowError(f"{said}; give the alias to such a version, or take it away") from None
 
     def kept_out(self, generator_sha256: str, how: str) -> str | None:
         """The version of this generator that was judged ``how`` and not promoted, or None."""
-        with self.store.asked():
-            found = self.store.client.search_model_versions(
+        with self.tracking.asked():
+            found = self.tracking.client.search_model_versions(
                 f"name = '{self.name}' and tags.generator_sha256 = '{generator_sha256}'"
             )
         return next((str(version.version) for version in found if version.tags.get("kept_out") == how), None)
@@ -75,26 +75,26 @@ class Registry:
         ``kept_out``: how it was judged when it is not to be promoted; empty for one that is (a run killed before that
         is made up for).
         """
-        client, experiment = self.store.client, self.store.experiment(f"{self.preset} retrain")
+        client, experiment = self.tracking.client, self.tracking.experiment(f"{self.preset} retrain")
         tags = {
             "report_commit": report_commit,
             "generator_sha256": file_sha256(model / "generator.safetensors"),
             "kept_out": kept_out,
         }
-        with self.store.asked():
+        with self.tracking.asked():
             run = client.create_run(experiment, run_name=f"retrain {report_commit[:12]}", tags=tags)
             for name in ("generator.safetensors", "card.json"):
                 client.log_artifact(run.info.run_id, str(model / name), "model")
             client.set_terminated(run.info.run_id)
         try:
-            with self.store.asked():
+            with self.tracking.asked():
                 client.create_registered_model(
                     self.name, description="S³D-NeRF generators; every video they make is synthetic"
                 )
-        except StoreError as error:
+        except MlflowError as error:
             if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        with self.store.asked():
+        with self.tracking.asked():
             source = f"{run.info.artifact_uri}/model"
             version = client.create_model_version(self.name, source, run.info.run_id, tags=tags, description=described)
         return Champion(str(version.version), report_commit, tags["generator_sha256"])
@@ -102,17 +102,17 @@ class Registry:
     def promote(self, version: Champion) -> None:
         """Give a version the alias. One write: either it is the champion afterwards or nothing changed.
 
-        Raises StoreError when it is not the champion, PromotionUnclear when nobody can say (the answer was lost, and
+        Raises MlflowError when it is not the champion, PromotionUnclear when nobody can say (the answer was lost, and
         nothing answers).
         """
         try:
-            with self.store.asked():
-                self.store.client.set_registered_model_alias(self.name, ALIAS, version.version)
-        except StoreError as error:
+            with self.tracking.asked():
+                self.tracking.client.set_registered_model_alias(self.name, ALIAS, version.version)
+        except MlflowError as error:
             try:
                 if self.champion() == version:  # done, and only the answer was lost
                     return
-            except StoreError:
+            except MlflowError:
                 said = f"whether version {version.version} of {self.name} became the {ALIAS} is not known, ask MLflow"
                 raise PromotionUnclear(f"{said}: {error}") from error
             raise

@@ -23,8 +23,10 @@ import tyro
 
 from flows.log_setup import configure_logging
 from flows.progress import Progress
+from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import one_message
+from s3dnerf.core.yaml_text import YamlError, dump_yaml, load_yaml
 from s3dnerf.settings.loading import as_dict, experiment, load_settings, preset_settings, settings_from
 from s3dnerf.settings.schema import Settings
 
@@ -48,8 +50,6 @@ def preset(name: Annotated[str, tyro.conf.Positional], change: tuple[str, ...] =
         name: The preset. change: FIELD=VALUE, a setting that differs from the preset's, for example train.steps=4000
         (values as YAML writes them).
     """
-    import yaml
-
     from s3dnerf.video.packs import write_atomic
 
     settings = experiment(changed(preset_settings(name), change))
@@ -58,7 +58,7 @@ def preset(name: Annotated[str, tyro.conf.Positional], change: tuple[str, ...] =
         f"# Settings in force: the preset `{name}`{differs}, every value. Each one is explained in "
         "s3dnerf/settings/schema.py.\n"
     )
-    text = head + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    text = head + dump_yaml(settings)
     path = Path("params.yaml")
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         print(f"params.yaml holds the preset {name}{differs} already")
@@ -72,8 +72,6 @@ def changed(settings: Settings, changes: tuple[str, ...]) -> Settings:
     """Settings with some fields set: ``("train.steps=4000",)``. Raises SettingsError naming the field and what it
     accepts.
     """
-    import yaml
-
     values = as_dict(settings)
     for change in changes:
         where, equals, text = change.partition("=")
@@ -84,8 +82,8 @@ def changed(settings: Settings, changes: tuple[str, ...]) -> Settings:
                 f"--change {change}: accepted: FIELD=VALUE with a field of params.yaml, for example train.steps=4000"
             )
         try:
-            holder[name] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            holder[name] = load_yaml(text)
+        except YamlError as error:
             raise SettingsError(f"--change {change}: the value is not YAML: {error}") from error
     return settings_from(values)
 
@@ -179,7 +177,7 @@ def synthesize(
     if model is None:
         settings = load_settings()
         model = settings.data_dir / "train_s3dnerf" / settings.train.variants[0]
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(usable_cores())
     card = load_card(model)
     maker = Synthesizer(load_generator(model), card)
     samples, made_with = read_audio(speech), settings_from(card["settings"])
@@ -266,22 +264,32 @@ def store(collect: bool = False, older_than: float = 0.0) -> int:
     return run_store(collect, older_than)
 
 
-def retrain(cron: str | None = None, margin: tuple[str, ...] = (), webhook: str | None = None) -> int:
+def retrain(
+    cron: str | None = None,
+    margin: tuple[str, ...] = (),
+    webhook: str | None = None,
+    hours: float = 168.0,
+) -> int:
     """Retrain in a worktree of its own and promote what is no worse than the champion; the working copy is not touched.
 
     Args:
-        cron: Serve it on this schedule, until stopped, for example "0 2 * * *". Without it: once, now. margin:
-        METRIC=SHARE by which a metric may at most be worse, for example m_lmd=0.05; without any, flows/retrain.py's.
-        webhook: Address that is told how it went (JSON by POST).
+        cron: Serve it on this schedule, until stopped, for example "0 2 * * *". Without it: once, now.
+        margin: METRIC=SHARE by which a metric may at most be worse, for example m_lmd=0.05; without any, those of
+            flows/retrain/judging.py.
+        webhook: Address that is notified how it went (JSON by POST); without it S3DNERF_WEBHOOK, if set. With --cron it
+            is kept in Prefect's Secret block s3dnerf-retrain-webhook.
+        hours: The most that dvc repro may take.
     """
-    from flows.retrain import exit_status, margins_of, retrain_once
+    from flows.retrain.judging import margins_of
+    from flows.retrain.once import retrain_once
+    from flows.retrain.outcome import WEBHOOK, exit_status
 
     margins = margins_of(margin)
     if cron is None:
-        return exit_status(retrain_once(Path("."), margins, webhook))
+        return exit_status(retrain_once(Path("."), margins, webhook or os.environ.get(WEBHOOK), hours))
     from flows.deployment import serve
 
-    serve({"repository": str(Path(".").resolve()), "margins": margins, "webhook": webhook}, cron)
+    serve({"repository": str(Path(".").resolve()), "margins": margins, "hours": hours}, cron, webhook)
     return 0
 
 

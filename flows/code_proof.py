@@ -16,8 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import yaml
-
+from s3dnerf.core.yaml_text import load_yaml
 from stages.code_hash import function_hashes
 from stages.code_lock import Change, lock_of, read_code, read_versions
 
@@ -109,7 +108,7 @@ def hashes(folder: Path) -> dict[str, str]:
     """Out → hash of every stage but check and the report, and the report's tables."""
     import hashlib
 
-    stages = yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+    stages = load_yaml((folder / "dvc.lock").read_bytes())["stages"]
     outs = {o["path"]: o["md5"] for name, stage in stages.items() if name != "report" for o in stage.get("outs", [])}
     tables = (folder / "reports" / "tiny" / name for name in TABLES)
     return outs | {t.name: hashlib.sha256(t.read_bytes()).hexdigest() for t in tables if t.is_file()}

@@ -11,8 +11,7 @@ import importlib.util
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
+from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.settings.loading import as_dict, experiment, load_settings
 from s3dnerf.settings.schema import Settings
 from s3dnerf.video.packs import write_atomic
@@ -209,9 +208,7 @@ def run_doctor(write: bool = False) -> int:
             )
         )
     if write:
-        text = yaml.safe_dump(
-            experiment(chosen(settings)), sort_keys=False, allow_unicode=True, default_flow_style=None, width=120
-        )
+        text = dump_yaml(experiment(chosen(settings)))
         head = (
             f"# Settings in force: the preset `{settings.preset}` with the backends that `s3dnerf doctor --write` "
             "found.\n"

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from s3dnerf.core.yaml_text import load_yaml
 from s3dnerf.video.packs import write_atomic
 from stages.code_lock import ROOT, VERSIONS, Code, read_code
 from stages.code_parts import ALTERNATIVES
@@ -103,7 +102,7 @@ def differences(
     """DVC's stage → (params that it lacks, params that it lists for nothing); puts the file right where ``write``."""
     text = path.read_text(encoding="utf-8")
     code, found = code or read_code(), {}
-    for name, definition in _definitions(yaml.safe_load(text)).items():
+    for name, definition in _definitions(load_yaml(text)).items():
         expected = expected_params(name, definition, code)
         listed, wanted = _names(definition.get("params", [])), _names(expected)
         if listed != wanted:
@@ -121,7 +120,7 @@ def data_read(
 
     A dep may be a folder of several outs: each of them counts.
     """
-    stages = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {"stages": {}}
+    stages = load_yaml(path.read_bytes()) if path.is_file() else {"stages": {}}
     read: set[str] = set()
     for definition in _definitions(stages).values():
         words = definition["cmd"].split()

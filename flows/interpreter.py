@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-NEEDED = ("filelock", "numpy", "pandas", "psutil", "yaml")  # what any stage imports first
+NEEDED = ("filelock", "numpy", "pandas", "psutil", "ruamel")  # what any stage imports first
 VENV = Path(__file__).resolve().parent.parent / ".venv"
 
 

@@ -1,4 +1,4 @@
-"""MLflow's store: where it is, a client for it, its experiments, and its faults as one kind of error.
+"""MLflow's tracking database or server: where it is, a client for it, its experiments, its faults as one kind of error.
 
 ``MLFLOW_TRACKING_URI`` names a server; otherwise it is ``mlflow.db`` (SQLite) in the repository, with its files in
 ``mlartifacts/`` beside it, also for what runs in another folder. mlflow is imported here alone, and only where
@@ -28,7 +28,7 @@ ENVIRONMENT = {
 }
 
 
-class StoreError(S3DNeRFError, RuntimeError):
+class MlflowError(S3DNeRFError, RuntimeError):
     """MLflow did not do what it was asked; the message says what it said. ``code``: MLflow's own, empty where it has
     none.
     """
@@ -38,14 +38,15 @@ class StoreError(S3DNeRFError, RuntimeError):
         self.code = code
 
 
-def store_uri(repository: Path = Path()) -> str:
-    """The store of a repository: the server that the environment names, else its own database."""
+def tracking_uri(repository: Path = Path()) -> str:
+    """Where a repository's runs are tracked: the server that the environment names, else its own database."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{(repository / 'mlflow.db').resolve()}"
 
 
-class Store:
-    """A client of the store at ``uri`` (made where it is a database that is not there). Raises StoreError when it
-    cannot be reached.
+class TrackingClient:
+    """A client of the database or server at ``uri`` (made where it is a database that is not there).
+
+    Raises MlflowError when it cannot be reached.
     """
 
     def __init__(self, uri: str) -> None:
@@ -65,16 +66,16 @@ class Store:
 
     @contextmanager
     def asked(self) -> Iterator[None]:
-        """What MLflow, its database or the network raise inside, as StoreError."""
+        """What MLflow, its database or the network raise inside, as MlflowError."""
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
             yield
         except MlflowException as error:
-            raise StoreError(f"MLflow: {error.error_code}: {str(error)[:300]}", error.error_code) from error
+            raise MlflowError(f"MLflow: {error.error_code}: {str(error)[:300]}", error.error_code) from error
         except (SQLAlchemyError, OSError) as error:
-            raise StoreError(f"MLflow: {type(error).__name__}: {str(error)[:300]}") from error
+            raise MlflowError(f"MLflow: {type(error).__name__}: {str(error)[:300]}") from error
 
     def experiment(self, name: str) -> str:
         """The id of the experiment ``name``, made where there is none (also when another makes it at the same
@@ -87,7 +88,7 @@ class Store:
         try:
             with self.asked():
                 return self.client.create_experiment(name, artifact_location=self.artifacts)
-        except StoreError as error:
+        except MlflowError as error:
             if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise
         with self.asked():

@@ -1,4 +1,4 @@
-"""Who a process works for: the ``dvc`` above it, or the stage that sent it work, and dying when that is gone.
+"""Who a process works for: the process that runs its DVC stage, or the stage that sent it work, and dying with it.
 
 ``kill -9`` of dvc leaves the stage's process alive, and what it goes on writing would be committed by the next run. So
 every stage watches the process it works for, and ends itself with its children when that is gone. On another machine
@@ -7,6 +7,7 @@ there is no process to watch: there the lock is watched that a stage holds while
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -25,20 +26,39 @@ class OwnerGone(S3DNeRFError, RuntimeError):
     """Whoever this process works for is gone: it must do nothing."""
 
 
-def dvc_above(pid: int | None = None) -> psutil.Process | None:
-    """The nearest ancestor that is a ``dvc`` command, or None."""
-    for process in psutil.Process(pid or os.getpid()).parents():
+def dvc_above() -> psutil.Process | None:
+    """The process that runs the DVC stage which this process belongs to, or None.
+
+    DVC names the stage in our environment (DVC_STAGE) and, while it runs, itself in ``.dvc/tmp/rwlock``: the owner is
+    the nearest ancestor that stands there, whether it is ``dvc``, ``python -m dvc``, a script that uses
+    ``dvc.repo.Repo`` or a worker of the experiments' queue. Whoever an orphan is handed to stands nowhere there.
+    """
+    if not os.environ.get("DVC_STAGE"):
+        return None
+    running = _running_dvc(Path.cwd())
+    return next((process for process in psutil.Process().parents() if process.pid in running), None)
+
+
+def _running_dvc(folder: Path, patience_s: float = 2.0) -> set[int]:
+    """Process ids in the list of readers and writers of the DVC repository that ``folder`` lies in."""
+    root = next((place for place in (folder, *folder.parents) if (place / ".dvc").is_dir()), folder)
+    end = time.monotonic() + patience_s
+    while True:
         try:
-            words = process.cmdline()
-        except psutil.Error:
-            continue
-        if any(Path(word).name == "dvc" for word in words[:2]) or words[1:3] == ["-m", "dvc"]:
-            return process
-    return None
+            listed = json.loads((root / ".dvc" / "tmp" / "rwlock").read_text(encoding="utf-8"))
+            break
+        except FileNotFoundError:
+            return set()
+        except ValueError:  # another dvc is just writing it
+            if time.monotonic() > end:
+                return set()
+            time.sleep(0.02)
+    holders = [*listed.get("write", {}).values(), *(one for many in listed.get("read", {}).values() for one in many)]
+    return {holder["pid"] for holder in holders if "pid" in holder}
 
 
 def dvc_identity() -> str | None:
-    """:func:`identity` of the ``dvc`` that this process works for; None where a person started it.
+    """:func:`identity` of the process that runs our DVC stage; None where a person started this process.
 
     Raises OwnerGone where dvc started it (DVC_STAGE, which dvc sets, says so) and is gone already: on a busy machine a
     stage may take seconds to come this far.
@@ -69,9 +89,13 @@ def alive(process_identity: str) -> bool:
         return False
 
 
-def kill_children() -> None:
-    """End every descendant of this process at once."""
-    for child in psutil.Process().children(recursive=True):
+def kill_children(pid: int | None = None) -> None:
+    """End every descendant of a process (default: this one) at once."""
+    try:
+        descendants = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return
+    for child in descendants:
         try:
             child.send_signal(signal.SIGKILL)
         except psutil.Error:

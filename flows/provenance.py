@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
+
+from s3dnerf.core.cores import usable_cores
+from s3dnerf.core.yaml_text import load_yaml
 
 PACKAGES = (
     "torch",
@@ -45,23 +47,39 @@ def _git(*arguments: str) -> str | None:
 
 
 def git_state() -> dict[str, Any]:
-    """``revision`` (or None outside a repository) and ``dirty``: whether tracked files other than the run's own results
-    differ from it.
+    """``revision`` (or None outside a repository) and ``dirty``: whether tracked files differ from it, other than the
+    run's own results and its settings, of which a report keeps a copy.
     """
-    status = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!reports", ":!dvc.lock")
+    own = (":!reports", ":!dvc.lock", ":!params.yaml")
+    status = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *own)
     return {"revision": _git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
 
 
-def dvc_lock(path: str | Path = "dvc.lock") -> dict[str, dict[str, str]]:
-    """Stage → out path → hash, as ``dvc.lock`` has it now."""
-    path = Path(path)
-    if not path.is_file():
-        return {}
-    stages = (yaml.safe_load(path.read_text()) or {}).get("stages", {})
+def preset_lock(lock: Mapping[str, Any] | None, preset: str) -> dict[str, Any]:
+    """What a ``dvc.lock`` (its mapping) holds of a preset's stages, the report's left out: those whose outs all lie in
+    its data folder. Empty where there is none.
+    """
+    stages = (lock or {}).get("stages") or {}
+    root = f"data/{preset}/"
+    ours = {
+        name: stage
+        for name, stage in sorted(stages.items())
+        if stage.get("outs") and all(out["path"].startswith(root) for out in stage["outs"])
+    }
+    return {"schema": (lock or {}).get("schema"), "stages": ours} if ours else {}
+
+
+def outs_of(lock: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Stage → out path → hash, of a lock's mapping."""
     return {
         name: {out["path"]: out.get("md5", "") for out in stage.get("outs", [])}
-        for name, stage in sorted(stages.items())
+        for name, stage in sorted((lock.get("stages") or {}).items())
     }
+
+
+def read_lock(path: Path = Path("dvc.lock")) -> dict[str, Any]:
+    """``dvc.lock`` as it is now; empty where there is none."""
+    return (load_yaml(path.read_bytes()) or {}) if path.is_file() else {}
 
 
 def _cpu() -> str:
@@ -83,7 +101,7 @@ def hardware() -> dict[str, Any]:
     )
     return {
         "cpu": _cpu(),
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "gpu": gpus,
         "os": f"{platform.system()} {platform.release()}",
@@ -102,12 +120,13 @@ def packages() -> dict[str, str]:
     return found
 
 
-def provenance() -> dict[str, Any]:
-    """Everything :class:`stages.context.Context` hands on as ``provenance``."""
-    lock = Path("requirements.lock")
+def provenance(preset: str) -> dict[str, Any]:
+    """Everything :class:`stages.context.Context` hands on as ``provenance`` to a stage of a preset."""
+    lock, ours = Path("requirements.lock"), preset_lock(read_lock(), preset)
     return {
         "git": git_state(),
-        "dvc_lock": dvc_lock(),
+        "lock": ours,
+        "dvc_lock": outs_of(ours),
         "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else None,
         "packages": packages(),
         "hardware": hardware(),

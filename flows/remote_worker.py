@@ -40,6 +40,14 @@ def outcome_of(work: Any, job: Any) -> bytes:
     return data
 
 
+def result_of(outcome: bytes) -> Any:
+    """What :func:`outcome_of` answered with. Raises what the work raised."""
+    fine, result = pickle.loads(outcome)
+    if fine:
+        return result
+    raise result
+
+
 def main() -> None:
     """Read the work, do it on one thread, answer."""
     path, lock = pickle.load(sys.stdin.buffer)

@@ -1,8 +1,8 @@
 """``s3dnerf store``: what the pack store and the checkpoints hold, and removing what has no use any more.
 
 Reads ``params.yaml``, ``dvc.lock`` (whether ingest has run with these settings), ``.packs/``, ``.checkpoints/``,
-``data/``. With ``--collect`` it holds the locks of all stages of all presets while it looks and removes, and refuses
-when a stage is running.
+``data/``. With ``--collect`` it holds the locks of all stages of all presets, in every working copy, while it looks and
+removes, and refuses when a stage is running.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
+from flows.workspace import main_repository, working_copies
+from s3dnerf.core.yaml_text import load_yaml
 from s3dnerf.settings.loading import as_dict, load_settings
 from s3dnerf.settings.schema import Settings
 from stages.store import STATES, UNDECIDED, Entry, lock_names, needless, remove, survey
@@ -37,7 +38,7 @@ def size_text(size: int) -> str:
 
 def why_not_planned(settings: Settings, lock: Path = Path("dvc.lock")) -> str:
     """Why ingest's records are not those of the settings in force; '' when they are."""
-    given = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}) if lock.is_file() else {}
+    given = (load_yaml(lock.read_bytes()) or {}) if lock.is_file() else {}
     ran: dict[str, Any] = given.get("stages", {}).get("ingest", {}).get("params", {}).get("params.yaml", {})
     now = as_dict(settings)
     other = [name for name in DECIDES if ran.get(name) != now[name]]
@@ -74,12 +75,20 @@ def run_store(collect: bool, older_than_days: float) -> int:
             why = why_not_planned(settings)
             if why:
                 raise RuntimeError(f"{why}. Nothing was removed; first: dvc repro ingest")
+            main = main_repository()
+            if main != Path.cwd():
+                raise RuntimeError(f"the store is that of {main}: nothing was removed; collect there")
             Path(".locks").mkdir(exist_ok=True)
-            for name in lock_names():
+            locks = [Path(".locks") / f"{name}.lock" for name in lock_names()]
+            # git worktrees and experiments in folders of their own use this store as well
+            locks += sorted(lock for copy in working_copies(main)[1:] for lock in (copy / ".locks").glob("*.lock"))
+            for lock in locks:
                 try:
-                    held.enter_context(FileLock(Path(".locks") / f"{name}.lock").acquire(timeout=0))
+                    held.enter_context(FileLock(lock).acquire(timeout=0))
                 except Timeout:
-                    raise RuntimeError(f"{name} is running: nothing was removed; when it is done, try again") from None
+                    where = "" if lock.parent == Path(".locks") else f" in {lock.parent.parent}"
+                    what = f"{lock.stem} is running{where}"
+                    raise RuntimeError(f"{what}: nothing was removed; when it is done, try again") from None
         entries = survey(settings)
         print(table(entries) or "nothing in .packs and .checkpoints yet")
         if any(entry.state == UNDECIDED for entry in entries):

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flows.mlflow_client import Store, StoreError, store_uri
+from flows.mlflow_client import MlflowError, TrackingClient, tracking_uri
 from s3dnerf.settings.dotted import flat
 from s3dnerf.settings.loading import as_dict
 from s3dnerf.settings.schema import Settings
@@ -47,15 +47,15 @@ class MlflowTracker:
         self._complained, self.run_id = False, ""
         try:
             self._begin(settings, stage, part, revision, datasets)
-        except StoreError as error:
+        except MlflowError as error:
             self._complain(error)
 
     def _begin(
         self, settings: Settings, stage: str, part: str, revision: str | None, datasets: Mapping[str, str]
     ) -> None:
-        self.store = Store(store_uri())
-        experiment, client = self.store.experiment(settings.preset), self.store.client
-        with self.store.asked():
+        self.tracking = TrackingClient(tracking_uri())
+        experiment, client = self.tracking.experiment(settings.preset), self.tracking.client
+        with self.tracking.asked():
             from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
             tags = {"stage": stage, "part": part, "git": revision or "none"}
@@ -90,9 +90,9 @@ class MlflowTracker:
         if not self.run_id:  # there is no run: that was said when it began
             return
         try:
-            with self.store.asked():
-                getattr(self.store.client, method)(self.run_id, **values)
-        except StoreError as error:
+            with self.tracking.asked():
+                getattr(self.tracking.client, method)(self.run_id, **values)
+        except MlflowError as error:
             self._complain(error)
 
     def metrics(self, values: dict[str, float], step: int = 0) -> None:

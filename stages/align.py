@@ -36,7 +36,7 @@ def weights(settings: Settings) -> list[Path]:
     return sorted(Path(settings.align.model_dir or "").glob("*.onnx")) if settings.align.model_dir else []
 
 
-SPEC = PackStage("align", ("resample",), weights)
+SPEC = PackStage("align", ("resample",), weights, reads_raw=True)
 
 
 def align_clip(

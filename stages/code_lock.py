@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from s3dnerf.core.errors import S3DNeRFError
+from s3dnerf.core.yaml_text import load_yaml
 from s3dnerf.settings.schema import Settings
 from stages.code_hash import Source, read_source
 from stages.code_parts import ALTERNATIVES, HARMLESS, NOT_OUTPUT, PACKAGES, PARTS, STAGES, UnknownModule, part_of
@@ -165,7 +164,7 @@ def read_versions(root: Path = ROOT) -> dict[str, int]:
     path = root / VERSIONS
     if not path.is_file():
         raise CodeChanged(f"{VERSIONS}: no such file — restore it from git")
-    versions = flat_versions(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    versions = flat_versions(load_yaml(path.read_bytes()) or {})
     if set(versions) != set(PARTS):
         missing, extra = sorted(set(PARTS) - set(versions)), sorted(set(versions) - set(PARTS))
         raise CodeChanged(

@@ -15,7 +15,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "framework": ("s3dnerf", "s3dnerf.core", "s3dnerf.settings", "stages"),
     "tensors": ("s3dnerf.core.shapes", "s3dnerf.core.weight_files"),
     "clip_packs": ("s3dnerf.video.packs",),
-    "encode": ("s3dnerf.video.encoding",),
+    "encode": ("s3dnerf.video.encoding", "s3dnerf.video.child"),
     "decode": ("s3dnerf.video", "s3dnerf.speech.audio"),
     "sample": ("s3dnerf.corpora.synthetic", "stages.sample"),
     "ingest": ("s3dnerf.corpora", "stages.ingest"),
@@ -65,6 +65,8 @@ PARTS: dict[str, tuple[str, ...]] = {
         "s3dnerf.reporting.clip_pictures",
         "s3dnerf.reporting.region_ratios",
         "stages.evaluate",
+        "stages.evaluate_out",
+        "stages.evaluated_clips",
     ),
     "report": ("s3dnerf.reporting", "stages.report"),
     "report_pictures": ("s3dnerf.reporting.png",),
@@ -86,10 +88,11 @@ STAGES = (
     "sample", "ingest", "resample", "align", "masks", "lips", "speech", "train_sync", "train_s3dnerf",
     "evaluate", "report",
 )  # fmt: skip
-# modules that check what is stale, and so decide no output
+# modules that check what is stale or keep what was made, and so decide no output
 NOT_OUTPUT = (
     "stages.code_hash", "stages.code_parts", "stages.code_lock", "stages.stage_fields", "stages.environment",
     "stages.check", "stages.inventory", "stages.weight_hashes", "stages.store",
+    "stages.content_store", "stages.out_keys", "stages.seeding",
 )  # fmt: skip
 
 # module that is imported → packages on PyPI whose versions can change what comes out
@@ -115,7 +118,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 }
 # imported, and without an influence on any number or byte
 HARMLESS = frozenset(
-    {"jaxtyping", "beartype", "yaml", "ruamel", "psutil", "filelock", "tqdm", "rich", "huggingface_hub", "markupsafe"}
+    {"jaxtyping", "beartype", "ruamel", "psutil", "filelock", "tqdm", "rich", "huggingface_hub", "markupsafe"}
 )
 
 

@@ -58,6 +58,8 @@ class Context:
         and raises when it fails.
     provenance : dict
         git revision, ``dvc.lock``, hardware, packages: handed in, never looked up by the library.
+    ignore_store : bool
+        Make everything anew, whatever the store and the checkpoints have, and replace it there.
     """
 
     settings: Settings
@@ -67,6 +69,7 @@ class Context:
     run: Callable[[Callable[[Any], Any], list[Any], list[str]], list[Any]] = run_inline
     launch: Callable[[str, list[str], int], None] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    ignore_store: bool = False
 
     def out(self, *parts: str) -> Path:
         """``data/<preset>/<stage>/…``"""

@@ -6,7 +6,8 @@ metric), ``methods.json`` (what each row is), ``mouth.json`` (mouth opening over
 ``region_ratios.json`` (lower face against upper), ``pictures/<clip>.png``; and, outside the hashed outs,
 ``.timings/<preset>/evaluate.json`` (FPS, fit time).
 
-Run: ``python -m flows.run evaluate``. One job a clip; a clip's truth is measured once for all methods.
+Run: ``python -m flows.run evaluate``. One job a clip; a clip's truth is measured once for all methods. A clip that was
+measured is kept in the store (:mod:`stages.evaluated_clips`): a run that was killed goes on after it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 
 from s3dnerf.core.rates import FPS_HZ
 from s3dnerf.evaluation.other_methods import MethodVideo, find_methods, framed_like_truth, shows, videos_of
-from s3dnerf.evaluation.protocol import COLUMNS, Tools, as_rows, prepare_truth, score_pair, score_truth
+from s3dnerf.evaluation.protocol import Tools, as_rows, prepare_truth, score_pair, score_truth
 from s3dnerf.evaluation.tools import load_tools
 from s3dnerf.metrics.fps import measure_speed
 from s3dnerf.metrics.lmd import mouth_opening
@@ -37,37 +38,45 @@ from s3dnerf.sync.filtering import clip_samples
 from s3dnerf.synthesis.synthesizer import Synthesizer, frame_pixels, load_generator
 from s3dnerf.training.clips import Clip, ClipFolder
 from s3dnerf.video.encoding import VideoError, encode_clip
-from s3dnerf.video.packs import write_atomic, write_table
+from s3dnerf.video.packs import CorpusPacks, file_sha256, write_atomic
 from stages.context import Context
+from stages.evaluate_out import OURS, WRONG, main_variant, method_of, write_outputs
+from stages.evaluated_clips import (
+    KIND,
+    SOURCE,
+    STRIP,
+    ClipResult,
+    clip_key,
+    common_basis,
+    keep_clip,
+    kept_clip,
+    part_hashes,
+)
+from stages.out_keys import KeptEntry, forget_keys, write_keys
+from stages.passing_faults import retried
 from stages.preprocessing import StageError
+from stages.raw_files import SeenFile, check_raw_file
 
 logger = logging.getLogger(__name__)
 
-OURS, WRONG, STILL, TRUTH = "s3dnerf", "wrong_speech", "still", "truth"
+STILL, TRUTH = "still", "truth"
 _LOCAL = threading.local()
 BATCH = 8
 
 
 @dataclass(frozen=True)
 class Job:
-    """One test clip with all its methods; picklable."""
+    """One test clip with all its methods; picklable. ``methods``: other methods' videos with the sha256 of each;
+    ``key``: the clip's name in the store.
+    """
 
     settings: Settings
     corpus: str
     clip: str
     wrong: tuple[str, str] | None
-    methods: tuple[MethodVideo, ...]
+    methods: tuple[tuple[MethodVideo, str], ...]
     picture: bool
-
-
-def method_of(settings: Settings, variant: str) -> str:
-    """The name of a variant's rows: the main variant is ``s3dnerf``, another ``s3dnerf_<variant>``."""
-    return OURS if variant == main_variant(settings) else f"{OURS}_{variant}"
-
-
-def main_variant(settings: Settings) -> str:
-    """``full`` where it is trained, otherwise the first of ``train.variants``."""
-    return "full" if "full" in settings.train.variants else settings.train.variants[0]
+    key: str
 
 
 @functools.cache
@@ -173,8 +182,18 @@ def generate(made: Synthesizer, identity: Any, tokens: np.ndarray, clip: Clip) -
     return np.concatenate(frames), np.concatenate(deltas)
 
 
-def score_clip(job: Job) -> dict[str, Any]:
-    """Everything that is measured on one test clip. Top-level and picklable, so that a process pool can run it."""
+def score_clip(job: Job) -> str:
+    """Measure one test clip into the store. Returns its key. Top-level and picklable, so that a process pool can run
+    it.
+
+    Raises StillFailing for a passing fault that did not pass; nothing is stored then.
+    """
+    keep_clip(job.key, retried(f"evaluate: clip {job.clip}", lambda: measured_clip(job)))
+    return job.key
+
+
+def measured_clip(job: Job) -> ClipResult:
+    """Everything that is measured on one test clip."""
     settings = job.settings
     tools = _tools(settings)
     folder = _folder(settings.data_dir, job.corpus)
@@ -222,26 +241,25 @@ def score_clip(job: Job) -> dict[str, Any]:
             score(WRONG, generate(made, identity, fit_length(tokens, 2 * n), clip)[0])
             notes[WRONG] = job.wrong[1]
     score(STILL, np.broadcast_to(clip.frames[0], clip.frames.shape))
-    for method in job.methods:
+    for method, sha256 in job.methods:
         try:
             matrix = folder.packs["align"].read(job.clip, "matrix.npy")
             frames, note = framed_like_truth(method, record, matrix, clip, truth, tools)
         except (VideoError, ValueError) as bad:
+            check_raw_file(method.path, SeenFile(sha256), to_its_end=True)
             failed(method.name, f"unreadable: {str(bad)[:200]}")
             continue
         notes[method.name] = note
         score(method.name, frames)
+    pictures = {}
     picture = strip(shown, n, settings.report.strip_frames) if job.picture else None
-    return {
-        "rows": rows,
-        "picture": picture,
-        "heat": heat if job.picture else None,
-        "acts": acts,
-        "notes": notes,
-        "mouth": {
-            name: [None if np.isnan(v) else round(float(v), 3) for v in values] for name, values in mouth.items()
-        },
-    }
+    if picture is not None:
+        pictures[STRIP] = png_bytes(picture.pop("image"))
+    if heat is not None:
+        source = heat.pop("source")
+        pictures |= {SOURCE: png_bytes(source)} if job.picture else {}
+    opened = {name: [None if np.isnan(v) else round(float(v), 3) for v in values] for name, values in mouth.items()}
+    return ClipResult(rows, opened, notes, acts, picture, heat if job.picture else None, pictures)
 
 
 def measure_fps(settings: Settings, record: dict[str, Any]) -> dict[str, Any]:
@@ -262,108 +280,72 @@ def measure_fps(settings: Settings, record: dict[str, Any]) -> dict[str, Any]:
     return speed.as_dict()
 
 
-def main(context: Context) -> dict[str, Any]:
-    """Measure all test clips. Returns counts; raises nothing for a clip that merely fails a metric."""
-    forget()
-    settings = context.settings
-    methods = find_methods(settings.evaluate.methods)
+def plan(settings: Settings, methods: list[MethodVideo]) -> list[Job]:
+    """One job a clip that is measured, each with its key. Raises StageError when a generator knows one of the people.
+
+    Reads all that preprocessing made of these clips, for its hashes.
+    """
     records = measured_records(settings, methods)
     refuse_known_people(settings, records)
     others = [r for corpus in settings.evaluate.corpora for r in _folder(settings.data_dir, corpus).records]
     pictured: set[str] = set()
     for corpus in settings.evaluate.corpora:
         pictured |= set([r["clip"] for r in records if r["corpus"] == corpus][: settings.report.strips])
+    basis = common_basis(settings, main_variant(settings))
+    resampled = {corpus: CorpusPacks(settings.data_dir / "resample" / corpus) for corpus in settings.evaluate.corpora}
     jobs = []
     for record in records:
-        wrong = wrong_speech_of(record, records, others)
-        jobs.append(
-            Job(
-                settings,
-                record["corpus"],
-                record["clip"],
-                wrong,
-                videos_of(record, methods),
-                record["clip"] in pictured,
-            )
-        )
+        corpus, clip = record["corpus"], record["clip"]
+        folder, wrong = _folder(settings.data_dir, corpus), wrong_speech_of(record, records, others)
+        speech = None
+        if wrong is not None:
+            tokens = _folder(settings.data_dir, wrong[0]).packs["speech"].read_bytes(wrong[1], "tokens.npy")
+            speech = (*wrong, hashlib.sha256(tokens).hexdigest())
+        videos = {video: file_sha256(video.path) for video in videos_of(record, methods)}
+        columns = settings.report.strip_frames if clip in pictured else 0
+        key = clip_key(basis, record, part_hashes(folder, resampled[corpus], clip), speech, videos, columns)
+        jobs.append(Job(settings, corpus, clip, wrong, tuple(videos.items()), clip in pictured, key))
+    return jobs
+
+
+def main(context: Context) -> dict[str, Any]:
+    """Measure all test clips. Returns counts; raises nothing for a clip that merely fails a metric."""
+    forget()
+    settings = context.settings
+    methods = find_methods(settings.evaluate.methods)
+    jobs = plan(settings, methods)
+    forget_keys(settings.data_dir, KIND)
+    kept = {job.key: None if context.ignore_store else kept_clip(job.key) for job in jobs}
+    todo = [job for job in jobs if kept[job.key] is None]
     logger.info(
-        f"evaluate: {len(jobs)} test clips of {', '.join(settings.evaluate.corpora)}"
-        + (f", other methods: {', '.join(sorted({m.name for m in methods}))}" if methods else "")
+        f"evaluate: {len(jobs)} test clips of {', '.join(settings.evaluate.corpora)}, {len(jobs) - len(todo)} from the "
+        "store" + (f", other methods: {', '.join(sorted({m.name for m in methods}))}" if methods else "")
     )
-    results = context.run(score_clip, jobs, [job.clip for job in jobs])
-    write_outputs(context, jobs, results, methods)
-    if records:
-        speed = measure_fps(settings, records[0])
+    context.run(score_clip, todo, [job.clip for job in todo])
+    results, entries = [], []
+    for job in jobs:
+        found = kept[job.key] or kept_clip(job.key) or kept_clip(score_clip(job))
+        if found is None:
+            raise StageError(
+                f"evaluate: {job.clip} is not whole in the store after it was measured twice: is the disk sound?"
+            )
+        results.append(found[0])
+        entries.append(KeptEntry(job.key, found[1], job.clip))
+    shown = {job.clip: result for job, result in zip(jobs, results)}
+    labels = {job.clip: [video.label for video, _ in job.methods] for job in jobs}
+    write_outputs(context.out(), settings, shown, {m.label: m.name for m in methods}, labels, _tools(settings))
+    write_keys(settings.data_dir, KIND, KIND, entries)
+    if jobs:  # speeds are of this machine and this moment: never in the store, never in the out
+        first = next(r for r in _folder(settings.data_dir, jobs[0].corpus).records if r["clip"] == jobs[0].clip)
+        speed = measure_fps(settings, first)
         timing = {"fps": speed, "variant": main_variant(settings)}
         write_atomic(
             Path(".timings") / settings.preset / "evaluate.json", (json.dumps(timing, indent=1) + "\n").encode()
         )
         context.tracker.metrics({f"speed/{k}": v for k, v in speed.items() if isinstance(v, float)})
-    rows = [row for result in results for row in result["rows"]]
+    rows = [row for result in results for row in result.rows]
     for metric in ("ssim", "f_lmd", "m_lmd", "cpbd", "lse_c"):
         values = [r["value"] for r in rows if r["method"] == OURS and r["metric"] == metric and np.isfinite(r["value"])]
         if values:
             context.tracker.metrics({f"test/{metric}": float(np.mean(values))})
     return {"clips": len(jobs), "rows": len(rows), "without_value": int(sum(not np.isfinite(r["value"]) for r in rows))}
-
-
-def write_outputs(context: Context, jobs: list[Job], results: list[dict[str, Any]], methods: list[MethodVideo]) -> None:
-    """The stage's out: sorted, rounded by nothing but parquet's own bytes, without times."""
-    out = context.out()
-    rows = sorted(
-        (row for result in results for row in result["rows"]),
-        key=lambda r: (r["corpus"], r["clip"], r["method"], r["metric"]),
-    )
-    write_table(out / "clips.parquet", rows, COLUMNS)
-
-    def write_json(name: str, value: Any) -> None:
-        write_atomic(out / name, (json.dumps(value, indent=None, sort_keys=True, ensure_ascii=False) + "\n").encode())
-
-    done = dict(zip([job.clip for job in jobs], results))
-    write_json("mouth.json", {clip: result["mouth"] for clip, result in done.items()})
-    strips, heats = {}, {}
-    for clip, result in done.items():
-        if result["picture"] is not None:
-            image = result["picture"].pop("image")
-            write_atomic(out / "pictures" / f"{clip}.png", png_bytes(image))
-            strips[clip] = result["picture"]
-        if result["heat"] is not None:
-            write_atomic(out / "pictures" / f"{clip}.source.png", png_bytes(result["heat"].pop("source")))
-            heats[clip] = result["heat"]
-    write_json("strips.json", strips)
-    write_json("heatmap.json", heats)
-    write_json("region_ratios.json", {clip: result["acts"] for clip, result in done.items()})
-    tools = _tools(context.settings)
-    write_json(
-        "methods.json",
-        {
-            "variants": {method_of(context.settings, v): v for v in context.settings.train.variants},
-            "wrong_speech": {clip: result["notes"].get(WRONG, "") for clip, result in done.items()},
-            "notes": {clip: {k: v for k, v in result["notes"].items() if k != WRONG} for clip, result in done.items()},
-            "other_methods": sorted({m.name for m in methods}),
-            "unused_videos": sorted(str(m.label) for m in methods if not any(m in job.methods for job in jobs)),
-            "recipes": [
-                vars(r) | {"low": _finite(r.low), "high": _finite(r.high), "perfect": _finite(r.perfect)}
-                for r in tools.recipes()
-            ],
-            "backends": {
-                "faces": {"name": tools.faces.name, "real": tools.faces.real},
-                "judge": {
-                    "name": tools.judge.name if tools.judge else context.settings.evaluate.judge,
-                    "real": bool(tools.judge and tools.judge.real),
-                    "protocol": tools.judge.protocol if tools.judge else "",
-                    "missing": tools.why.get("judge", ""),
-                },
-                "lpips": {"name": "alexnet", "real": tools.network is not None, "missing": tools.why.get("lpips", "")},
-                "identity": {
-                    "name": tools.identity_name,
-                    "real": bool(tools.recogniser and tools.recogniser.real),
-                    "missing": tools.why.get("identity", ""),
-                },
-            },
-        },
-    )
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

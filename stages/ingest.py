@@ -12,8 +12,10 @@ Run: ``python -m flows.run ingest``
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,9 +42,12 @@ from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.packs import write_atomic
 from s3dnerf.video.probing import probe
 from stages.code_lock import stage_versions
+from stages.content_store import STORE
 from stages.context import Context
 from stages.environment import stage_environment
-from stages.preprocessing import STORE, StageError, check_failed_fraction
+from stages.passing_faults import retried
+from stages.preprocessing import StageError, check_failed_fraction
+from stages.raw_files import SeenFile, check_raw_file, inventory_cache, read_inventory_cache
 
 logger = logging.getLogger(__name__)
 
@@ -60,13 +65,19 @@ PROBE_PARTS = ("framework", "decode", "encode")  # of the code, that say what is
 
 @dataclass(frozen=True)
 class ProbeJob:
-    """Some video files to open: (path on this machine, sha256) each."""
+    """Some video files to open: (path on this machine, sha256) each; ``seen``: of the same files, as the inventory saw
+    them, where it says when they changed.
+    """
 
     files: tuple[tuple[str, str], ...]
+    seen: tuple[SeenFile, ...] = ()
 
 
 def facts_of(path: str) -> dict[str, Any]:
-    """What ingest wants to know of a video file, or ``reason`` and ``detail`` why it cannot be used."""
+    """What ingest wants to know of a video file, or ``reason`` and ``detail`` why it cannot be used.
+
+    Raises PassingFault where the machine failed.
+    """
     try:
         info = probe(path)
     except VideoError as error:
@@ -93,8 +104,23 @@ def facts_of(path: str) -> dict[str, Any]:
 
 
 def probe_files(job: ProbeJob) -> list[tuple[str, dict[str, Any]]]:
-    """(sha256, facts) of each file of a job."""
-    return [(sha, facts_of(path)) for path, sha in job.files]
+    """(sha256, facts) of each file of a job.
+
+    Raises StillFailing for a passing fault that did not pass, RawFileChanged for a file that is not the inventory's.
+    """
+    seen = job.seen or tuple(SeenFile(sha) for _, sha in job.files)
+
+    def facts(path: str, file: SeenFile) -> dict[str, Any]:
+        check_raw_file(path, file)
+        found = facts_of(path)
+        # a fault is believed of a file that can be read to its end and has the bytes that the inventory saw
+        check_raw_file(path, file, to_its_end=bool(found["reason"]))
+        return found
+
+    return [
+        (sha, retried(f"ingest: {path}", functools.partial(facts, path, file)))
+        for (path, sha), file in zip(job.files, seen, strict=True)
+    ]
 
 
 def probe_version(settings: Settings) -> str:
@@ -104,17 +130,26 @@ def probe_version(settings: Settings) -> str:
 
 
 def probe_all(context: Context, wanted: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Facts by sha256 for ``wanted`` (sha256 → path): those known by content and code are not opened again."""
+    """Facts by sha256 for ``wanted`` (sha256 → path): those known by content and code are not opened again, unless the
+    store is to be ignored.
+    """
     store, version = STORE / "ingest" / f"{context.settings.preset}.json", probe_version(context.settings)
     known: dict[str, dict[str, Any]] = {}
     try:
         kept = json.loads(store.read_text())
-        known = kept["facts"] if kept["code"] == version else {}
+        known = kept["facts"] if kept["code"] == version and not context.ignore_store else {}
     except (OSError, ValueError, KeyError):
         pass  # no cache, or not ours: made anew
     todo = sorted((path, sha) for sha, path in wanted.items() if sha not in known)
     size = min(max(len(todo) // PROBE_JOBS, PROBE_FILES_MIN), PROBE_FILES_MAX)
-    jobs = [ProbeJob(tuple(todo[i : i + size])) for i in range(0, len(todo), size)]
+    saw = read_inventory_cache(inventory_cache(context.settings.preset)) if todo else {}
+    seen = {os.path.join(root, path): file for (root, path), file in saw.items()}
+    jobs = []
+    for i in range(0, len(todo), size):
+        files = tuple(todo[i : i + size])
+        kept = [seen.get(os.path.abspath(path)) for path, _ in files]
+        states = (k if k and k.sha256 == sha else SeenFile(sha) for k, (_, sha) in zip(kept, files))
+        jobs.append(ProbeJob(files, tuple(states)))
     if jobs:
         logger.info(f"ingest: opening {len(todo)} videos")
     for at in range(0, len(jobs), KEEP_EVERY_JOBS):

@@ -4,6 +4,9 @@ The graph depends on this table, not on the raw folders, which are hundreds of t
 while its size and modification time stand, in ``.packs/inventory/<preset>.parquet`` outside the outs; the out holds no
 times, so it stands byte for byte while the raw files do.
 
+It also fills the store from the outs on disk (:mod:`stages.seeding`): those that came by ``dvc pull`` are then as good
+as made here.
+
 Reads the folders that ``raw.*`` names; writes ``data/<preset>/inventory/files.parquet`` (corpus, path relative to the
 corpus's folder, size, sha256) and ``weights/<section>.json`` (see :mod:`stages.weight_hashes`).
 
@@ -12,6 +15,7 @@ Run: ``python -m flows.run inventory``
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -25,7 +29,10 @@ from s3dnerf.corpora.records import INVENTORY_COLUMNS, table_bytes
 from s3dnerf.settings.schema import CORPORA
 from s3dnerf.video.packs import file_sha256, write_atomic
 from stages.context import Context
-from stages.preprocessing import STORE, StageError
+from stages.passing_faults import retried
+from stages.preprocessing import StageError
+from stages.raw_files import inventory_cache, read_inventory_cache
+from stages.seeding import fill_store
 from stages.weight_hashes import write_weights
 
 logger = logging.getLogger(__name__)
@@ -57,8 +64,10 @@ def walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
                 path = os.path.join(folder, entry.name)
                 try:
                     state = entry.stat()
-                except OSError:  # a link that points nowhere: accounted for, never opened
-                    state = entry.stat(follow_symlinks=False)
+                except OSError as error:
+                    if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES):
+                        raise  # of the disk or the mount
+                    state = entry.stat(follow_symlinks=False)  # a link that points nowhere: accounted for, never opened
                 if stat.S_ISDIR(state.st_mode):
                     todo.append(path)
                 else:
@@ -79,15 +88,15 @@ def check_roots(context: Context) -> dict[str, str]:
     return {corpus: root for corpus, root in roots.items() if root is not None}
 
 
-def _cached(path: Path) -> dict[tuple[str, str], tuple[int, int, str]]:
-    import pandas as pd
+def _hash(path: str) -> str:
+    """sha256 of a raw file; '' of one that nobody may read: ingest excludes it by its missing hash.
 
-    if not path.is_file():
-        return {}
-    table = pd.read_parquet(path)
-    return dict(
-        zip(zip(table["root"], table["path"]), zip(table["size"].tolist(), table["mtime_ns"].tolist(), table["sha256"]))
-    )
+    Raises StillFailing where the disk or the mount fails: that says nothing of the file.
+    """
+    try:
+        return retried(f"inventory: {path}", lambda: file_sha256(path))
+    except PermissionError:
+        return ""
 
 
 def _write_cache(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -103,8 +112,9 @@ def main(context: Context) -> dict[str, Any]:
     empty.
     """
     roots = check_roots(context)
-    cache_path = STORE / "inventory" / f"{context.settings.preset}.parquet"
-    known, cache = _cached(cache_path), []
+    cache_path = inventory_cache(context.settings.preset)
+    known = {} if context.ignore_store else read_inventory_cache(cache_path)
+    cache: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     hashed, total, said = 0, 0, time.monotonic()
     for corpus, root in roots.items():
@@ -116,13 +126,10 @@ def main(context: Context) -> dict[str, Any]:
                 state.st_mode
             ):  # a link that points nowhere, a pipe or a socket: opening it may wait for ever
                 sha = ""
-            elif kept and kept[:2] == (size, mtime):
-                sha = kept[2]
+            elif kept and (kept.size, kept.mtime_ns) == (size, mtime):
+                sha = kept.sha256
             else:
-                try:
-                    sha = file_sha256(os.path.join(root, path))
-                except OSError:  # a file nobody may read: ingest excludes it by its missing hash
-                    sha = ""
+                sha = _hash(os.path.join(root, path))
                 hashed += 1
             rows.append({"corpus": corpus, "path": text, "size": size, "sha256": sha})
             if sha and time.time_ns() - mtime > RACY_S * 1e9:
@@ -139,5 +146,8 @@ def main(context: Context) -> dict[str, Any]:
     write_atomic(context.out("files.parquet"), table_bytes(rows, INVENTORY_COLUMNS))
     write_weights(context.settings, context.out("weights"))
     _write_cache(cache_path, cache)
+    if not context.ignore_store:
+        for kind, count in fill_store(context.settings.data_dir).items():
+            logger.info(f"inventory: {count} of {kind} taken from the outs on disk into the store")
     logger.info(f"inventory: {len(rows)} files, {total / 1e6:.1f} MB, {hashed} hashed")
     return {"files": len(rows), "bytes": total, "hashed": hashed}

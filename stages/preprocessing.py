@@ -1,11 +1,13 @@
 """How a preprocessing stage runs: plan its packs, take what the pack store has, make the rest, account for every clip.
 
-A stage module gives a :class:`PackStage`; its ``process(job)`` yields one :class:`ClipResult` a clip. The pack
-store ``.packs/<stage>/<key>/`` lies outside DVC's outs; the key is the hash of the input bytes, the settings and
-the code version, so that one added video makes one pack. Each entry holds the sha256 of its tar, checked on use.
+A stage module gives a :class:`PackStage`; its ``process(job)`` yields one :class:`ClipResult` a clip. Packs are kept in
+the store (:mod:`stages.content_store`), one entry each: ``pack.tar`` and ``result.json``, its index rows and its
+quarantine. The key is the hash of the input bytes, the settings and the code version, so that one added video makes one
+pack.
 
-Reads ``data/<preset>/ingest/<corpus>/clips.parquet`` and the upstream stages' packs; writes
-``data/<preset>/<stage>/<corpus>/`` (see :mod:`s3dnerf.video.packs`).
+Reads ``data/<preset>/ingest/<corpus>/clips.parquet``, the upstream stages' packs and the raw files; writes
+``data/<preset>/<stage>/<corpus>/`` (see :mod:`s3dnerf.video.packs`) and ``data/<preset>/keys/<stage>.json`` (see
+:mod:`stages.out_keys`).
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from __future__ import annotations
 import importlib
 import json
 import logging
-import shutil
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +27,31 @@ from s3dnerf.settings.schema import CORPORA, Settings
 from s3dnerf.video.packs import (
     INDEX_COLUMNS,
     QUARANTINE_COLUMNS,
+    TAR_HASHES,
     CorpusPacks,
     PackError,
-    copy_sha256,
     file_sha256,
     write_atomic,
     write_pack,
     write_table,
 )
+from stages.content_store import ContentStore, Entry
 from stages.context import Context
 from stages.keys import clip_basis, key_of, stage_basis
+from stages.out_keys import KeptEntry, forget_keys, write_keys
+from stages.passing_faults import StillFailing, is_passing, retried
+from stages.raw_files import (
+    RawFileChanged,
+    SeenFile,
+    check_raw_file,
+    inventory_cache,
+    read_inventory_cache,
+    seen_of,
+)
 
 logger = logging.getLogger(__name__)
 
-STORE = Path(".packs")
+TAR, RESULT = "pack.tar", "result.json"  # the files of a pack's entry
 
 
 class Quarantine(S3DNeRFError):
@@ -68,7 +81,8 @@ class PackJob:
     """One pack to make; everything ``process`` needs, picklable.
 
     ``clips``: ingest's records (plain dicts) of the clips still in play. ``upstream``: stage → corpus folder.
-    ``raw_root``: folder that the records' ``video`` and ``audio`` are relative to.
+    ``raw_root``: folder that the records' ``video`` and ``audio`` are relative to. ``raw``: those files as the
+    inventory saw them, where the stage reads them.
     """
 
     stage: str
@@ -79,6 +93,7 @@ class PackJob:
     raw_root: str
     settings: Settings
     key: str = ""
+    raw: Mapping[str, SeenFile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,13 +102,14 @@ class PackStage:
 
     ``upstream``: stages whose packs it reads, the last one deciding which clips are still in play. ``weights``: weight
     files named by the settings whose bytes decide the output. ``keyed_as``: the stage whose settings and code its keys
-    hold, where it is not ``name``.
+    hold, where it is not ``name``. ``reads_raw``: whether it opens the raw files.
     """
 
     name: str
     upstream: tuple[str, ...]
     weights: Callable[[Settings], list[Path]] = lambda settings: []
     keyed_as: str = ""
+    reads_raw: bool = False
 
 
 def _anywhere(detail: str, job: PackJob) -> str:
@@ -101,35 +117,68 @@ def _anywhere(detail: str, job: PackJob) -> str:
     return detail.replace(f"{job.raw_root}/", "") if job.raw_root else detail
 
 
+def _make_checked(
+    job: PackJob, record: dict[str, Any], make: Callable[[dict[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
+    """``make(record)``, its raw files being those of the inventory before and after.
+
+    A fault is held against a clip only where its raw files can be read to their ends and are what the inventory saw.
+    Raises RawFileChanged or PassingFault where they are not.
+    """
+    paths = (str(record.get(kind) or "") for kind in ("video", "audio"))
+    files = [(Path(job.raw_root) / path, job.raw[path]) for path in paths if path in job.raw]
+    for path, seen in files:
+        check_raw_file(path, seen)
+    try:
+        parts = make(record)
+    except Exception as fault:
+        if not is_passing(fault):
+            for path, seen in files:
+                check_raw_file(path, seen, to_its_end=True)
+        raise
+    for path, seen in files:
+        check_raw_file(path, seen)
+    return parts
+
+
 def each_clip(job: PackJob, make: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[ClipResult]:
-    """``make(record) -> parts`` for each clip; a Quarantine (or any fault of one clip) stops that clip alone."""
+    """``make(record) -> parts`` for each clip; a Quarantine (or any fault of one clip) stops that clip alone.
+
+    Raises, so that the pack is not stored, what is not the clip's fault: StillFailing for a passing fault that did not
+    pass, RawFileChanged, PackError for a damaged pack of ours, OSError for a full disk.
+    """
     for record in job.clips:
         try:
-            yield ClipResult(record["clip"], make(record))
+            parts = retried(f"{job.stage}: clip {record['clip']}", partial(_make_checked, job, record, make))
+            yield ClipResult(record["clip"], parts)
         except Quarantine as bad:
             yield ClipResult(record["clip"], reason=bad.reason, detail=_anywhere(bad.detail, job)[:300])
-        except PackError:
-            raise  # a damaged pack of ours is not the clip's fault: made again, it is whole
-        except (MemoryError, OSError) as fault:
-            if isinstance(fault, OSError) and fault.errno is None:
-                yield ClipResult(
-                    record["clip"],
-                    reason=getattr(fault, "reason", "unreadable"),
-                    detail=_anywhere(str(fault), job)[:300],
-                )
-            else:
-                raise  # a full disk or no memory is not the clip's fault
+        except (PackError, RawFileChanged, StillFailing):
+            raise
+        except OSError as fault:
+            if fault.errno is not None:
+                raise  # a full disk is not the clip's fault
+            yield ClipResult(
+                record["clip"],
+                reason=getattr(fault, "reason", "unreadable"),
+                detail=_anywhere(str(fault), job)[:300],
+            )
         except Exception as fault:  # a clip must not take its pack along; the report shows the fault's place
             where = traceback.extract_tb(fault.__traceback__)[-1]
             detail = f"{type(fault).__name__}: {str(fault)[:200]} ({Path(where.filename).name}:{where.lineno})"
             yield ClipResult(record["clip"], reason="processing_error", detail=detail)
 
 
+def result_bytes(rows: list[dict[str, Any]], quarantine: list[dict[str, Any]], sha256: str) -> bytes:
+    """A pack's ``result.json``: its index rows, its quarantine sorted by clip, the sha256 of its tar."""
+    return json.dumps({"rows": rows, "quarantine": quarantine, "sha256": sha256}, sort_keys=True).encode()
+
+
 def make_pack(job: PackJob) -> str:
     """Make one pack into the store. Returns its key. The entry appears whole or not at all."""
     module = importlib.import_module(f"stages.{job.stage}")
     parts, quarantined = {}, []
-    for result in module.process(job):
+    for result in retried(f"{job.stage}: pack {job.corpus}/{job.pack}", lambda: list(module.process(job))):
         if result.reason:
             quarantined.append(
                 {"clip": result.clip, "stage": job.stage, "reason": result.reason, "detail": result.detail}
@@ -139,39 +188,35 @@ def make_pack(job: PackJob) -> str:
     missing = {r["clip"] for r in job.clips} - set(parts) - {q["clip"] for q in quarantined}
     if missing:
         raise StageError(f"{job.stage}: process() said nothing of {sorted(missing)}")
-    entry = STORE / job.stage / job.key
-    if entry.exists():
-        shutil.rmtree(entry)
-    rows = write_pack(entry / "pack.tar", parts)
-    result = {
-        "rows": rows,
-        "quarantine": sorted(quarantined, key=lambda q: q["clip"]),
-        "sha256": file_sha256(entry / "pack.tar"),
-    }
-    write_atomic(entry / "result.json", json.dumps(result, sort_keys=True).encode())
+    known: dict[str, str] = {}
+    with ContentStore().new(job.stage, job.key, known) as entry:
+        rows = write_pack(entry / TAR, parts)
+        known[TAR] = file_sha256(entry / TAR)
+        write_atomic(entry / RESULT, result_bytes(rows, sorted(quarantined, key=lambda q: q["clip"]), known[TAR]))
     return job.key
 
 
-def take(job: PackJob, target: Path) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class TakenPack:
+    """What a pack's entry says: its index rows, its quarantine, and the sha256 of its two files."""
+
+    rows: list[dict[str, Any]]
+    quarantine: list[dict[str, Any]]
+    files: Mapping[str, str]
+
+
+def take(job: PackJob, target: Path) -> TakenPack | None:
     """A job's store entry, its pack copied to ``target``; or None (a damaged entry is removed, to be made again).
 
     The pack is read once: checked while it is copied. Raises OSError when ``target`` cannot be written.
     """
-    entry = STORE / job.stage / job.key
-    try:
-        result = json.loads((entry / "result.json").read_text())
-        wanted, source = result["sha256"], open(entry / "pack.tar", "rb")
-    except (OSError, ValueError, KeyError):
-        wanted = None
-    else:
-        target.unlink(missing_ok=True)  # it may be a link into DVC's cache: never written through
-        with source:
-            if copy_sha256(source, target) == wanted:
-                return result
-        target.unlink()
-    if entry.exists():
-        shutil.rmtree(entry)
-    return None
+
+    def copied(entry: Entry) -> TakenPack:
+        result = json.loads(entry.read(RESULT))
+        entry.copy(TAR, target)
+        return TakenPack(result["rows"], result["quarantine"], dict(entry.files))
+
+    return ContentStore().use(job.stage, job.key, copied)
 
 
 def clip_records(settings: Settings, corpus: str) -> list[dict[str, Any]]:
@@ -245,44 +290,72 @@ def pack_path(context: Context, job: PackJob) -> Path:
     return context.out(job.corpus, f"{job.pack}.tar")
 
 
+def made_packs(spec: PackStage, context: Context, plans: dict[str, list[PackJob]]) -> dict[str, TakenPack | None]:
+    """Key → entry of every pack of the plans that the store has, copied into the out; the others are made first and are
+    None.
+    """
+    jobs = [job for corpus in plans.values() for job in corpus]
+    entries = {job.key: None if context.ignore_store else take(job, pack_path(context, job)) for job in jobs}
+    # the largest first: the last pack then keeps the others waiting least
+    todo = sorted((job for job in jobs if entries[job.key] is None), key=lambda job: (-len(job.clips), job.key))
+    logger.info(f"{spec.name}: {len(entries)} packs, {len(entries) - len(todo)} from the store, {len(todo)} to make")
+    context.run(make_pack, with_raw(spec, context, todo), [f"{job.corpus}/{job.pack}" for job in todo])
+    return entries
+
+
+def with_raw(spec: PackStage, context: Context, jobs: list[PackJob]) -> list[PackJob]:
+    """Jobs that are to be made, with their raw files as the inventory saw them where the stage reads those."""
+    if not spec.reads_raw or not jobs:
+        return jobs
+    cache = read_inventory_cache(inventory_cache(context.settings.preset))
+    return [replace(job, raw=seen_of(job.raw_root, list(job.clips), cache)) for job in jobs]
+
+
+def write_out(context: Context, corpus: str, jobs: list[PackJob], taken: list[TakenPack]) -> None:
+    """A corpus's tables, beside its packs: the quarantine, each pack's sha256, and, last, the index."""
+    folder = context.out(corpus)
+    for stray in {path.name for path in folder.iterdir()} - {f"{job.pack}.tar" for job in jobs}:
+        (folder / stray).unlink()  # of an earlier plan, or of a killed run
+    write_table(folder / "quarantine.parquet", [row for pack in taken for row in pack.quarantine], QUARANTINE_COLUMNS)
+    hashes = {f"{job.pack}.tar": pack.files[TAR] for job, pack in zip(jobs, taken)}
+    write_atomic(folder / TAR_HASHES, (json.dumps(hashes, indent=0, sort_keys=True) + "\n").encode())
+    rows = [{"pack": job.pack, **row} for job, pack in zip(jobs, taken) for row in pack.rows]
+    write_table(folder / "index.parquet", rows, INDEX_COLUMNS)
+
+
 def run_packs(spec: PackStage, context: Context) -> dict[str, Any]:
     """Run a preprocessing stage over all corpora. Returns counts a corpus: clips, packs, made, quarantined."""
     settings, summary = context.settings, {}
     plans = {corpus: plan(spec, settings, corpus) for corpus in CORPORA}
+    forget_keys(settings.data_dir, spec.name)
     for corpus in CORPORA:
         context.out(corpus).mkdir(parents=True, exist_ok=True)
         # written last: without it nobody takes a half-filled folder for an out
         context.out(corpus, "index.parquet").unlink(missing_ok=True)
-    entries = {job.key: take(job, pack_path(context, job)) for jobs in plans.values() for job in jobs}
-    # the largest first: the last pack then keeps the others waiting least
-    todo = sorted(
-        (job for jobs in plans.values() for job in jobs if entries[job.key] is None),
-        key=lambda job: (-len(job.clips), job.key),
-    )
-    planned = len(entries)
-    logger.info(f"{spec.name}: {planned} packs, {planned - len(todo)} from the store, {len(todo)} to make")
-    context.run(make_pack, todo, [f"{job.corpus}/{job.pack}" for job in todo])
-    made = {job.key for job in todo}
+    entries = made_packs(spec, context, plans)
+    kept: list[KeptEntry] = []
     for corpus, jobs in plans.items():
-        folder = context.out(corpus)
-        rows, bad = [], []
+        taken = []
         for job in jobs:
-            entry = entries[job.key] or take(job, pack_path(context, job))
-            if entry is None:
+            pack = entries[job.key] or take(job, pack_path(context, job))
+            if pack is None:  # damaged since it was made, or another process is just replacing it
+                make_pack(with_raw(spec, context, [job])[0])
+                pack = take(job, pack_path(context, job))
+            if pack is None:
                 raise StageError(
-                    f"{spec.name}: pack {corpus}/{job.pack} is not in the store after it was made; run again"
+                    f"{spec.name}: pack {corpus}/{job.pack} is not whole in the store after it was made twice: is the "
+                    f"disk of {ContentStore().folder(spec.name, job.key)} sound?"
                 )
-            rows += [{"pack": job.pack, **row} for row in entry["rows"]]
-            bad += entry["quarantine"]
-        for stray in {path.name for path in folder.iterdir()} - {f"{job.pack}.tar" for job in jobs}:
-            (folder / stray).unlink()  # of an earlier plan, or of a killed run
-        write_table(folder / "quarantine.parquet", bad, QUARANTINE_COLUMNS)
-        write_table(folder / "index.parquet", rows, INDEX_COLUMNS)
+            taken.append(pack)
+            quarantined = [row["clip"] for row in pack.quarantine]
+            kept.append(KeptEntry(job.key, dict(pack.files), f"{corpus}/{job.pack}", quarantined))
+        write_out(context, corpus, jobs, taken)
+        bad = [row for pack in taken for row in pack.quarantine]
         clips = sum(len(job.clips) for job in jobs)
         summary[corpus] = {
             "clips": clips,
             "packs": len(jobs),
-            "made": sum(j.key in made for j in jobs),
+            "made": sum(entries[job.key] is None for job in jobs),
             "quarantined": len(bad),
         }
         if clips:
@@ -290,4 +363,5 @@ def run_packs(spec: PackStage, context: Context) -> dict[str, Any]:
                 f"  {corpus}: {clips - len(bad)} of {clips} clips" + (f", {len(bad)} quarantined" if bad else "")
             )
         check_failed_fraction(spec.name, corpus, clips, bad, settings.ingest.max_failed_fraction)
+    write_keys(settings.data_dir, spec.name, spec.name, kept)
     return summary

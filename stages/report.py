@@ -2,8 +2,9 @@
 
 Reads everything the stages left under ``data/<preset>`` and ``.timings/<preset>``, and its provenance (git,
 ``dvc.lock``, hardware, packages). Writes ``reports/<preset>/``: ``summary.json`` and ``clips.parquet`` (byte-identical
-between clean runs), ``membership.parquet``, ``report.json``, ``timings.json``, ``index.html``, ``report.md``,
-``MANIFEST.sha256``.
+between clean runs), ``membership.parquet``, ``report.json``, ``timings.json``, ``index.html``, ``report.md``; what it
+was made with, ``settings.yaml`` and ``lock.yaml`` (this preset's stages in ``dvc.lock``, the report's own left out);
+for DVC, ``metrics.json`` and the tables of :mod:`s3dnerf.reporting.plots`; ``MANIFEST.sha256``.
 
 Run: ``python -m flows.run report``.
 """
@@ -16,14 +17,17 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.evaluation.protocol import COLUMNS
 from s3dnerf.reporting.backends import backends
 from s3dnerf.reporting.document import manifest, report_document, report_markdown
 from s3dnerf.reporting.membership import COLUMNS as MEMBERSHIP_COLUMNS
 from s3dnerf.reporting.narrative import three_lines
 from s3dnerf.reporting.page import render_page
+from s3dnerf.reporting.plots import flat_metrics, plot_files
 from s3dnerf.reporting.sources import load_sources
 from s3dnerf.reporting.summary import summarise
+from s3dnerf.settings.loading import experiment
 from s3dnerf.video.packs import write_atomic
 from stages.context import Context
 
@@ -60,6 +64,10 @@ def report_files(context: Context) -> tuple[dict[str, bytes], list[str]]:
         "timings.json": _json(sources.timings),
         "index.html": render_page(sources, summary, listed, provenance).encode(),
         "report.md": report_markdown(sources, summary, listed, provenance).encode(),
+        "settings.yaml": dump_yaml(experiment(settings)).encode(),
+        "lock.yaml": dump_yaml(provenance.get("lock") or {}).encode(),
+        "metrics.json": _json(flat_metrics(summary, document["cards"], settings.evaluate.corpora)),
+        **plot_files(sources),
     }
     return files | {"MANIFEST.sha256": manifest(files).encode()}, lines
 

@@ -27,7 +27,7 @@ from s3dnerf.video.probing import VideoInfo, probe
 from stages.context import Context
 from stages.preprocessing import ClipResult, PackJob, PackStage, Quarantine, each_clip, run_packs
 
-SPEC = PackStage("resample", ())
+SPEC = PackStage("resample", (), reads_raw=True)
 # sound of files up to this long is decoded once and kept while their clips are cut (115 MB of float32)
 WHOLE_SOUND_S = 1800.0
 # a clip may end this much before ingest's record says (frames that cannot be decoded are dropped), beyond: truncated;

@@ -1,12 +1,13 @@
 """The pack store and the checkpoints: what lies there, how large, what still has a use; and removing what has none.
 
-``.packs/<stage>/<key>/`` holds one pack (:mod:`stages.preprocessing`), ``.packs/{inventory,ingest}/<preset>.*`` what is
-known of a preset's raw files, ``.checkpoints/<stage>/<key>/`` one training run. An entry is kept
+``.packs/<stage>/<key>/`` holds one pack, evaluated clip or finished training (:mod:`stages.content_store`),
+``.packs/{inventory,ingest}/<preset>.*`` what is known of a preset's raw files, ``.checkpoints/<stage>/<key>/`` one
+training run. An entry is kept
 
 - ``planned``: a run with the settings in force would take it. The plan is followed from ingest's records through the
   store, stage by stage, whatever the outs on disk hold;
 - ``undecided``: where the plan cannot be followed, because a pack is still to be made, all that is held of those clips;
-- ``on disk``: the outs of a preset under ``data/`` came from it: of several that hold the same, the newest.
+- ``on disk``: the outs of a preset under ``data/`` came from it: of several packs that hold the same, the newest.
 
 ``half-made``: left by a killed run. ``unused``: the rest. Reads ``params.yaml``'s settings, ``data/``, the two folders;
 ``s3dnerf store``.
@@ -25,13 +26,16 @@ from pathlib import Path
 from typing import Any
 
 from s3dnerf.core.errors import SettingsError
+from s3dnerf.evaluation.other_methods import find_methods
 from s3dnerf.settings.loading import as_dict
 from s3dnerf.settings.schema import CORPORA, PRESETS, VARIANTS, Settings
 from s3dnerf.sync.expert import SyncGateError
 from s3dnerf.video.packs import PACK_STAGES, PackError
-from stages import train_s3dnerf, train_sync
+from stages import evaluate, train_s3dnerf, train_sync
+from stages.content_store import STORE, ContentStore, DamagedEntry
 from stages.context import Context
-from stages.preprocessing import STORE, PackStage, StageError, clip_records, key_basis, pack_key
+from stages.out_keys import recorded_keys
+from stages.preprocessing import RESULT, TAR, PackStage, StageError, clip_records, key_basis, pack_key
 
 CHECKPOINTS = Path(".checkpoints")
 PLANNED, UNDECIDED, ON_DISK, UNUSED, HALF_MADE = STATES = ("planned", "undecided", "on disk", "unused", "half-made")
@@ -45,6 +49,7 @@ NOT_NOW = (
     ValueError,
 )  # why a plan cannot be told today
 
+FINISHED = ("train_sync", "train_s3dnerf", evaluate.KIND)  # kinds whose entries are whole results, not packs
 ROW = ("clip", "kind", "offset", "size", "crc32")
 Rows = str  # hex hash of what an index says of a pack
 
@@ -77,19 +82,21 @@ def lock_names() -> list[str]:
     parts = {"train_sync": ("", *train_sync.CORPORA), "train_s3dnerf": ("", *VARIANTS)}
     stages = [
         f"{stage}-{part}" if part else stage
-        for stage in ("inventory", "ingest", *PACK_STAGES, *parts)
+        for stage in ("inventory", "ingest", *PACK_STAGES, *parts, "evaluate")
         for part in parts.get(stage, ("",))
     ]
     return [f"{preset}-{stage}" for preset in PRESETS for stage in stages]
 
 
 def _result(stage: str, key: str) -> dict[str, Any] | None:
-    """What a store entry says of itself; None where it is half-made. Its bytes are compared when it is used."""
-    entry = STORE / stage / key
+    """What a pack's entry says of itself; None where it is half-made or damaged. Its tar is compared when used."""
+    entry = ContentStore().find(stage, key)
     try:
-        result = json.loads((entry / "result.json").read_text())
-        return result if (entry / "pack.tar").is_file() and {"rows", "quarantine", "sha256"} <= set(result) else None
-    except (OSError, ValueError):
+        if entry is None or not (entry.folder / TAR).is_file():
+            return None
+        result = json.loads(entry.read(RESULT))
+        return result if {"rows", "quarantine", "sha256"} <= set(result) else None
+    except (OSError, ValueError, DamagedEntry):
         return None
 
 
@@ -190,6 +197,8 @@ def survey(settings: Settings) -> list[Entry]:
     entries: list[Entry] = []
     settled = not plan.unsure
     for folder in sorted(path for path in STORE.glob("*") if path.is_dir()):
+        if folder.name in FINISHED:
+            continue
         if folder.name not in PACK_STAGES:
             entries += [_entry(path, folder.name, _state_of_known(path, settings)) for path in sorted(folder.iterdir())]
             continue
@@ -201,7 +210,49 @@ def survey(settings: Settings) -> list[Entry]:
         covered = {rows for (stage, *_), rows in plan.rows.items() if stage == folder.name}
         held = {rows for (preset, *_), rows in outs.items() if preset != settings.preset or rows not in covered}
         entries += _packs(folder, plan, held)
-    return entries + _checkpoints(settings, settled)
+    runs = _planned_runs(settings, settled)
+    entries += _checkpoints(settings, runs)
+    wanted = {stage: None if works is None else {Path(w).name for w in works} for stage, works in runs.items()}
+    entries += _finished(wanted | {evaluate.KIND: _planned_clips(settings, runs)})
+    return sorted(entries, key=lambda entry: entry.path)
+
+
+def _planned_clips(settings: Settings, runs: dict[str, set[str] | None]) -> set[str] | None:
+    """Keys of the clips that an evaluation with these settings would take; None: cannot be told before its networks are
+    made.
+    """
+    if not (STORE / evaluate.KIND).is_dir():
+        return set()
+    if not all(works is not None and all(_made_out(Path(work)) for work in works) for works in runs.values()):
+        return None
+    evaluate.forget()
+    try:
+        return {job.key for job in evaluate.plan(settings, find_methods(settings.evaluate.methods))}
+    except NOT_NOW:
+        return None
+    finally:
+        evaluate.forget()
+
+
+def _finished(wanted: dict[str, set[str] | None]) -> list[Entry]:
+    """Finished trainings and evaluated clips; ``wanted``: kind → keys a run would take, None where they cannot be
+    told.
+    """
+    entries, store = [], ContentStore()
+    for kind, keys in wanted.items():
+        on_disk = recorded_keys(kind)
+        for path in sorted((STORE / kind).iterdir()) if (STORE / kind).is_dir() else []:
+            entry = _entry(path, kind)
+            entries.append(entry)
+            if store.find(kind, path.name) is None:
+                entry.state = HALF_MADE
+            elif keys is not None and path.name in keys:
+                entry.state = PLANNED
+            elif path.name in on_disk:
+                entry.state = ON_DISK
+            elif keys is None:
+                entry.state = UNDECIDED
+    return entries
 
 
 def _state_of_known(path: Path, settings: Settings) -> str:
@@ -283,8 +334,7 @@ def _made_out(work: Path) -> bool:
         return False
 
 
-def _checkpoints(settings: Settings, settled: bool) -> list[Entry]:
-    planned = _planned_runs(settings, settled)
+def _checkpoints(settings: Settings, planned: dict[str, set[str] | None]) -> list[Entry]:
     entries = []
     for folder in sorted(path for path in CHECKPOINTS.glob("*") if path.is_dir()):
         wanted, ours = (
@@ -308,7 +358,7 @@ def _checkpoints(settings: Settings, settled: bool) -> list[Entry]:
                 newest[job["out"]] = entry
         for entry in newest.values():
             entry.state = ON_DISK if entry.state == UNUSED else entry.state
-    return sorted(entries, key=lambda entry: entry.path)
+    return entries
 
 
 def needless(entries: Iterable[Entry], older_than_days: float = 0.0) -> list[Entry]:

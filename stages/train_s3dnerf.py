@@ -45,7 +45,7 @@ def main(context: Context) -> dict[str, Any]:
     for job in jobs:
         check_gate(card, train_settings(job).lambda_sync)
     for job in jobs:
-        run_training(context, job, job.work, train, context.settings.train.processes)
+        run_training(context, job, job.work, job.out, train, context.settings.train.processes)
         for picture in sorted((Path(job.out) / "strips").glob("*.png"))[-1:]:
             context.tracker.artifact(picture)
     return {job.variant: job.out for job in jobs}

@@ -1,30 +1,78 @@
-"""What the two training stages share: hand a job to its training, and mirror its curves while it runs.
+"""What the two training stages share: hand a job to its training, mirror its curves while it runs, keep its result.
 
-Writes ``<work>/job.json``, which ``python -m <module> --job`` reads; everything else the training writes itself.
+Writes ``<work>/job.json``, which ``python -m <module> --job`` reads; everything else the training writes itself. A
+finished training is kept in the store under the key of its checkpoints: the next run of the same key takes it from
+there.
 """
 
 from __future__ import annotations
 
+import logging
+import shutil
 from pathlib import Path
 
 from s3dnerf.training.distributed import joined
 from s3dnerf.training.jobs import J, Train
 from s3dnerf.video.packs import write_atomic
+from stages.content_store import ContentStore, Entry
 from stages.context import Context
+from stages.out_keys import KeptEntry, forget_keys, write_keys
+from stages.preprocessing import StageError
+
+logger = logging.getLogger(__name__)
 
 
-def run_training(context: Context, job: J, work: str, train: Train[J], processes: int) -> None:
-    """Run ``train(job, world)`` to its end.
+def _taken(context: Context, key: str, out: Path) -> dict[str, str] | None:
+    """A finished training from the store into ``out``: the sha256 of its files; None where there is no whole one."""
 
-    ``work``: the job's folder of what it needs to go on (the job itself, checkpoints, curves). With a launcher in the
-    context it runs as ``python -m <train's module>`` on so many processes, otherwise in this one. The tracker follows
-    ``<work>/curves.jsonl``. Raises what the training or the launcher raises.
+    def copied(entry: Entry) -> dict[str, str]:
+        entry.copy_all(out)
+        return dict(entry.files)
+
+    return None if context.ignore_store else ContentStore().use(context.stage, key, copied)
+
+
+def run_training(context: Context, job: J, work: str, out: str, train: Train[J], processes: int) -> None:
+    """Run ``train(job, world)`` to its end, or take its result from the store.
+
+    Parameters
+    ----------
+    context : Context
+        With a launcher in it the training runs as ``python -m <train's module>`` on so many processes, otherwise in
+        this one. Where the store is to be ignored it starts at step 0, whatever its checkpoints are.
+    job : the training's job
+    work : folder of what it needs to go on (the job itself, checkpoints, curves); its name is the key
+    out : folder of the result, emptied first: a result holds nothing of an earlier one
+    train : the training
+    processes : how many
+
+    Raises what the training or the launcher raises.
     """
+    key, folder = Path(work).name, Path(out)
+    part = folder.relative_to(context.settings.data_dir).as_posix()
+    forget_keys(context.settings.data_dir, part)
+    shutil.rmtree(folder, ignore_errors=True)
+    files = _taken(context, key, folder)
+    if context.ignore_store:
+        shutil.rmtree(work, ignore_errors=True)
     path = Path(work) / "job.json"
     write_atomic(path, job.to_json().encode())
-    context.tracker.follow(Path(work) / "curves.jsonl")
-    if context.launch is None:
-        with joined() as world:
-            train(job, world)
+    if files is not None:
+        logger.info(f"{part}: finished before, taken from the store")
+        context.tracker.follow(folder / "curves.jsonl")
     else:
-        context.launch(train.__module__, ["--job", str(path)], processes)
+        context.tracker.follow(Path(work) / "curves.jsonl")
+        if context.launch is None:
+            with joined() as world:
+                train(job, world)
+        else:
+            context.launch(train.__module__, ["--job", str(path)], processes)
+        made = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+        if not made:
+            raise StageError(
+                f"{part}: its training ended well and left nothing in {folder}: expected weights and a card"
+            )
+        ContentStore().put(context.stage, key, made)
+        entry = ContentStore().find(context.stage, key)
+        files = dict(entry.files) if entry is not None else {}
+    write_keys(context.settings.data_dir, part, context.stage, [KeptEntry(key, files)])

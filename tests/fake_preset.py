@@ -135,7 +135,7 @@ class FakeJudge:
 
 
 def _more_of_ingest(data: Path, corpus: str) -> None:
-    """The columns that small_world leaves out, the raw files, one exclusion, and the resampled sound."""
+    """The columns that small_corpus leaves out, the raw files, one exclusion, and the resampled sound."""
     table = pd.read_parquet(data / "ingest" / corpus / "clips.parquet")
     table["video"] = [f"clips/{c.split('_', 1)[1]}.mp4" for c in table["clip"]]
     for name, value in {
@@ -193,7 +193,7 @@ def add_parts(data: Path, stage: str, corpus: str, more: dict[str, dict[str, np.
 
 
 def _more_parts(data: Path, corpus: str) -> None:
-    """What small_world leaves out: the alignment matrix (the identity), detector scores, coefficients, boxes a frame."""
+    """What small_corpus leaves out: the alignment matrix (the identity), detector scores, coefficients, boxes a frame."""
     clips = pd.read_parquet(data / "ingest" / corpus / "clips.parquet")["clip"]
     scores = np.where(np.arange(FRAMES) % 5, np.nan, 1.5).astype(np.float32)
     for stage, more in {
@@ -297,6 +297,10 @@ def make_preset(root: Path, settings: Settings, passes: bool = True) -> None:
 PROVENANCE = {
     "git": {"revision": "0123456789abcdef", "dirty": False},
     "dvc_lock": {"evaluate": {"data/tiny/evaluate": "d41d8cd9.dir"}},
+    "lock": {
+        "schema": "2.0",
+        "stages": {"evaluate": {"outs": [{"path": "data/tiny/evaluate", "md5": "d41d8cd9.dir"}]}},
+    },
     "lock_sha256": "ab" * 32,
     "packages": {"numpy": "2.4.6", "torch": "2.13.0"},
     "hardware": {"cpu": "a CPU", "cores": 2, "memory_gb": 23.4, "gpu": None, "os": "Linux", "python": "3.11"},

@@ -34,6 +34,7 @@ def test_only_the_facts_asked_for() -> None:
         record.origin("x", "weather")
 
 
+@pytest.mark.slow
 def test_the_models_benchmark_needs_nothing_of_the_pipeline() -> None:
     code = "import sys; import benchmarks.model; benchmarks.model.origin('x'); print(*sys.modules)"
     loaded = subprocess.run(

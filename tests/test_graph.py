@@ -8,6 +8,10 @@ out is left out of comparisons, since it says when and on what revision it was m
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import io
+import json
 import os
 import shutil
 import subprocess
@@ -17,100 +21,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
-import yaml
 
-from s3dnerf.settings.loading import as_dict, preset_settings
-from s3dnerf.video.packs import file_sha256
+from s3dnerf.settings.loading import load_settings, preset_settings
+from s3dnerf.video.packs import PACK_STAGES
+from tests.flows import prefect_records as records
+from tests.project import Project
 from tests.settings_reads import reads, recording
 
-ROOT = Path(__file__).resolve().parent.parent
 ALARMING = ("Traceback", "ERROR", "Error:", "Exception", "Warning", "WARNING", "CRITICAL", "deprecat")
 
 pytestmark = pytest.mark.timeout(900)
-
-
-class Project:
-    """A copy of the repository with a git history of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        listed = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout
-        for name in listed.splitlines():
-            if (ROOT / name).is_file() and not name.startswith(("reports/", "dvc.lock")):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
-        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
-        self.commit("copy")
-
-    def commit(self, message: str) -> None:
-        """Everything that git does not ignore, as a commit."""
-        who = ["-c", "user.name=test", "-c", "user.email=test@test.invalid"]
-        for words in (["add", "-A"], [*who, "commit", "-qm", message]):
-            subprocess.run(["git", *words], cwd=self.folder, check=True)
-
-    def environment(self, **more: str) -> dict[str, str]:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "S3DNERF", "MLFLOW", "DVC"))}
-        return (
-            clean
-            | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"}
-            | more
-        )
-
-    def settings(self, **changes: dict) -> None:
-        """params.yaml: the tiny preset with these sections changed."""
-        values = as_dict(preset_settings("tiny"))
-        for section, fields in changes.items():
-            values[section] |= fields
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(values))
-
-    def repro(self, *words: str, **environment: str) -> str:
-        """``dvc repro``; what it printed. Fails the test when it fails."""
-        done = subprocess.run(
-            [sys.executable, "-m", "dvc", "repro", *words],
-            cwd=self.folder,
-            env=self.environment(**environment),
-            capture_output=True,
-            text=True,
-        )
-        said = done.stdout + done.stderr
-        assert done.returncode == 0, said[-6000:]
-        return said
-
-    def start(self, **environment: str) -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, "-m", "dvc", "repro"], cwd=self.folder, env=self.environment(**environment),
-                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-
-    def processes(self) -> list[psutil.Process]:
-        """Whatever still runs in this project's folder."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if Path(process.cwd()).is_relative_to(self.folder) and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except (psutil.Error, OSError):
-                continue
-        return found
-
-    def quiet(self, timeout_s: float = 20.0) -> bool:
-        """Whether nothing is left running, within a moment."""
-        end = time.monotonic() + timeout_s
-        while self.processes() and time.monotonic() < end:
-            time.sleep(0.1)
-        return not self.processes()
-
-    def hashes(self) -> dict[str, str]:
-        """Out → hash of every stage but the report, and of the report's tables."""
-        lock = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]
-        outs = {out["path"]: out["md5"] for name, stage in lock.items() if name != "report" for out in stage["outs"]}
-        reports = {
-            name: file_sha256(self.folder / "reports/tiny" / name)
-            for name in ("summary.json", "clips.parquet", "membership.parquet")
-        }
-        return outs | reports
 
 
 @pytest.fixture(scope="module")
@@ -241,23 +162,28 @@ def test_only_code_that_runs_stops_a_run_and_only_a_bump_makes_anything_again(fi
     assert project.hashes() == before
 
 
-def stages_seen(home: Path) -> set[str]:
-    """Names of the flows that completed, from Prefect's own database."""
-    import sqlite3
-
-    with sqlite3.connect(home / "prefect.db") as database:
-        rows = database.execute(
-            "select flow.name, flow_run.state_type from flow_run join flow on flow.id = flow_run.flow_id"
-        ).fetchall()
-        tasks = database.execute("select count(*) from task_run where state_type = 'COMPLETED'").fetchone()[0]
-    assert tasks > 10
-    return {name for name, state in rows if state == "COMPLETED"}
-
-
-def test_stages_appear_as_flow_runs_and_packs_as_task_runs(first: tuple[Project, str]) -> None:
+def test_stages_are_flow_runs_below_one_run_of_their_dvc(first: tuple[Project, str]) -> None:
     from flows.run import STAGES
 
-    assert stages_seen(first[0].folder / ".prefect") == set(STAGES) - {"check"}
+    folder = first[0].folder
+    runs = records.flow_runs(folder)
+    parent = next(run for run in runs if run["flow"] == "dvc")
+    stages = [run for run in runs if run["parent"] == parent["id"]]
+    assert (parent["name"], parent["state"]) == ("dvc repro", "COMPLETED")
+    assert {run["flow"] for run in stages} == set(STAGES) - {"check"}
+    assert {run["state"] for run in stages} == {"COMPLETED"}
+    assert all(run["tags"][:2] == ["preset:tiny", f"stage:{run['flow']}"] for run in stages)
+    assert {len(run["tags"][2].removeprefix("git:")) for run in stages} == {12}
+    links = [task for task in records.task_runs(folder) if task["state"] == "COMPLETED"]
+    assert len(links) >= len(stages) and len(records.task_runs(folder)) == sum(
+        run["parent"] is not None for run in runs
+    )
+    assert any(" packs, 0 from the store" in line for line in records.log_lines(folder, "align"))
+    assert any("step" in line for line in records.log_lines(folder, "train_s3dnerf"))
+    shown = records.artifacts(folder, "align")
+    assert shown["tiny-align-progress"] == 100 and "| hdtf |" in shown["tiny-align-numbers"]
+    rows = json.loads(records.artifacts(folder, "ingest")["tiny-ingest-quarantine"])
+    assert {"corpus", "stage", "reason", "clips", "examples"} == set(rows[0])
 
 
 def test_curves_and_settings_are_in_mlflow(first: tuple[Project, str]) -> None:
@@ -305,6 +231,60 @@ def test_any_tampering_is_found_and_named_and_nothing_else_is(
         assert any(path.as_posix() in detail or path.name in detail for detail in failed), (path, failed)
         path.write_bytes(whole)
         os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+def test_experiments_in_place_and_in_the_queue(first: tuple[Project, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """``dvc exp run`` with a changed setting, here and in a folder of its own: only what depends on it runs; shown,
+    compared, applied; and the report of the one applied holds before the auditor once it is committed."""
+    from flows.audit import run_verify
+
+    project = first[0]
+    quick = {"S3DNERF_RUNNER": "inline", "S3DNERF_TRACKING": "off"}
+    for name in ("name", "email"):
+        subprocess.run(["git", "config", f"user.{name}", "test@test.invalid"], cwd=project.folder, check=True)
+    project.commit("report")
+
+    def dvc(*words: str) -> str:
+        done = subprocess.run([sys.executable, "-m", "dvc", *words], cwd=project.folder,
+                              env=project.environment(**quick), capture_output=True, text=True)  # fmt: skip
+        assert done.returncode == 0, (words, done.stdout[-4000:] + done.stderr[-4000:])
+        return done.stdout + done.stderr
+
+    def packs() -> set[Path]:
+        return {path for stage in PACK_STAGES for path in project.folder.glob(f".packs/{stage}/*")}
+
+    base = project.hashes()
+    said = dvc("exp", "run", "-n", "here", "-S", "train.steps=6")
+    assert [name for name in ran(said) if name != "check"] == ["inventory", "train_s3dnerf@full", "evaluate", "report"]
+    settings = load_settings(project.folder / "params.yaml")
+    assert settings == dataclasses.replace(preset_settings("tiny"), train=settings.train) and settings.train.steps == 6
+    before = packs()
+
+    subprocess.run(["git", "checkout", "-q", "."], cwd=project.folder, check=True)
+    dvc("exp", "run", "--queue", "-n", "queued", "-S", "train.steps=5")
+    dvc("exp", "run", "--run-all")
+    assert project.quiet(60), project.processes()
+    assert packs() == before
+    rows = {row["Experiment"]: row for row in csv.DictReader(io.StringIO(dvc("exp", "show", "--csv")))}
+    assert [rows[name]["train.steps"] for name in ("", "here", "queued")] == ["4", "6", "5"]
+    numbers = {name: float(rows[name]["m_lmd"]) for name in ("here", "queued")}
+    assert numbers["here"] != numbers["queued"]
+
+    dvc("exp", "apply", "queued")
+    dvc("checkout", "--quiet")
+    reports = project.folder / "reports/tiny"
+    assert json.loads((reports / "metrics.json").read_text())["m_lmd"] == pytest.approx(numbers["queued"], abs=1e-5)
+    changed = json.loads(dvc("metrics", "diff", "--json"))["reports/tiny/metrics.json"]
+    assert "diff" in changed["m_lmd"] and "clips" not in changed
+    dvc("plots", "diff", "HEAD")
+    plots = (project.folder / "dvc_plots/index.html").read_text()
+    for title in ("Generator losses", "accuracy on unseen speakers", "by offset", "M-LMD of each clip"):
+        assert title in plots
+    assert all(f'"rev": "{rev}", "field": "total"' in plots for rev in ("HEAD", "workspace"))
+    project.commit("the queued one")
+    monkeypatch.chdir(project.folder)
+    assert [str(f) for f in run_verify("HEAD", Path("reports/tiny"), False) if not f.passed] == []
+    assert project.hashes() != base
 
 
 def with_raw_folder(project: Project, source: Path, added: bool) -> None:

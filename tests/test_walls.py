@@ -106,6 +106,25 @@ def errors_of_their_own(trees: Trees) -> set[tuple[str, str]]:
     }
 
 
+def prints(trees: Trees) -> set[str]:
+    """Modules of ``s3dnerf`` and ``stages`` that print on stdout elsewhere than in a program's ``main``."""
+    found = set[str]()
+
+    def visit(node: ast.AST, module: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef) and child.name == "main" and isinstance(node, ast.Module):
+                continue
+            if isinstance(child, ast.Call) and isinstance(child.func, ast.Name) and child.func.id == "print":
+                if not any(keyword.arg == "file" for keyword in child.keywords):
+                    found.add(module)
+            visit(child, module)
+
+    for module, tree in trees.items():
+        if module.partition(".")[0] != "flows":
+            visit(tree, module)
+    return found
+
+
 def undocumented(trees: Trees) -> set[str]:
     """Public modules, classes, functions and methods of ``s3dnerf`` without a docstring."""
     found = set[str]()
@@ -166,6 +185,17 @@ def test_an_error_raised_on_purpose_has_our_base_class(house: Trees) -> None:
     )
     assert errors_of_their_own(broken) == {("s3dnerf.a", "Bad"), ("flows.b", "Hidden")}
     assert not errors_of_their_own(house)
+
+
+def test_the_library_and_the_stages_log_and_do_not_print(house: Trees) -> None:
+    broken = small_house(
+        s3dnerf__a="def main():\n    print(1)",
+        s3dnerf__b="import sys\nprint(1, file=sys.stderr)",
+        stages__c="class C:\n    def main(self):\n        print(1)",
+        flows__d="print(1)",
+    )
+    assert prints(broken) == {"stages.c"}
+    assert not prints(house)
 
 
 def test_what_is_public_is_documented(house: Trees) -> None:

@@ -13,6 +13,13 @@ class S3DNeRFError(Exception):
     """Something that a person can put right: the message says what was expected, what came and what to do."""
 
 
+class PassingFault(S3DNeRFError, RuntimeError):
+    """The machine failed, not the file it worked on: a killed process, a time-out, memory or a mount that is gone.
+
+    Whatever was being made must neither be kept nor counted against its input; trying again may succeed.
+    """
+
+
 class SettingsError(S3DNeRFError, ValueError):
     """A setting is unknown, of the wrong type or out of range; the message says what is accepted."""
 

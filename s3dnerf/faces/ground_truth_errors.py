@@ -31,7 +31,7 @@ from s3dnerf.faces.recon.reconstruct import FittedReconstructor
 from s3dnerf.faces.tracking import track_faces
 from s3dnerf.faces.types import REGIONS, FaceBackend, main_face
 from s3dnerf.faces.warping import apply, warp
-from s3dnerf.settings.loading import preset_settings, settings_from
+from s3dnerf.settings.loading import load_settings, preset_settings
 from s3dnerf.settings.schema import CORPORA, AlignSettings
 from s3dnerf.video.packs import CorpusPacks, write_atomic
 from s3dnerf.video.reading import probe, read_frames
@@ -152,14 +152,9 @@ def sample_errors(data_dir: Path, detect_every: int = 5) -> list[dict[str, float
     without truth.
     """
     import pandas as pd
-    import yaml
 
     params = Path("params.yaml")
-    settings = (
-        settings_from(yaml.safe_load(params.read_text(encoding="utf-8")))
-        if params.is_file()
-        else preset_settings(data_dir.name)
-    )
+    settings = load_settings(params) if params.is_file() else preset_settings(data_dir.name)
     if settings.preset != data_dir.name:
         settings = preset_settings(data_dir.name)
     backend, rows = face_backend(settings.align), []

@@ -121,8 +121,8 @@ def load_lpips(folder: str | Path) -> LPIPS:
             else backbone.get(name)
         )
         if given is None or tuple(given.shape) != tuple(value.shape):
-            said = "nothing" if given is None else f"shape {tuple(given.shape)}"
-            raise LpipsWeightsError(f"{folder}: expected {name} of shape {tuple(value.shape)}, got {said}")
+            shape = "nothing" if given is None else f"shape {tuple(given.shape)}"
+            raise LpipsWeightsError(f"{folder}: expected {name} of shape {tuple(value.shape)}, got {shape}")
         found[name] = given.float()
     network.load_state_dict(found, strict=True)
     return network.eval().requires_grad_(False)

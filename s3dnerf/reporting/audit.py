@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from s3dnerf.core.errors import S3DNeRFError, SettingsError
+from s3dnerf.core.yaml_text import YamlError, load_yaml
 from s3dnerf.metrics import cpbd, lmd, lpips, psnr, ssim
 from s3dnerf.reporting.document import SCHEMA
 from s3dnerf.reporting.membership import UNACCOUNTED, USED, uses_of
+from s3dnerf.reporting.plots import flat_metrics
 from s3dnerf.reporting.summary import SCHEMA as SUMMARY_SCHEMA
 from s3dnerf.reporting.summary import summarise
 from s3dnerf.settings.dotted import differing, flat
@@ -29,9 +31,12 @@ MANIFEST = "MANIFEST.sha256"
 FILES = (
     "clips.parquet",
     "index.html",
+    "lock.yaml",
     "membership.parquet",
+    "metrics.json",
     "report.json",
     "report.md",
+    "settings.yaml",
     "summary.json",
     "timings.json",
 )
@@ -90,6 +95,27 @@ class Report:
         except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors or OSErrors
             raise ReportError(f"{self.name}/{name}: not a table: {str(error)[:200]}") from error
 
+    def _yaml(self, name: str) -> dict[str, Any]:
+        try:
+            value = load_yaml(self.files[name])
+        except KeyError:
+            raise ReportError(f"{self.name}: no {name}: expected the files of a report, {', '.join(FILES)}") from None
+        except YamlError as error:
+            raise ReportError(f"{self.name}/{name}: not YAML: {error}") from error
+        if not isinstance(value, dict):
+            raise ReportError(f"{self.name}/{name}: expected a mapping")
+        return value
+
+    @functools.cached_property
+    def settings(self) -> dict[str, Any]:
+        """settings.yaml: all settings that the report was made with"""
+        return self._yaml("settings.yaml")
+
+    @functools.cached_property
+    def lock(self) -> dict[str, Any]:
+        """lock.yaml: what dvc.lock held of the preset's stages when the report was made"""
+        return self._yaml("lock.yaml")
+
     @functools.cached_property
     def document(self) -> dict[str, Any]:
         """report.json"""
@@ -146,12 +172,15 @@ def schema(report: Report) -> Finding:
 
 
 def summary(report: Report) -> Finding:
-    """summary.json is what clips.parquet comes down to, computed again."""
+    """summary.json is what clips.parquet comes down to, computed again; metrics.json what the two and the cards do."""
     rule = "summary"
     resamples = int(report.document["settings"]["evaluate"]["bootstrap"])
     again = json.loads(
         json.dumps(summarise(report.rows, report.document["preset"], report.document["methods"]["ours"], resamples))
     )
+    cards, corpora = report.document["cards"], report.document["settings"]["evaluate"]["corpora"]
+    if report._json("metrics.json") != flat_metrics(again, cards, corpora):
+        return Finding(rule, False, "metrics.json is not what clips.parquet and the cards in report.json give")
     if again == report.summary:
         return Finding(rule, True, f"computed again from {len(report.rows)} measurements: equal")
     parts = again["corpora"].keys() | report.summary.get("corpora", {}).keys()
@@ -159,22 +188,24 @@ def summary(report: Report) -> Finding:
     return Finding(rule, False, f"summary.json is not what clips.parquet gives ({_some(differ) or 'its head'} differ)")
 
 
-def settings(report: Report, params: Mapping[str, Any] | None) -> Finding:
-    """The report's settings are valid, and those of params.yaml.
+def settings(report: Report, params: Mapping[str, Any] | None, where: str) -> Finding:
+    """The report's settings are valid, those of its settings.yaml, and those of ``params``.
 
     Parameters
     ----------
-    params : the mapping in params.yaml, None where it cannot be read
+    params : the mapping in ``where``, None where it cannot be read
     """
-    rule = "settings"
+    rule, wrong = "settings", []
     if params is None:
-        return Finding(rule, False, "params.yaml cannot be read")
+        return Finding(rule, False, f"{where} cannot be read")
     try:
-        stated, given = (experiment(settings_from(dict(v))) for v in (report.document["settings"], params))
+        stated = experiment(settings_from(report.document["settings"]))
+        for name, given in {"settings.yaml": report.settings, where: params}.items():
+            other = experiment(settings_from(dict(given)))
+            wrong += [f"{k}: {a!r} in report.json, {b!r} in {name}" for k, (a, b) in differing(stated, other).items()]
     except SettingsError as error:
-        return Finding(rule, False, f"params.yaml or report.json: {error}")
-    wrong = [f"{key}: {a!r} in report.json, {b!r} in params.yaml" for key, (a, b) in differing(stated, given).items()]
-    return Finding(rule, not wrong, _some(wrong) or f"{len(flat(stated))} settings as in params.yaml")
+        return Finding(rule, False, f"{where}, settings.yaml or report.json: {error}")
+    return Finding(rule, not wrong, _some(wrong) or f"{len(flat(stated))} settings as in {where}")
 
 
 def people(report: Report) -> Finding:
@@ -218,7 +249,7 @@ def controls(report: Report) -> Finding:
         having.setdefault(row["method"], set()).add((row["clip"], row["metric"]))
     wrong = [f"no row of {ours}"] if not having.get(ours) else []
     for control in CONTROLS:
-        # what a reference video cannot have, such as a distance to itself, truth's rows may leave out
+        # what the truth itself cannot have, such as a distance to itself, truth's rows may leave out
         lacking = sorted(
             {clip for clip, _ in having.get(ours, set())} - {clip for clip, _ in having.get(control, set())}
         )
@@ -267,14 +298,14 @@ def accounted(report: Report) -> Finding:
     )
 
 
-def verify(report: Report, params: Mapping[str, Any] | None) -> list[Finding]:
-    """All rules that need the report's files and params.yaml alone. A rule that cannot read what it needs fails and
-    says so.
+def verify(report: Report, params: Mapping[str, Any] | None, where: str = "params.yaml") -> list[Finding]:
+    """All rules that need the report's files and the settings in ``where`` alone. A rule that cannot read what it needs
+    fails and says so.
     """
     rules: list[tuple[str, Callable[[], Finding]]] = [
         ("schema", lambda: schema(report)),
         ("summary", lambda: summary(report)),
-        ("settings", lambda: settings(report, params)),
+        ("settings", lambda: settings(report, params, where)),
         ("people", lambda: people(report)),
         ("metric versions", lambda: versions(report)),
         ("controls", lambda: controls(report)),

@@ -50,12 +50,12 @@ def dlib_hash(name: str) -> dict[str, str]:
 def backends(sources: Sources) -> list[Backend]:
     """All components in the order of the pipeline."""
     s = sources.settings
-    told = sources.methods.get("backends", {})
+    measured_with = sources.methods.get("backends", {})
     asked: dict[str, Any] = {"name": s.train.perceptual, "real": s.train.perceptual == "vgg19"}
     perceptual = next(
         (c["perceptual"] for c in map(sources.cards.get, s.train.variants) if c and c.get("perceptual")), asked
     )
-    judge, lpips, identity = (told.get(k, {}) for k in ("judge", "lpips", "identity"))
+    judge, lpips, identity = (measured_with.get(k, {}) for k in ("judge", "lpips", "identity"))
     face_real = s.align.backend == "insightface"
     listed = [
         Backend(

@@ -130,17 +130,17 @@ def offset_curve(sources: Sources, role: str) -> Figure | None:
             series.append(Series(CORPUS_TITLES.get(corpus, corpus), data["offset_frames"], y, i + 1, dashed=True))
     card = sources.cards.get(role, {})
     held = card.get("held_out", {})
-    said = ""
+    caption = ""
     if held:
         span = "" if held.get("low") is None else f" (95 %: {held['low']:.3f} to {held['high']:.3f})"
         verdict = "passed" if card.get("passes") else "did not pass"
-        said = (
+        caption = (
             f"Right in {held['accuracy']:.3f}{span} of {held.get('trials', 0)} held-out trials, "
             f"{held.get('speakers', 0)} unseen "
             f"speakers; {verdict} its gate of {card.get('gate', float('nan')):g}."
         )
     chart = line_chart(series, "offset (frames)", "mean distance", mark_x=0.0, title=f"offset curve of the {role}")
-    return Figure(role.capitalize(), chart, said)
+    return Figure(role.capitalize(), chart, caption)
 
 
 def curve_group(rows: list[dict[str, float]], name: str) -> Figure | None:

@@ -31,28 +31,28 @@ def _row(corpus: str, kind: str, name: str, status: str, **more: Any) -> dict[st
 
 def file_rows(data_dir: Path, corpus: str) -> list[dict[str, Any]]:
     """One row a raw file of the inventory; a file that ingest does not speak of is unaccounted."""
-    told = {r["path"]: r for r in _table(data_dir / "ingest" / corpus / "files.parquet")}
+    fates = {r["path"]: r for r in _table(data_dir / "ingest" / corpus / "files.parquet")}
     rows = []
     for file in _table(data_dir / "inventory" / "files.parquet"):
         if file["corpus"] != corpus:
             continue
-        said = told.pop(file["path"], None)
-        if said is None:
+        fate = fates.pop(file["path"], None)
+        if fate is None:
             silent = {"stage": "ingest", "detail": "ingest says nothing of it"}
             rows.append(_row(corpus, "file", file["path"], UNACCOUNTED, path=file["path"], **silent))
             continue
-        used = said["status"] == USED
+        used = fate["status"] == USED
         rows.append(
             _row(
                 corpus,
                 "file",
                 file["path"],
-                said["status"],
+                fate["status"],
                 path=file["path"],
                 stage="" if used else "ingest",
-                reason=said["reason"],
-                detail=said["detail"],
-                used_for=f"{said['role']}: {said['clips']} clips" if used else "",
+                reason=fate["reason"],
+                detail=fate["detail"],
+                used_for=f"{fate['role']}: {fate['clips']} clips" if used else "",
             )
         )
     rows += [
@@ -65,7 +65,7 @@ def file_rows(data_dir: Path, corpus: str) -> list[dict[str, Any]]:
             stage="inventory",
             detail="ingest names it, the inventory does not",
         )
-        for path in sorted(told)
+        for path in sorted(fates)
     ]
     return rows
 

@@ -97,14 +97,14 @@ def _against(
         difference = found.get(metric, {})
         if metric not in recipes or difference.get("mean") is None:
             continue
-        mine, other = (methods[m][metric]["mean"] for m in (ours, control))
+        our_mean, control_mean = (methods[m][metric]["mean"] for m in (ours, control))
         unit = f" {recipes[metric].unit}" if recipes[metric].unit else ""
-        said = (
-            f"{recipes[metric].title} {number(mine, metric)} against {number(other, metric)}{unit} "
+        sentence = (
+            f"{recipes[metric].title} {number(our_mean, metric)} against {number(control_mean, metric)}{unit} "
             f"({_p(difference['p_holm'])})"
         )
-        groups[difference["verdict"]].append(said)
-    parts = [f"{verdict} on {', '.join(said)}" for verdict, said in groups.items() if said]
+        groups[difference["verdict"]].append(sentence)
+    parts = [f"{verdict} on {', '.join(sentences)}" for verdict, sentences in groups.items() if sentences]
     return f"{CORPUS_TITLES[corpus]}, {words}: {'; '.join(parts)}." if parts else None
 
 
@@ -117,11 +117,11 @@ def verdicts(sources: Sources, summary: dict[str, Any]) -> list[str]:
         if part is None:
             found.append(f"{CORPUS_TITLES[corpus]}: no test clip came through preprocessing.")
             continue
-        for control, said in (
+        for control, control_name in (
             ("wrong_speech", "the clip's own speech against another person's"),
             ("still", "against a still picture"),
         ):
-            line = _against(corpus, control, said, part, recipes, sources.ours)
+            line = _against(corpus, control, control_name, part, recipes, sources.ours)
             if line:
                 found.append(line)
         tests = max(
@@ -144,13 +144,15 @@ def membership_line(sources: Sources) -> str:
     used = sum(r["status"] == "used" for r in clips)
     out = sum(r["status"] == "excluded" for r in clips)
     lost = sum(r["status"] == "unaccounted" for r in files + clips)
-    said = "every one accounted for" if not lost else f"{lost} unaccounted for"
-    return f"{len(files)} raw files and {len(clips)} clips: {used} clips used, {out} excluded with a reason, {said}."
+    accounting = "every one accounted for" if not lost else f"{lost} unaccounted for"
+    return (
+        f"{len(files)} raw files and {len(clips)} clips: {used} clips used, {out} excluded with a reason, {accounting}."
+    )
 
 
 def three_lines(sources: Sources, summary: dict[str, Any], listed: list[Backend]) -> list[str]:
     """What the demo prints: the most important warning (or that there is none), what won, and what it rests on."""
     warned = warnings(sources, listed)
     first = warned[0] if warned else "Every backend is the real thing and the lip-sync expert passed its gate."
-    told = verdicts(sources, summary)
-    return [first, told[0] if told else "Nothing was measured.", membership_line(sources)]
+    won = verdicts(sources, summary)
+    return [first, won[0] if won else "Nothing was measured.", membership_line(sources)]

@@ -10,6 +10,7 @@ import json
 import math
 from typing import Any
 
+from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.reporting import figures, narrative, region_ratios
 from s3dnerf.reporting.backends import Backend
 from s3dnerf.reporting.membership import counts
@@ -242,8 +243,6 @@ def _figures(sources: Sources, summary: dict[str, Any]) -> dict[str, Any]:
 
 def _lists(sources: Sources, listed: list[Backend], provenance: dict[str, Any]) -> dict[str, Any]:
     """Clips, membership, backends and origin, as rows."""
-    import yaml
-
     columns, clip_rows = clip_table(sources)
     excluded = [r for r in sources.membership if r["status"] != "used"]
     lock = provenance.get("dvc_lock") or {}
@@ -267,7 +266,7 @@ def _lists(sources: Sources, listed: list[Backend], provenance: dict[str, Any]) 
             [stage, path, value] for stage, outs in sorted(lock.items()) for path, value in sorted(outs.items())
         ],
         "package_rows": sorted([name, version] for name, version in (provenance.get("packages") or {}).items()),
-        "settings_text": yaml.safe_dump(experiment(sources.settings), sort_keys=False, allow_unicode=True),
+        "settings_text": dump_yaml(experiment(sources.settings)),
         "cards_text": json.dumps(_short(networks), indent=1, ensure_ascii=False),
         "timings_text": json.dumps(sources.timings, indent=1, ensure_ascii=False),
     }

@@ -1,4 +1,4 @@
-"""The paper's own numbers (tables 1 to 3 of S³D-NeRF), as reference columns: quoted, never measured here.
+"""The paper's own numbers (tables 1 to 3 of S³D-NeRF), as columns beside ours: quoted, never measured here.
 
 The full model on HDTF has SSIM 0.819 in table 1 and 0.829 in table 3, all else equal: both are quoted. The paper's
 appendix and its user study were not available.

@@ -77,9 +77,9 @@ def in_words(found: dict[str, dict[str, float | None]]) -> str:
     ----------
     found : clip → its ratios
     """
-    said = []
+    ranges = []
     for name, title in NAMES.items():
         values = sorted(v for v in (clip[name] for clip in found.values()) if v is not None)
         if values:
-            said.append(f"{title} {median(values):.2f} ({values[0]:.2f} to {values[-1]:.2f})")
-    return f"Lower face against upper, median and range over {len(found)} clips: {'; '.join(said)}." if said else ""
+            ranges.append(f"{title} {median(values):.2f} ({values[0]:.2f} to {values[-1]:.2f})")
+    return f"Lower face against upper, median and range over {len(found)} clips: {'; '.join(ranges)}." if ranges else ""

@@ -58,13 +58,13 @@ def _difference(rows: list[dict[str, Any]], ours: str, other: str, resamples: in
     metrics = sorted({r["metric"] for r in rows if r["direction"] in ("up", "down")})
     found: dict[str, Any] = {}
     for metric in metrics:
-        mine = [r for r in rows if r["metric"] == metric]
-        value = {m: {r["clip"]: r["value"] for r in mine if r["method"] == m} for m in (ours, other)}
+        of_metric = [r for r in rows if r["metric"] == metric]
+        value = {m: {r["clip"]: r["value"] for r in of_metric if r["method"] == m} for m in (ours, other)}
         difference = paired_difference(value[ours], value[other], speaker_of, resamples)
         if difference is None:
             found[metric] = {"mean": None, "reason": f"no clip has {metric} for both", "clips": 0, "speakers": 0}
             continue
-        up = mine[0]["direction"] == "up"
+        up = of_metric[0]["direction"] == "up"
         found[metric] = {
             "mean": _number(difference.mean),
             "low": _number(difference.low),
@@ -92,21 +92,21 @@ def summarise(rows: list[dict[str, Any]], preset: str, ours: str, resamples: int
     """
     corpora: dict[str, Any] = {}
     for corpus in sorted({r["corpus"] for r in rows}):
-        mine = [r for r in rows if r["corpus"] == corpus]
-        methods = sorted({r["method"] for r in mine})
+        of_corpus = [r for r in rows if r["corpus"] == corpus]
+        methods = sorted({r["method"] for r in of_corpus})
         corpora[corpus] = {
-            "clips": len({r["clip"] for r in mine}),
-            "speakers": len({r["speaker"] for r in mine}),
+            "clips": len({r["clip"] for r in of_corpus}),
+            "speakers": len({r["speaker"] for r in of_corpus}),
             "methods": {
                 method: {
-                    metric: _cell([r for r in mine if r["method"] == method and r["metric"] == metric], resamples)
-                    for metric in sorted({r["metric"] for r in mine if r["method"] == method})
+                    metric: _cell([r for r in of_corpus if r["method"] == method and r["metric"] == metric], resamples)
+                    for metric in sorted({r["metric"] for r in of_corpus if r["method"] == method})
                 }
                 for method in methods
             },
             "differences": {
                 f"{ours} - {other}": _difference(
-                    [r for r in mine if r["method"] in (ours, other)], ours, other, resamples
+                    [r for r in of_corpus if r["method"] in (ours, other)], ours, other, resamples
                 )
                 for other in methods
                 if other not in (ours, "truth")

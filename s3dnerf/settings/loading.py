@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from s3dnerf.core.errors import SettingsError
+from s3dnerf.core.yaml_text import YamlError, load_yaml
 from s3dnerf.settings.checking import build
 from s3dnerf.settings.schema import PRESETS, Settings
 
@@ -66,11 +67,9 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Any:
-    import yaml
-
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        return load_yaml(path.read_bytes())
+    except YamlError as error:
         raise SettingsError(f"{path}: not YAML: {error}") from error
 
 

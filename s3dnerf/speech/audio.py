@@ -7,13 +7,13 @@ at the same seconds belong together even when one stream starts late.
 from __future__ import annotations
 
 import io
-import subprocess
 import wave
 from pathlib import Path
 
 import numpy as np
 
 from s3dnerf.core.rates import RATE_HZ
+from s3dnerf.video.child import run_child
 from s3dnerf.video.encoding import VideoError, ffmpeg_path, plain_log
 from s3dnerf.video.probing import source
 
@@ -38,7 +38,7 @@ def read_audio(
     Raises
     ------
     VideoError with reason ``missing`` when there is no such file, ``no_audio`` no sound track, ``unreadable`` when it
-    cannot be decoded.
+    cannot be decoded. PassingFault: the machine failed, not the file.
     """
     if not Path(path).is_file():
         raise VideoError(f"{path}: no such file", "missing")
@@ -75,7 +75,7 @@ def read_audio(
         "+bitexact",
         "pipe:1",
     ]
-    done = subprocess.run(command, capture_output=True, check=False)
+    done = run_child(command, path)
     log = done.stderr.decode(errors="replace")
     if done.returncode:
         if "matches no streams" in log:

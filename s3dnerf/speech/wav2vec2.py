@@ -94,8 +94,8 @@ class Wav2Vec2:
             )
             self.extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
-            said = refusal(error) if isinstance(error, pickle.UnpicklingError) else str(error)[:300]
-            raise SpeechModelError(f"speech.model: {folder} cannot be loaded as wav2vec2: {said}") from error
+            reason = refusal(error) if isinstance(error, pickle.UnpicklingError) else str(error)[:300]
+            raise SpeechModelError(f"speech.model: {folder} cannot be loaded as wav2vec2: {reason}") from error
         finally:
             logging.set_verbosity(level)
             if bars:

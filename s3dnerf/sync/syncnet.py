@@ -159,8 +159,8 @@ def syncnet_embeddings(
         pictures = syncnet_frames(frames[first : first + count + FRAMES - 1])  # [count + 4, 3, 224, 224]
         stacked = pictures.unfold(0, FRAMES, 1).permute(0, 1, 4, 2, 3)  # [count, 3, 5, 224, 224]
         starts = range(first * COLUMNS_PER_FRAME, (first + count) * COLUMNS_PER_FRAME, COLUMNS_PER_FRAME)
-        heard = torch.stack([cepstra[:, s : s + COLUMNS] for s in starts])[:, None]  # [count, 1, 13, 20]
+        sound_windows = torch.stack([cepstra[:, s : s + COLUMNS] for s in starts])[:, None]  # [count, 1, 13, 20]
         with torch.no_grad():
             lips.append(network.visual(stacked.contiguous().to(device)).cpu())
-            audio.append(network.audio(heard.to(device)).cpu())
+            audio.append(network.audio(sound_windows.to(device)).cpu())
     return torch.cat(lips), torch.cat(audio)

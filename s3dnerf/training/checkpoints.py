@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import logging
 import os
 import pickle
@@ -21,10 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from s3dnerf.video.packs import TAR_HASHES, file_sha256
+
 logger = logging.getLogger(__name__)
 
 MAGIC = b"s3dnerf-checkpoint 1 "
-CONTENT_HASH_BYTES = 4 << 30  # beyond, hashing every pack would cost minutes of a training run's start
 
 
 def _check_plain(value: Any, where: str) -> None:
@@ -148,11 +150,20 @@ def set_random_states(states: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state(state, i)
 
 
-def data_fingerprint(folders: Iterable[str | Path]) -> str:
-    """Hex hash of files and of all files below folders: names and content; names, sizes and times where they pass 4 GiB
-    together.
+def _recorded(folder: Path) -> dict[str, str]:
+    """File name → sha256 of the packs of a folder, where it says (``packs.json``)."""
+    try:
+        return {str(name): str(sha256) for name, sha256 in json.loads((folder / TAR_HASHES).read_text()).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
-    A time that changed under equal content only means that a run starts again.
+
+def data_fingerprint(folders: Iterable[str | Path]) -> str:
+    """Hex hash of all files below ``folders``, of their names and their content, whatever their times.
+
+    A pack counts by the sha256 that its folder recorded when it was made, so that terabytes cost no more than their
+    tables; the index, which holds a sum of every part that is compared when it is read, and all other files by their
+    bytes.
     """
     named = sorted(
         (f"{Path(folder).as_posix()}/{path.relative_to(folder).as_posix()}", path)
@@ -160,13 +171,10 @@ def data_fingerprint(folders: Iterable[str | Path]) -> str:
         for path in ([Path(folder)] if Path(folder).is_file() else Path(folder).rglob("*"))
         if path.is_file()
     )
-    by_content = sum(path.stat().st_size for _, path in named) <= CONTENT_HASH_BYTES
+    recorded: dict[Path, dict[str, str]] = {}
     digest = hashlib.sha256()
     for name, path in named:
-        if by_content:
-            with open(path, "rb") as handle:
-                mark = hashlib.file_digest(handle, "sha256").hexdigest()
-        else:
-            mark = f"{path.stat().st_size} {path.stat().st_mtime_ns}"
-        digest.update(f"{name}\0{mark}\0".encode())
+        if path.parent not in recorded:
+            recorded[path.parent] = _recorded(path.parent)
+        digest.update(f"{name}\0{recorded[path.parent].get(path.name) or file_sha256(path)}\0".encode())
     return digest.hexdigest()

@@ -27,8 +27,8 @@ class Averaged(Generic[M]):
         """Take one step towards ``module``; buffers are copied."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        mine: list[torch.Tensor] = list(self.module.parameters())
-        theirs = [p.detach() for p in module.parameters()]
-        torch._foreach_lerp_(mine, theirs, 1.0 - decay)
+        averaged: list[torch.Tensor] = list(self.module.parameters())
+        current = [p.detach() for p in module.parameters()]
+        torch._foreach_lerp_(averaged, current, 1.0 - decay)
         for kept, buffer in zip(self.module.buffers(), module.buffers()):
             kept.copy_(buffer)

@@ -61,9 +61,9 @@ def learn_shapes(generator: S3DNeRF, data: GeneratorData, settings: TrainSetting
     for step in range(settings.shape_steps):
         rows = torch.randint(len(speech), (WINDOWS,), generator=draw)
         # the whole batch in each process: the draws stay alike
-        heard = data.variation.of(speech[rows], data.speech_std, draw)
-        heard, wanted = (x[world.rank :: world.size].to(world.device) for x in (heard, shapes[rows]))
-        loss = (reader(generator.speech(heard)[1]) - wanted).square().mean()
+        varied = data.variation.of(speech[rows], data.speech_std, draw)
+        varied, wanted = (x[world.rank :: world.size].to(world.device) for x in (varied, shapes[rows]))
+        loss = (reader(generator.speech(varied)[1]) - wanted).square().mean()
         teacher.step(loss, step / settings.shape_steps)
         errors.append(loss.detach())
     return float(world.mean(torch.stack(errors[-20:]).mean()))
@@ -111,11 +111,11 @@ def landmarks_first(
     ----------
     numbers : this process's samples of a batch
     """
-    told = []
+    results = []
     if settings.shape_steps:
-        told.append(
+        results.append(
             f"{learn_shapes(generator, data, settings, seed, world):.0%} of the lip shapes' variance unexplained"
         )
     if settings.motion_steps:
-        told.append(f"{learn_motion(generator, data, settings, numbers, world):.2f} px² of lip motion left")
-    logger.info(f"  landmarks first: {', '.join(told)}")
+        results.append(f"{learn_motion(generator, data, settings, numbers, world):.2f} px² of lip motion left")
+    logger.info(f"  landmarks first: {', '.join(results)}")

@@ -21,6 +21,7 @@ from typing import IO, cast
 import numpy as np
 
 from s3dnerf.core.errors import S3DNeRFError
+from s3dnerf.video.child import Guard, patience_s, refuse_passing
 
 
 class VideoError(S3DNeRFError, OSError):
@@ -81,8 +82,8 @@ def feed_ffmpeg(frames: Iterable[np.ndarray], output: Sequence[str], fps: int, i
 
     Raises
     ------
-    NoFrames; ValueError for frames that differ in shape; VideoError when ffmpeg fails; what ``frames`` raises. ffmpeg
-    has ended by then.
+    NoFrames; ValueError for frames that differ in shape; VideoError when ffmpeg fails; PassingFault when it was killed
+    or did not move on; what ``frames`` raises. ffmpeg has ended by then.
     """
     frames = iter(frames)
     first = next(frames, None)
@@ -95,25 +96,32 @@ def feed_ffmpeg(frames: Iterable[np.ndarray], output: Sequence[str], fps: int, i
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log)
         pipe = cast(IO[bytes], process.stdin)
-        try:
-            for frame in itertools.chain([first], frames):
-                if _size_of(frame) != (h, w):
-                    raise ValueError(
-                        f"a frame of {frame.shape[1]}×{frame.shape[0]} after frames of {w}×{h}: expected one size"
-                    )
-                pipe.write(np.ascontiguousarray(frame).tobytes())
-                count += 1
-            pipe.close()
-        except BrokenPipeError:
-            pass  # ffmpeg ended early: its status and log say why
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            code = process.wait()
+        with Guard(process, patience_s()) as guard:
+            try:
+                for frame in itertools.chain([first], frames):
+                    if _size_of(frame) != (h, w):
+                        raise ValueError(
+                            f"a frame of {frame.shape[1]}×{frame.shape[0]} after frames of {w}×{h}: expected one size"
+                        )
+                    with guard.waiting():
+                        pipe.write(np.ascontiguousarray(frame).tobytes())
+                    count += 1
+                with guard.waiting():
+                    pipe.close()
+                    process.wait()
+            except BrokenPipeError:
+                pass  # ffmpeg ended early: its status and log say why
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                code = process.wait()
+        guard.refuse_expired("encoding")
+        log.seek(0)
+        said = log.read().decode(errors="replace")
+        refuse_passing(code, said, "encoding")
         if code:
-            log.seek(0)
-            raise VideoError(f"ffmpeg could not encode ({code}): {plain_log(log.read().decode(errors='replace'), 500)}")
+            raise VideoError(f"ffmpeg could not encode ({code}): {plain_log(said, 500)}")
     return count
 
 

@@ -6,6 +6,7 @@ A corpus folder of a stage (``data/<preset>/<stage>/<corpus>/``) holds
   (``hdtf_0001.landmarks.npy``). Members sorted, times and owners zero: equal content is equal bytes;
 - ``index.parquet``: one row a member: pack, clip, kind, offset, size (bytes), crc32 (of its bytes, compared at each
   reading);
+- ``packs.json``: each tar's name and sha256, so that nobody need read a corpus to know that it is the same;
 - ``quarantine.parquet``: clips that stopped here: clip, stage, reason, detail.
 
 Writes are to a temporary name, flushed to disk, renamed.
@@ -30,6 +31,7 @@ from s3dnerf.core.errors import S3DNeRFError
 
 PACK_STAGES = ("resample", "align", "masks", "lips", "speech")  # in the order in which they run
 INDEX_COLUMNS = ["pack", "clip", "kind", "offset", "size", "crc32"]
+TAR_HASHES = "packs.json"
 QUARANTINE_COLUMNS = ["clip", "stage", "reason", "detail"]
 # rows a parquet row group: the rows of one pack are found without reading the others
 ROW_GROUP = 16384
@@ -200,6 +202,10 @@ class CorpusPacks:
         """One part, decoded. Raises PackError when it is not in the index, or the tar is gone, too short or changed
         since it was made.
         """
+        return decode(kind, self.read_bytes(clip, kind))
+
+    def read_bytes(self, clip: str, kind: str) -> bytes:
+        """One part as it was written. Raises as :meth:`read` does."""
         try:
             row = self._rows(clip)[kind]
         except KeyError:
@@ -222,4 +228,4 @@ class CorpusPacks:
             )
         if zlib.crc32(data) != crc:
             raise PackError(f"{tar}: {clip}.{kind} is not what was written: changed bytes — {again}")
-        return decode(kind, data)
+        return data

@@ -9,19 +9,18 @@ from __future__ import annotations
 import functools
 import os
 import re
-import subprocess
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
+from s3dnerf.video.child import run_child
 from s3dnerf.video.editlist import starts_on_a_frame
 from s3dnerf.video.encoding import ADDRESS, VideoError, ffmpeg_path
 
 # containers that hold talking people; playlists and scripts, which name other files, are not among them
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,h264,flv,asf,ogg,wav,mp3,aac,flac"
-PROBE_TIMEOUT_S = 900
 HEAD_FRAMES = 12
 # decodes and prints the time of each frame
 SHOW = ("-map", "0:V:0", "-an", "-vf", "showinfo=checksum=0", "-fps_mode", "passthrough", "-f", "null", "-")
@@ -87,7 +86,10 @@ def source(path: str | Path) -> list[str]:
 
 
 def _run(path: str | Path, *output: str, options: tuple[str, ...] = ()) -> tuple[str, str, int]:
-    """ffmpeg over a file, with ``options`` of its demuxer: what it wrote, its log with levels, its status."""
+    """ffmpeg over a file, with ``options`` of its demuxer: what it wrote, its log with levels, its status.
+
+    Raises PassingFault where it was killed or failed by the machine.
+    """
     command = [
         ffmpeg_path(),
         "-hide_banner",
@@ -100,10 +102,7 @@ def _run(path: str | Path, *output: str, options: tuple[str, ...] = ()) -> tuple
         *source(path),
         *output,
     ]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise VideoError(f"{path}: reading took more than {PROBE_TIMEOUT_S} s") from error
+    done = run_child(command, path)
     return done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), done.returncode
 
 
@@ -168,7 +167,8 @@ def probe(path: str | Path) -> VideoInfo:
 
     Raises
     ------
-    VideoError with a reason: ``missing``, ``zero_bytes``, ``unreadable``, ``no_video``.
+    VideoError with a reason: ``missing``, ``zero_bytes``, ``unreadable``, ``no_video``. PassingFault: the
+    machine failed.
     """
     try:
         state = os.stat(path)

@@ -20,6 +20,7 @@ from typing import cast
 
 import numpy as np
 
+from s3dnerf.video.child import Guard, patience_s, refuse_passing
 from s3dnerf.video.encoding import VideoError, ffmpeg_path, plain_log
 from s3dnerf.video.probing import VideoInfo, faults, probe, source
 
@@ -50,7 +51,8 @@ def read_frames(
     Raises
     ------
     VideoError: what :func:`probe` raises; ``truncated`` when fewer frames can be decoded than the file announces;
-    ``damaged`` when one of them had to be patched up from its neighbours.
+    ``damaged`` when one of them had to be patched up from its neighbours. PassingFault: ffmpeg was killed or did not
+    move on, so that nothing is known of the file.
     """
     index = np.asarray(index)
     if index.ndim != 1 or (len(index) and (index[0] < 0 or (np.diff(index) < 0).any())):
@@ -99,6 +101,7 @@ def read_frames(
     with (
         tempfile.TemporaryFile() as log,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, bufsize=1 << 20) as process,
+        Guard(process, patience_s(path)) as guard,
     ):
         stream = cast(io.BufferedReader, process.stdout)
         try:
@@ -106,19 +109,25 @@ def read_frames(
             number = next(numbers, None)
             for at in range(first, last + 1):
                 data = bytearray(wide * high * 3)
-                if stream.readinto(data) != len(data):
+                with guard.waiting():
+                    whole = stream.readinto(data) == len(data)
+                if not whole:
                     break
                 given += 1
                 frame = np.frombuffer(data, np.uint8).reshape(high, wide, 3)[y - y0 : y - y0 + h, x - x0 : x - x0 + w]
                 while number == at:
                     yield frame
                     number = next(numbers, None)
-            extra = len(stream.read(1)) if given == last + 1 - first else 0
+            with guard.waiting():  # its own end says whether it was killed; there is nothing more to come
+                extra = len(stream.read(1)) if given == last + 1 - first else 0
+                code = 0 if extra else process.wait()
         finally:
             process.kill()
             process.wait()
+        guard.refuse_expired(str(path))
         log.seek(0)
         said = log.read().decode(errors="replace")
+        refuse_passing(code, said, str(path))
         if given != last + 1 - first or extra:
             raise VideoError(
                 f"{path}: {given} frames could be decoded of {last + 1 - first} from frame {first} on. "

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from flows import cli, doctor
-from s3dnerf.settings.loading import as_dict, preset_settings, settings_from
+from s3dnerf.settings.loading import as_dict, experiment, preset_settings, settings_from
 from s3dnerf.speech.audio import wav_bytes
 from s3dnerf.video.encoding import encode_clip
 from s3dnerf.video.reading import probe, read_frames
@@ -79,7 +79,7 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_preset_writes_every_value(tmp_path: Path) -> None:
     done = s3dnerf(tmp_path, "preset", "mini")
     assert done.returncode == 0, done.stderr
-    assert yaml.safe_load((tmp_path / "params.yaml").read_text()) == as_dict(preset_settings("mini"))
+    assert yaml.safe_load((tmp_path / "params.yaml").read_text()) == experiment(preset_settings("mini"))
     assert "already" in s3dnerf(tmp_path, "preset", "mini").stdout
 
 
@@ -108,7 +108,7 @@ def test_params_in_the_repository_are_the_sample_preset() -> None:
     committed = subprocess.run(["git", "show", "HEAD:params.yaml"], cwd=ROOT, capture_output=True, text=True)
     if committed.returncode:
         pytest.skip("needs the git repository")
-    assert yaml.safe_load(committed.stdout) == as_dict(preset_settings("sample"))
+    assert yaml.safe_load(committed.stdout) == experiment(preset_settings("sample"))
 
 
 def test_an_unknown_preset_is_one_message(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def test_another_python_says_what_to_do_and_shows_no_traceback() -> None:
         [sys.executable, "-S", "-m", "flows.run", "inventory"], cwd=ROOT, env={}, capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert "has no filelock, numpy, pandas, psutil, yaml: it is not the project's environment — " in done.stderr
+    assert "has no filelock, numpy, pandas, psutil, ruamel: it is not the project's environment — " in done.stderr
     assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
 
 

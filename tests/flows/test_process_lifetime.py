@@ -4,7 +4,10 @@ children along.
 
 from __future__ import annotations
 
+import functools
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +17,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from flows.process_lifetime import alive, dvc_above, identity
+from flows.process_lifetime import alive, identity
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,16 +78,116 @@ def _held(lock: str) -> bool:
     return False
 
 
-def test_the_dvc_above_is_found_by_its_command(tmp_path: Path) -> None:
-    script = tmp_path / "dvc"
-    script.write_text(
-        f"import subprocess, sys\nprint(subprocess.run([sys.executable, '-c', 'from flows.process_lifetime import dvc_above; print(dvc_above().pid)'], "
-        f"capture_output=True, text=True, cwd={str(ROOT)!r}).stdout)\n"
-    )
-    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
-    said, _ = process.communicate(timeout=60)
-    assert int(said) == process.pid
-    assert dvc_above() is None or "pytest" not in dvc_above().name()
+PROBE = """
+import json, os, subprocess, sys, time
+from pathlib import Path
+from flows.process_lifetime import die_with, dvc_identity
+
+owner = dvc_identity()
+die_with(owner)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+note = {"pids": [os.getpid(), child.pid], "owner": owner, "folder": os.getcwd()}
+part = Path(os.environ["NOTE"] + ".part")
+part.write_text(json.dumps(note))
+part.rename(os.environ["NOTE"])
+time.sleep(120)
+"""
+REPO = "from dvc.repo import Repo\nRepo('.').reproduce()\n"
+DVC = ("-m", "dvc")
+WAYS = {  # how the stage is run, and whether in a folder of its own
+    "python -m dvc repro": ([*DVC, "repro"], False),
+    "python -X utf8 -m dvc repro": (["-X", "utf8", *DVC, "repro"], False),
+    "dvc.repo.Repo": (["reproduce.py"], False),
+    "dvc repro -P in a sub-folder": ([*DVC, "--cd", "sub", "repro", "-P"], False),
+    "dvc exp run": ([*DVC, "exp", "run", "-S", "params.json:x=2"], False),
+    "dvc exp run --temp": ([*DVC, "exp", "run", "--temp", "-S", "params.json:x=2"], True),
+    "dvc queue start": ([*DVC, "queue", "start"], True),
+}
+
+
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DVC project in git whose one stage says who it works for, and stays."""
+    folder = tmp_path_factory.mktemp("probe")
+    (folder / "sub").mkdir()
+    for name, text in {
+        "probe.py": PROBE,
+        "reproduce.py": REPO,
+        "params.json": '{"x": 1}',
+        "sub/text": "",
+        "dvc.yaml": "stages: {one: {cmd: python probe.py, params: [{params.json: [x]}], outs: [out.txt]}}\n",
+    }.items():
+        (folder / name).write_text(text)
+    who = ["-c", "user.name=test", "-c", "user.email=test@test.invalid"]
+    for words in (["git", "init", "-q"], [sys.executable, *DVC, "init", "-q"], ["git", "add", "-A"],
+                  ["git", *who, "commit", "-qm", "probe"]):  # fmt: skip
+        subprocess.run(words, cwd=folder, check=True)
+    return folder
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_stage_finds_whoever_runs_it_and_ends_with_it(probe: Path, tmp_path: Path, way: str) -> None:
+    folder, note, (words, elsewhere) = tmp_path / "project", tmp_path / "note", WAYS[way]
+    shutil.copytree(probe, folder)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DVC")} | {
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "NOTE": str(note),
+        **dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"), "test"),
+        **dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "test@test.invalid"),
+    }
+    run = functools.partial(subprocess.Popen, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+    if "queue" in words:
+        assert run([sys.executable, *DVC, "exp", "run", "--queue", "-S", "params.json:x=2"]).wait(60) == 0
+    process = run([sys.executable, *words], stderr=subprocess.PIPE)
+    try:
+        assert wait_until(note.is_file, 60), process.stderr.read() if process.poll() is not None else "still running"
+        said = json.loads(note.read_text())
+        owner = psutil.Process(int(said["owner"].partition("-")[0]))
+        assert identity(owner) == said["owner"] and psutil.Process(said["pids"][0]) in owner.children(recursive=True)
+        assert owner.pid == process.pid or "exec-run" in owner.cmdline()
+        assert (Path(said["folder"]) != folder) == elsewhere and Path(said["folder"]).is_relative_to(folder)
+        owner.kill()
+        assert wait_until(lambda: not any(running(pid) for pid in said["pids"])), "the stage outlived its dvc"
+    finally:
+        for left in processes_in(folder):  # the queue's worker among them
+            left.kill()
+        process.wait(20)
+
+
+def running(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if Path(process.cwd()).is_relative_to(folder):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.mark.parametrize("listed", ["nobody", "somebody else", "torn"])
+def test_a_stage_does_nothing_where_no_ancestor_runs_it(tmp_path: Path, listed: str) -> None:
+    """An orphan may have been handed to anybody; DVC's list of who runs what is asked, not the family tree alone."""
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    holder = {"pid": other.pid, "cmd": "dvc repro"}
+    text = {
+        "nobody": "{}",
+        "torn": '{"write": {',
+        "somebody else": json.dumps({"write": {"out": holder}, "read": {"dep": [holder]}}),
+    }
+    (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
+    (tmp_path / ".dvc" / "tmp" / "rwlock").write_text(text[listed])
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DVC")} | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "flows.run", "inventory"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment | {"DVC_STAGE": "inventory"}, capture_output=True, text=True)  # fmt: skip
+    other.kill()
+    other.wait()
+    assert done.returncode == 113 and "nothing done" in done.stderr
 
 
 def test_a_stage_whose_dvc_was_killed_before_it_could_look_does_nothing(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from flows.audit import against_data
-from tests.test_graph import Project
+from tests.project import Project
 
 
 class Store(BaseHTTPRequestHandler):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.mlflow_client import Store, StoreError, store_uri
+from flows.mlflow_client import MlflowError, TrackingClient, tracking_uri
 from flows.tracking import MlflowTracker
 from s3dnerf.settings.loading import preset_settings
 
@@ -33,7 +33,7 @@ def test_settings_data_curves_and_files_are_mirrored(tmp_path: Path, monkeypatch
         tracker.follow(tmp_path / "curves.jsonl")
         tracker.artifact(tmp_path / "card.json")
         tracker.metrics({"ssim": 0.5}, 2)
-    client = Store(store_uri()).client
+    client = TrackingClient(tracking_uri()).client
     run = client.get_run(tracker.run_id)
     assert run.info.status == "FINISHED" and run.data.params["train.steps"] == "4" and run.data.tags["git"] == "abc"
     assert [(m.step, m.value) for m in client.get_metric_history(tracker.run_id, "loss")] == [(1, 2.0), (2, 1.0)]
@@ -58,5 +58,5 @@ def test_a_stage_goes_on_where_the_server_is_out_of_reach(
 
 
 def test_the_store_says_what_failed(dead_server: None) -> None:
-    with pytest.raises(StoreError, match="MLflow: "):
-        Store(store_uri()).experiment("tiny")
+    with pytest.raises(MlflowError, match="MLflow: "):
+        TrackingClient(tracking_uri()).experiment("tiny")

@@ -23,7 +23,7 @@ def test_a_shape_knows_the_opening_and_neither_place_nor_size() -> None:
     assert torch.allclose(lip_shape(face * 1.7 + torch.tensor([12.0, -5.0])), _shape(0.5), atol=1e-6)
     heights = _shape(0.0, 0.5, 1.0).unflatten(1, (-1, 2))[..., 1]
     opened = heights.amax(1) - heights.amin(1)
-    # the face of the small world is 116 px wide
+    # the face of the small corpus is 116 px wide
     by_hand = torch.tensor([2 * (3 + 16 * opening) / 116 for opening in (0.0, 0.5, 1.0)])
     assert torch.allclose(opened, by_hand, atol=1e-5)
 

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.evaluation.protocol import COLUMNS
 from s3dnerf.metrics import cpbd, lmd, psnr, ssim
 from s3dnerf.reporting.audit import MANIFEST, Report
 from s3dnerf.reporting.document import SCHEMA, manifest
 from s3dnerf.reporting.membership import COLUMNS as MEMBERSHIP
+from s3dnerf.reporting.plots import flat_metrics
 from s3dnerf.reporting.summary import summarise
 from s3dnerf.settings.loading import as_dict, preset_settings
 
@@ -111,13 +113,14 @@ def make_report(
     membership: list[dict[str, Any]] | None = None,
     settings: dict[str, Any] = SETTINGS,
     trained_on: tuple[str, ...] = ("T",),
+    lock: dict[str, Any] | None = None,
     **document: Any,
 ) -> Report:
-    """A report of these rows; ``document`` replaces parts of report.json."""
-    summary = summarise(rows, "tiny", "s3dnerf", settings["evaluate"]["bootstrap"])
+    """A report of these rows; ``lock``: its lock.yaml; ``document`` replaces parts of report.json."""
+    summary = summarise(rows, settings["preset"], "s3dnerf", settings["evaluate"]["bootstrap"])
     said = {
         "schema": SCHEMA,
-        "preset": "tiny",
+        "preset": settings["preset"],
         "settings": settings,
         "metrics": [{"name": r.name, "version": r.version, "direction": r.direction} for r in RECIPES],
         "methods": {"ours": "s3dnerf"},
@@ -140,5 +143,8 @@ def make_report(
         "index.html": b"<p>",
         "report.md": b"#",
         "timings.json": b"{}",
+        "settings.yaml": dump_yaml(said["settings"]).encode(),
+        "lock.yaml": dump_yaml(lock or {}).encode(),
+        "metrics.json": json.dumps(flat_metrics(summary, said["cards"], settings["evaluate"]["corpora"])).encode(),
     }
     return Report(name, files | {MANIFEST: manifest(files).encode()})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 
+from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.reporting.audit import MANIFEST, Report, verify
 from s3dnerf.reporting.document import manifest
 from tests.reporting.small_report import SETTINGS, make_report, membership_of, rows_of
@@ -45,12 +47,21 @@ def test_a_number_changed_with_its_manifest_is_still_found() -> None:
     files = report.files | {"clips.parquet": make_report("r", rows).files["clips.parquet"]}
     files[MANIFEST] = manifest({k: v for k, v in files.items() if k != MANIFEST}).encode()
     assert set(failed(Report("r", files))) == {"summary"}
+    for harm in ({"m_lmd": 0.9}, {}):
+        files = report.files | {
+            "metrics.json": json.dumps(json.loads(report.files["metrics.json"]) | harm if harm else harm).encode()
+        }
+        files[MANIFEST] = manifest({k: v for k, v in files.items() if k != MANIFEST}).encode()
+        assert "metrics.json is not" in failed(Report("r", files))["summary"]
 
 
 def test_settings_that_differ_from_params_are_named() -> None:
     params = copy.deepcopy(SETTINGS)
     params["train"]["lambda_sync"] = 0.25
     assert "train.lambda_sync" in failed(make_report("r", ROWS), params)["settings"]
+    report = make_report("r", ROWS)
+    other = Report("r", report.files | {"settings.yaml": dump_yaml(params).encode()})
+    assert "0.25 in settings.yaml" in failed(other)["settings"]
     assert "settings" in failed(make_report("r", ROWS), None)
     assert "settings" in failed(make_report("r", ROWS), {"nonsense": 1})
 
@@ -83,7 +94,9 @@ def test_versions_controls_and_fates() -> None:
     assert "there twice" in failed(make_report("r", [*ROWS, ROWS[0]]))["accounted for"]
 
 
-@pytest.mark.parametrize("name", ["clips.parquet", "membership.parquet", "report.json", "summary.json"])
+@pytest.mark.parametrize(
+    "name", ["clips.parquet", "membership.parquet", "report.json", "summary.json", "metrics.json", "settings.yaml"]
+)
 def test_any_damaged_byte_fails_and_never_breaks_the_auditor(name: str) -> None:
     report, random = make_report("r", ROWS), np.random.default_rng(0)
     for _ in range(25):

@@ -21,7 +21,9 @@ from s3dnerf.video.encoding import encode_clip
 from s3dnerf.video.packs import CorpusPacks
 from stages import evaluate
 from stages.context import Context
+from stages.passing_faults import StillFailing
 from stages.preprocessing import StageError
+from stages.seeding import fill_store
 from tests.fake_preset import FRAMES, DrawnFaces, FakeJudge, make_preset, settings_of
 from tests.small_corpus import picture
 
@@ -65,8 +67,8 @@ def kept(here: Path):
     (here / "kept").rename(out)
 
 
-def run(settings, runner=None) -> dict:
-    context = Context(settings, "evaluate")
+def run(settings, runner=None, **given) -> dict:
+    context = Context(settings, "evaluate", **given)
     if runner is not None:
         context.run = runner
     return evaluate.main(context)
@@ -113,7 +115,7 @@ def test_two_runs_give_equal_bytes_and_no_times(here: Path) -> None:
         done = {name: work(pickle.loads(pickle.dumps(job))) for job, name in reversed(list(zip(jobs, names)))}
         return [done[name] for name in names]
 
-    run(settings, runner=backwards)
+    run(settings, runner=backwards, ignore_store=True)
     assert first == hashes(here / settings.data_dir / "evaluate")
     assert timing["fps"]["network_fps"] > timing["fps"]["with_files_fps"] > 0 and timing["fps"]["fit_time_s"] > 0
     assert not any("fps" in name or "time" in name for name in first)
@@ -174,6 +176,112 @@ def test_clips_that_others_made_come_first(here: Path, monkeypatch) -> None:
     assert [r["clip"] for r in evaluate.measured_records(settings, [theirs])] == ["hdtf_C_2"]
     both = settings_of(evaluate={"max_clips_per_speaker": 2, "corpora": ["hdtf"]})
     assert [r["clip"] for r in evaluate.measured_records(both, [theirs])] == ["hdtf_C_0", "hdtf_C_2"]
+
+
+def test_a_killed_evaluation_goes_on_where_it_was(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed after two of five clips; the next run measures the other three and ends with the same bytes."""
+    settings = settings_of()
+    whole = hashes(here / "data/tiny/evaluate")
+    shutil.move(here / ".packs", here / "packs_before")
+    measured, real = [], evaluate.measured_clip
+
+    def counted(job):
+        measured.append(job.clip)
+        return real(job)
+
+    def killed(work, jobs, names):
+        for job in jobs[:2]:
+            work(job)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "measured_clip", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, runner=killed)
+    run(settings)
+    assert len(measured) == 5 and len(set(measured)) == 5
+    assert hashes(here / "data/tiny/evaluate") == whole
+    run(settings)
+    assert len(measured) == 5
+    run(settings, ignore_store=True)
+    assert len(measured) == 10 and hashes(here / "data/tiny/evaluate") == whole
+
+
+def test_a_clip_that_meets_a_passing_fault_is_not_kept(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, left = evaluate.score_truth, [1]
+
+    def failing(truth, tools):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise MemoryError
+        return real(truth, tools)
+
+    monkeypatch.setattr("stages.passing_faults.DELAY_S", 0.01)
+    monkeypatch.setattr(evaluate, "score_truth", failing)
+    whole = hashes(here / "data/tiny/evaluate")
+    run(settings_of(), ignore_store=True)
+    assert hashes(here / "data/tiny/evaluate") == whole
+    left[0] = 10**6
+    before = hashes(here / ".packs/evaluate")
+    with pytest.raises(StillFailing, match=r"evaluate: clip hdtf_C_000: MemoryError.*4 tries"):
+        run(settings_of(), ignore_store=True)
+    assert hashes(here / ".packs/evaluate") == before
+
+
+@pytest.mark.parametrize("harm", ["result.json", "strip.png"])
+def test_a_harmed_clip_in_the_store_is_measured_again(here: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+    run(settings_of())
+    whole, real, measured = hashes(here / "data/tiny/evaluate"), evaluate.measured_clip, []
+    victim = next(iter(sorted((here / ".packs/evaluate").glob(f"*/{harm}"))))
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(bytes(data))
+    monkeypatch.setattr(evaluate, "measured_clip", lambda job: measured.append(job.clip) or real(job))
+    run(settings_of())
+    assert len(measured) == 1 and hashes(here / "data/tiny/evaluate") == whole
+
+
+def test_only_what_decides_a_clip_is_in_its_key(here: Path) -> None:
+    """Which other clips are measured, and how the report shows them, is not; the networks and the clip's bytes are."""
+
+    def keys(**changes) -> dict[str, str]:
+        evaluate.forget()
+        return {job.clip: job.key for job in evaluate.plan(settings_of(**changes), [])}
+
+    before = keys()
+    assert len(set(before.values())) == 5
+    fewer = keys(evaluate={"corpora": ["mead"], "bootstrap": 300})
+    assert fewer == {clip: before[clip] for clip in fewer} and len(fewer) == 2
+    assert not set(keys(evaluate={"clip_s": 0.9}).values()) & set(before.values())
+    pictured = keys(report={"strips": 1})
+    assert {clip for clip in before if pictured[clip] != before[clip]} == {"hdtf_D_000", "mead_M2_000"}
+    card = here / "data/tiny/train_s3dnerf/full/card.json"
+    text = card.read_text()
+    try:
+        card.write_text(text.replace('"steps": 4', '"steps": 5'))
+        assert not set(keys().values()) & set(before.values())
+    finally:
+        card.write_text(text)
+    assert keys() == before
+
+
+def test_a_pulled_out_fills_the_store_with_its_clips(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(settings_of())
+    whole, entries = hashes(here / "data/tiny/evaluate"), hashes(here / ".packs/evaluate")
+    shutil.rmtree(here / ".packs")
+    assert fill_store(Path("data/tiny")) == {"evaluate": 5} and fill_store(Path("data/tiny")) == {}
+    assert hashes(here / ".packs/evaluate") == entries
+    monkeypatch.setattr(evaluate, "measured_clip", lambda job: pytest.fail("a clip was measured"))
+    run(settings_of())
+    assert hashes(here / "data/tiny/evaluate") == whole
+    # an out that is not what its keys say is passed over
+    shutil.rmtree(here / ".packs")
+    mouth = here / "data/tiny/evaluate/mouth.json"
+    text = mouth.read_text()
+    mouth.write_text(json.dumps(json.loads(text) | {"hdtf_C_000": {}}))
+    try:
+        assert fill_store(Path("data/tiny")) == {"evaluate": 4}
+    finally:
+        mouth.write_text(text)
 
 
 def test_pictures_and_maps(here: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -15,7 +16,6 @@ from s3dnerf.settings.loading import settings_from
 from s3dnerf.settings.schema import CORPORA
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.packs import INDEX_COLUMNS, CorpusPacks, PackError, file_sha256, write_pack, write_table
-from stages import preprocessing
 from stages.context import Context
 from stages.preprocessing import PackStage, Quarantine, StageError, each_clip, run_packs
 from tests.stages.clip_records import write_clip_records
@@ -93,8 +93,8 @@ def test_one_added_clip_makes_one_pack_and_equals_from_scratch(project, tmp_path
     assert run()["hdtf"] == {"clips": 3, "packs": 3, "made": 1, "quarantined": 0}
     assert MADE[3:] == ["p-3"]
     incremental = hashes(tmp_path / "data/tiny/double")
-    preprocessing.shutil.rmtree(tmp_path / ".packs")
-    preprocessing.shutil.rmtree(tmp_path / "data/tiny/double")
+    shutil.rmtree(tmp_path / ".packs")
+    shutil.rmtree(tmp_path / "data/tiny/double")
     run()
     assert hashes(tmp_path / "data/tiny/double") == incremental
     np.testing.assert_array_equal(CorpusPacks("data/tiny/double/hdtf").read("hdtf_d", "twice.npy"), np.arange(6) * 2)
@@ -125,6 +125,66 @@ def test_a_changed_byte_in_the_store_is_noticed(project, tmp_path: Path) -> None
     run()
     assert len(MADE) == 4
     assert hashes(tmp_path / "data/tiny/double") == before
+
+
+def test_a_changed_result_in_the_store_is_noticed(project, tmp_path: Path) -> None:
+    """It says which parts a pack has and which clips stopped: the tar beside it may be whole and it a lie."""
+    write, run = project
+    write(CLIPS | {"hdtf_x": ("Bad", "p-0", 3)})
+    run()
+    before = hashes(tmp_path / "data/tiny/double")
+    for victim in tmp_path.glob(".packs/double/*/result.json"):
+        victim.write_text(victim.read_text().replace("no_face", "no_fuss").replace('"size": 1', '"size": 2'))
+    run()
+    assert sorted(MADE[3:]) == ["p-0", "p-1", "p-2"]
+    assert hashes(tmp_path / "data/tiny/double") == before
+
+
+@pytest.mark.parametrize("harm", ["truncated", "gone", "empty result", "result of another pack"])
+def test_a_harmed_entry_is_made_again_and_no_dead_end(project, tmp_path: Path, harm: str) -> None:
+    write, run = project
+    write(CLIPS)
+    run()
+    before = hashes(tmp_path / "data/tiny/double")
+    one, other, _ = sorted(tmp_path.glob(".packs/double/*"))
+    if harm == "truncated":
+        (one / "pack.tar").write_bytes((one / "pack.tar").read_bytes()[:700])
+    elif harm == "gone":
+        (one / "pack.tar").unlink()
+    else:
+        (one / "result.json").write_bytes(b"" if harm == "empty result" else (other / "result.json").read_bytes())
+    run()
+    assert len(MADE) == 4 and hashes(tmp_path / "data/tiny/double") == before
+    run()
+    assert len(MADE) == 4
+
+
+def test_an_entry_harmed_just_after_it_was_made_is_made_once_more(project, tmp_path: Path) -> None:
+    write, run = project
+    write(CLIPS)
+
+    def spoilt(work, jobs, names):
+        for job in jobs:
+            work(job)
+        for victim in tmp_path.glob(".packs/double/*/pack.tar"):
+            victim.write_bytes(b"")
+
+    context = Context(settings=settings_from({"preset": "tiny"}), stage="double", run=spoilt)
+    assert run_packs(SPEC, context)["hdtf"]["made"] == 2
+    assert len(MADE) == 6 and CorpusPacks("data/tiny/double/hdtf").clips == ["hdtf_a", "hdtf_b"]
+
+
+def test_a_run_that_ignores_the_store_makes_everything_and_replaces_it(project, tmp_path: Path) -> None:
+    write, run = project
+    write(CLIPS)
+    run()
+    before = hashes(tmp_path / "data/tiny/double")
+    made = [entry.stat().st_mtime_ns for entry in sorted(tmp_path.glob(".packs/double/*/pack.tar"))]
+    context = Context(settings=settings_from({"preset": "tiny"}), stage="double", ignore_store=True)
+    run_packs(SPEC, context)
+    assert len(MADE) == 6 and hashes(tmp_path / "data/tiny/double") == before
+    again = [entry.stat().st_mtime_ns for entry in sorted(tmp_path.glob(".packs/double/*/pack.tar"))]
+    assert all(new > old for new, old in zip(again, made, strict=True))
 
 
 def test_a_half_written_entry_is_not_taken_for_done(project, tmp_path: Path) -> None:
@@ -179,7 +239,7 @@ def test_a_disk_that_fills_while_packs_are_copied_leaves_no_out(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as fault:
-        fault.setattr(preprocessing, "copy_sha256", half)
+        fault.setattr("stages.content_store.copy_sha256", half)
         with pytest.raises(OSError, match="No space left"):
             run()
     assert not list((tmp_path / "data/tiny/double").rglob("index.parquet"))
@@ -215,7 +275,7 @@ def test_a_full_disk_costs_no_store_entry_and_no_link_is_written_through(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as no_space:
-        no_space.setattr(preprocessing, "copy_sha256", full)
+        no_space.setattr("stages.content_store.copy_sha256", full)
         with pytest.raises(OSError, match="No space left"):
             run()
     assert len(list(tmp_path.glob(".packs/double/*/pack.tar"))) == 3

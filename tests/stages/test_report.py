@@ -10,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from s3dnerf.core.yaml_text import load_yaml
+from s3dnerf.settings.loading import experiment
 from stages import evaluate, report
 from stages.context import Context
 from tests.fake_preset import PROVENANCE, DrawnFaces, FakeJudge, make_generator, make_preset, settings_of
@@ -22,6 +24,12 @@ FILES = {
     "timings.json",
     "index.html",
     "report.md",
+    "settings.yaml",
+    "lock.yaml",
+    "metrics.json",
+    *(f"{role}_{name}.tsv" for role in ("expert", "judge") for name in ("loss", "accuracy", "offset")),
+    "generator.tsv",
+    "clips.tsv",
     "MANIFEST.sha256",
 }
 
@@ -35,7 +43,7 @@ def build(root: Path, monkeypatch, passes: bool = True) -> None:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Path:
+def preset(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
         build(root, patch)
@@ -43,9 +51,9 @@ def world(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def here(world: Path, monkeypatch) -> Path:
-    monkeypatch.chdir(world)
-    return world
+def here(preset: Path, monkeypatch) -> Path:
+    monkeypatch.chdir(preset)
+    return preset
 
 
 def run(**more) -> dict:
@@ -223,3 +231,25 @@ def test_pictures_of_people_stay_out_where_their_licence_says_so(here: Path) -> 
     assert "Pictures of people are left out" in hidden and "Pictures of people are left out" not in shown
     # what stays are heat maps over grey: far fewer bytes than any face
     assert hidden.count("data:image") < shown.count("data:image") and len(hidden) < 0.7 * len(shown)
+
+
+def test_what_dvc_shows_is_small_flat_and_what_the_report_says(here: Path) -> None:
+    run()
+    folder = here / "reports/tiny"
+    numbers = json.loads((folder / "metrics.json").read_text())
+    part = json.loads((folder / "summary.json").read_text())["corpora"]["hdtf"]
+    assert set(numbers) == {  # no identity: it was switched off, and is neither null nor zero
+        "m_lmd", "f_lmd", "ssim", "cpbd", "lse_c", "m_lmd_wrong_speech", "m_lmd_still",
+        "clips", "speakers", "expert_accuracy", "judge_accuracy",
+    }  # fmt: skip
+    assert all(isinstance(value, int | float) for value in numbers.values())
+    assert numbers["m_lmd"] == part["methods"]["s3dnerf"]["m_lmd"]["mean"] and numbers["clips"] == 3
+    assert numbers["m_lmd_still"] == part["methods"]["still"]["m_lmd"]["mean"] and numbers["expert_accuracy"] == 0.91
+    clips = pd.read_csv(folder / "clips.tsv", sep="\t").set_index("clip")
+    rows = pd.read_parquet(folder / "clips.parquet")
+    ours = rows[(rows["method"] == "s3dnerf") & (rows["metric"] == "m_lmd")].set_index("clip")["value"]
+    assert set(clips.index) == set(ours.index) and (clips["m_lmd"] - ours).abs().max() < 1e-5 * ours.max()
+    assert list(pd.read_csv(folder / "generator.tsv", sep="\t").columns) == ["step", "total", "pix"]
+    assert list(pd.read_csv(folder / "judge_offset.tsv", sep="\t")["offset_frames"]) == list(range(15, -16, -1))
+    assert load_yaml((folder / "settings.yaml").read_bytes()) == experiment(settings_of())
+    assert load_yaml((folder / "lock.yaml").read_bytes()) == PROVENANCE["lock"]

@@ -13,6 +13,7 @@ from s3dnerf.video.packs import INDEX_COLUMNS, QUARANTINE_COLUMNS, CorpusPacks, 
 from stages import speech
 from stages.context import Context
 from stages.preprocessing import StageError
+from tests.stages.clip_records import write_clip_records
 
 
 def sound(frames: int, seed: int) -> np.ndarray:
@@ -50,11 +51,7 @@ def settings(tmp_path, monkeypatch) -> Settings:
             }
             for c in clips
         ]
-        write_table(
-            made.data_dir / "ingest" / corpus / "clips.parquet",
-            rows,
-            ["clip", "corpus", "speaker", "split", "pack", "video", "audio", "duration_s"],
-        )
+        write_clip_records(made.data_dir / "ingest" / corpus, rows)
         for stage, parts in (
             ("resample", {c: {"wav": wavs[c]} for c in clips}),
             ("align", {c: {"scores.npy": np.zeros(1)} for c in clips if "dropped" not in c}),

@@ -257,6 +257,14 @@ def test_the_command_says_removes_and_refuses(
     ):
         run_store(collect=True, older_than_days=0)
 
+    (experiment := Path(".dvc/tmp/exps/tmp1") / ".locks").mkdir(parents=True)
+    (experiment.parent / ".dvc").mkdir()
+    with (
+        FileLock(experiment / "tiny-align.lock"),
+        pytest.raises(RuntimeError, match="tiny-align is running in .*tmp1: nothing was removed"),
+    ):
+        run_store(collect=True, older_than_days=0)
+
     def removing(entries: list[Entry]) -> int:
         with pytest.raises(Timeout):  # no stage begins meanwhile
             FileLock(".locks/tiny-lips.lock").acquire(timeout=0)

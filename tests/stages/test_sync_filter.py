@@ -21,6 +21,7 @@ from s3dnerf.video.packs import INDEX_COLUMNS, QUARANTINE_COLUMNS, CorpusPacks, 
 from stages import speech
 from stages.context import Context
 from stages.preprocessing import StageError, plan
+from tests.stages.clip_records import write_clip_records
 from tests.sync.moving_mouth import speaking
 from tests.sync.test_syncnet import official_state
 
@@ -65,7 +66,7 @@ def sounds(tmp_path, monkeypatch) -> dict[str, bytes]:
             )
             for clip in clips
         ]
-        write_table(data / "ingest" / corpus / "clips.parquet", rows, RECORDS)
+        write_clip_records(data / "ingest" / corpus, rows)
         for stage, parts in (
             ("resample", {c: {"wav": wavs[c]} for c in clips}),
             ("align", {c: {"landmarks.npy": made[c][0].astype(np.float32)} for c in clips}),

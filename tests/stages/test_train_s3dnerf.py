@@ -43,7 +43,14 @@ def test_every_variant_is_trained_into_its_folder(settings: Settings) -> None:
 
 def test_launched_runs_get_a_job_they_can_read(settings: Settings) -> None:
     calls = []
-    train_s3dnerf.main(_context(settings, launch=lambda *given: calls.append(given)))
+
+    def launch(module: str, arguments: list[str], processes: int) -> None:
+        calls.append((module, arguments, processes))
+        out = Path(Job.from_json(Path(arguments[1]).read_text()).out)
+        out.mkdir(parents=True)
+        (out / "card.json").write_text("{}")
+
+    train_s3dnerf.main(_context(settings, launch=launch))
     assert [(module, processes) for module, _, processes in calls] == [("s3dnerf.training.train_s3dnerf", 1)] * 2
     jobs = [Job.from_json(Path(arguments[1]).read_text()) for _, arguments, _ in calls]
     assert [job.variant for job in jobs] == ["full", "naive"] and all(job.settings == settings for job in jobs)

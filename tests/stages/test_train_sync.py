@@ -1,15 +1,19 @@
 """Stage ``train_sync``: expert and judge, each as its own part; resumed under the same settings, data and code alone."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from s3dnerf.settings.loading import settings_from
 from s3dnerf.settings.schema import Settings
+from s3dnerf.training import train_sync as training
+from s3dnerf.video.packs import file_sha256
 from stages import train_sync
 from stages.context import Context, NoTracker
 from stages.preprocessing import StageError
+from stages.seeding import fill_store
 from tests.sync.corpus import write_corpus
 
 SYNC = {
@@ -93,6 +97,43 @@ def test_checkpoints_are_keyed_by_settings_data_and_role(settings):
     assert len(set(works.values())) == 4 and all(
         Path(w).parts[:2] == (".checkpoints", "train_sync") for w in works.values()
     )
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): file_sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_finished_training_comes_from_the_store_and_a_harmed_one_does_not(settings, monkeypatch):
+    """DVC deletes the out before the stage runs; what stood there comes back without a step."""
+
+    def judge(**given):
+        return train_sync.main(Context(settings, "train_sync", part="judge", **given))
+
+    out, steps, real = settings.data_dir / "train_sync/judge", [], training.train_step
+    monkeypatch.setattr(training, "train_step", lambda *given: steps.append(1) or real(*given))
+    summary = judge()
+    whole = _hashes(out)
+    assert len(steps) == 3
+    (out / "strips").mkdir()
+    (out / "strips/of_an_earlier_run.png").write_bytes(b"")
+    assert judge() == summary and _hashes(out) == whole and len(steps) == 3
+    shutil.rmtree(".checkpoints")
+    assert judge() == summary and _hashes(out) == whole and len(steps) == 3
+    (victim,) = Path(".packs/train_sync").glob("*/weights.safetensors")
+    victim.write_bytes(victim.read_bytes()[:-1])
+    assert judge() == summary and _hashes(out) == whole and len(steps) == 6
+    shutil.rmtree(".packs")
+    assert fill_store(settings.data_dir) == {"train_sync": 1}
+    shutil.rmtree(out)
+    assert judge() == summary and _hashes(out) == whole and len(steps) == 6
+
+
+def test_a_forced_training_starts_at_its_first_step(settings, monkeypatch):
+    steps, real = [], training.train_step
+    monkeypatch.setattr(training, "train_step", lambda *given: steps.append(1) or real(*given))
+    for ignore_store in (False, True, True):
+        train_sync.main(Context(settings, "train_sync", part="judge", ignore_store=ignore_store))
+    assert len(steps) == 9
 
 
 def test_no_lrs2_and_an_unknown_part_are_refused_before_any_work(settings):

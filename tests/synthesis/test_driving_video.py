@@ -16,6 +16,7 @@ from s3dnerf.video.encoding import VideoError, encode_clip
 from s3dnerf.video.probing import probe
 
 
+@pytest.mark.slow
 def test_poses_of_a_real_video_agree_with_deep3dfacerecons(shared: Path) -> None:
     from scipy.io import loadmat
 

@@ -113,3 +113,29 @@ def test_data_fingerprint_follows_names_and_content(tmp_path):
     changed = data_fingerprint([tmp_path / "a"])
     (tmp_path / "a" / "x").rename(tmp_path / "a" / "y")
     assert len({before, changed, data_fingerprint([tmp_path / "a"])}) == 3
+
+
+def test_a_fingerprint_is_of_the_content_at_any_size(tmp_path):
+    """More than 4 GiB (a file with a hole), of which only the times change: once that was another key."""
+    import os
+
+    (tmp_path / "a").mkdir()
+    large = tmp_path / "a" / "p.tar"
+    with open(large, "wb") as handle:
+        handle.truncate((4 << 30) + 1)
+    (tmp_path / "a" / "packs.json").write_text('{"p.tar": "0123"}')  # recorded when it was made: it is not read again
+    before = data_fingerprint([tmp_path / "a"])
+    os.utime(large, (1e9, 1e9))
+    assert data_fingerprint([tmp_path / "a"]) == before
+    (tmp_path / "a" / "packs.json").write_text('{"p.tar": "4567"}')
+    assert data_fingerprint([tmp_path / "a"]) != before
+
+
+@pytest.mark.parametrize("record", [None, "not json", "[1]", '{"another.tar": "0123"}'])
+def test_files_without_a_recorded_hash_count_by_their_bytes(tmp_path, record):
+    (tmp_path / "p.tar").write_bytes(b"one")
+    if record is not None:
+        (tmp_path / "packs.json").write_text(record)
+    before = data_fingerprint([tmp_path])
+    (tmp_path / "p.tar").write_bytes(b"two")
+    assert data_fingerprint([tmp_path]) != before

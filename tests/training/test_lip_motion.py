@@ -188,7 +188,7 @@ def test_samples_of_motion_are_a_function_of_seed_step_and_number(
     assert all(
         any(np.array_equal(mine, theirs) for theirs in source.landmarks) for mine in beside["motion"]["landmarks"]
     )
-    assert np.ptp(beside["motion"]["landmarks"][:, NOSE], axis=0).max() == 0  # the small world's noses keep still
+    assert np.ptp(beside["motion"]["landmarks"][:, NOSE], axis=0).max() == 0  # the small corpus's noses keep still
 
 
 def _after_lessons(settings: Settings, data: GeneratorData, seed: int) -> tuple[dict[str, float], set[str]]:

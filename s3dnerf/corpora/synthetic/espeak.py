@@ -72,7 +72,7 @@ def main(library: str, data: str) -> None:
 
     callback = _CALLBACK(receive)
     speech.espeak_SetSynthCallback(callback)
-    said, pieces = [], []
+    utterances, pieces = [], []
     for text in request["texts"]:
         sound.clear()
         events.clear()
@@ -80,8 +80,8 @@ def main(library: str, data: str) -> None:
         speech.espeak_Synth(data_bytes, len(data_bytes) + 1, 0, 0, 0, CHARS_UTF8, None, None)
         speech.espeak_Synchronize()
         pieces.append(b"".join(sound))
-        said.append({"samples": len(pieces[-1]) // 2, "events": list(events)})
-    sys.stdout.buffer.write(json.dumps({"rate_hz": rate_hz, "utterances": said}).encode() + b"\n")
+        utterances.append({"samples": len(pieces[-1]) // 2, "events": list(events)})
+    sys.stdout.buffer.write(json.dumps({"rate_hz": rate_hz, "utterances": utterances}).encode() + b"\n")
     sys.stdout.buffer.write(b"".join(pieces))
 
 

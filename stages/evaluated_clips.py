@@ -1,0 +1,141 @@
+"""Evaluated clips in the store: what decides a clip's rows and pictures, and its entry.
+
+``evaluate`` keeps each clip as soon as it is measured, so that a killed run of thousands goes on where it was. An entry
+holds ``result.json`` (rows, mouth openings, notes, maps) and, of a pictured clip, ``strip.png`` and ``source.png``.
+Speeds are not among it: they are measured apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from s3dnerf.evaluation.other_methods import MethodVideo
+from s3dnerf.settings.loading import as_dict
+from s3dnerf.settings.schema import Settings
+from s3dnerf.training.clips import ClipFolder
+from s3dnerf.video.packs import CorpusPacks, file_sha256
+from stages.code_lock import stage_versions
+from stages.content_store import ContentStore, Entry
+from stages.environment import stage_environment
+from stages.keys import key_of
+from stages.weight_hashes import describe, named_weights
+
+KIND = "evaluate"
+RESULT, STRIP, SOURCE = "result.json", "strip.png", "source.png"
+# of ``evaluate.*``, what decides how a clip is measured; which clips are, by which weights, the rest of the key says
+FIELDS = ("clip_s", "judge", "lpips", "identity", "landmark_every", "picture_every", "identity_frames")
+# of ingest's record, what the measurement reads
+RECORD = ("clip", "corpus", "speaker", "start_s", "crop_x", "crop_y", "crop_w", "crop_h", "width_px", "height_px")
+NUMBERS = {"value": float, "counted": int, "failed": int}
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """What was measured on one test clip.
+
+    Attributes
+    ----------
+    rows : list of dict
+        Of ``clips.parquet``.
+    mouth : dict
+        Method → mouth opening over time, pixels.
+    notes : dict
+        Method → how its video was framed, or whose speech the control got.
+    acts : dict or None
+        Lower face against upper (:mod:`s3dnerf.reporting.region_ratios`).
+    strip, heat : dict or None
+        Of a pictured clip, what belongs to its two pictures.
+    pictures : dict
+        ``strip.png``, ``source.png`` → bytes.
+    """
+
+    rows: list[dict[str, Any]]
+    mouth: dict[str, list[float | None]]
+    notes: dict[str, str]
+    acts: dict[str, Any] | None = None
+    strip: dict[str, Any] | None = None
+    heat: dict[str, Any] | None = None
+    pictures: dict[str, bytes] = field(default_factory=dict)
+
+    def files(self) -> dict[str, bytes]:
+        """The files of its entry; equal results are equal bytes, also of one that was read back from a table."""
+        rows = [{k: NUMBERS[k](v) if k in NUMBERS else v for k, v in row.items()} for row in self.rows]
+        rows.sort(key=lambda row: (row["method"], row["metric"]))
+        values = {
+            "rows": rows,
+            "mouth": self.mouth,
+            "notes": self.notes,
+            "acts": self.acts,
+            "strip": self.strip,
+            "heat": self.heat,
+        }
+        return {RESULT: json.dumps(values, sort_keys=True).encode(), **self.pictures}
+
+
+def common_basis(settings: Settings, main_variant: str) -> dict[str, Any]:
+    """What decides all clips alike: code, settings, and the bytes of the networks and of whatever measures them."""
+    data = settings.data_dir
+    named = named_weights(settings)["evaluate"]
+    named.pop("evaluate.methods", None)  # each clip names its own videos
+    files = [
+        data / "train_s3dnerf" / v / f for v in settings.train.variants for f in ("generator.safetensors", "card.json")
+    ]
+    if settings.evaluate.judge == "trained":
+        files += [data / "train_sync" / "judge" / f for f in ("weights.safetensors", "card.json")]
+    return {
+        "versions": stage_versions("evaluate", settings),
+        "packages": stage_environment("evaluate", settings, tables=False),
+        "align": as_dict(settings.align),
+        "lips": as_dict(settings.lips),
+        "evaluate": {name: getattr(settings.evaluate, name) for name in FIELDS},
+        "variants": list(settings.train.variants),
+        "main": main_variant,
+        "networks": [file_sha256(path) if path.is_file() else "" for path in files],
+        "weights": {name: describe(path).get("sha256", "") for name, path in sorted(named.items())},
+    }
+
+
+def part_hashes(folder: ClipFolder, resampled: CorpusPacks, clip: str) -> dict[str, dict[str, str]]:
+    """Stage → kind → sha256 of all that preprocessing made of a clip. Raises PackError for a damaged pack."""
+    packs = {**folder.packs, "resample": resampled}
+    return {
+        stage: {kind: hashlib.sha256(pack.read_bytes(clip, kind)).hexdigest() for kind in pack.kinds(clip)}
+        for stage, pack in packs.items()
+    }
+
+
+def clip_key(
+    basis: Mapping[str, Any],
+    record: Mapping[str, Any],
+    parts: Mapping[str, Any],
+    wrong: tuple[str, str, str] | None,
+    methods: Mapping[MethodVideo, str],
+    strip_frames: int,
+) -> str:
+    """The store's name of a clip: hex hash of everything that decides its rows and pictures.
+
+    ``wrong``: corpus, clip and sha256 of the speech of the control. ``methods``: other methods' videos → sha256.
+    ``strip_frames``: columns of its strip, 0 where it is not pictured.
+    """
+    videos = sorted([video.name, video.corpus, video.clip, sha256] for video, sha256 in methods.items())
+    content = [basis, {name: record.get(name) for name in RECORD}, parts, wrong, videos, strip_frames]
+    return key_of(KIND, *content)
+
+
+def keep_clip(key: str, result: ClipResult) -> None:
+    """Put a measured clip into the store."""
+    ContentStore().put(KIND, key, result.files())
+
+
+def kept_clip(key: str) -> tuple[ClipResult, dict[str, str]] | None:
+    """A clip from the store with the sha256 of its files, or None (a damaged entry is removed, to be made again)."""
+
+    def read(entry: Entry) -> tuple[ClipResult, dict[str, str]]:
+        pictures = {name: entry.read(name) for name in entry.files if name != RESULT}
+        return ClipResult(**json.loads(entry.read(RESULT)), pictures=pictures), dict(entry.files)
+
+    return ContentStore().use(KIND, key, read)
