@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import os
 import platform
 import resource
 import statistics
@@ -28,6 +27,7 @@ import numpy as np
 import torch
 
 from benchmarks.record import origin, write
+from s3dnerf.core.cores import usable_cores
 from s3dnerf.faces.camera import intrinsics, world_to_camera
 from s3dnerf.model.reference import render_reference
 from s3dnerf.model.s3dnerf import Identity, S3DNeRF
@@ -234,7 +234,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     gpu = torch.cuda.get_device_name() if device.type == "cuda" else None
     return {
         "machine": platform.machine(),
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "gpu": gpu,
         "torch": torch.__version__,

@@ -11,9 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 
 def import_what_a_worker_needs(number: int) -> int:
-    """Prefect and the heaviest pack stages."""
-    import prefect  # noqa: F401
-
+    """The heaviest pack stages."""
     import stages.align  # noqa: F401
     import stages.evaluate  # noqa: F401
     import stages.masks  # noqa: F401

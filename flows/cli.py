@@ -23,8 +23,9 @@ import tyro
 
 from flows.log_setup import configure_logging
 from flows.progress import Progress
+from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.errors import SettingsError
-from s3dnerf.core.processes import one_message, usable_cores
+from s3dnerf.core.processes import one_message
 from s3dnerf.core.yaml_text import YamlError, dump_yaml, load_yaml
 from s3dnerf.settings.loading import as_dict, experiment, load_settings, preset_settings, settings_from
 from s3dnerf.settings.schema import Settings
@@ -263,22 +264,32 @@ def store(collect: bool = False, older_than: float = 0.0) -> int:
     return run_store(collect, older_than)
 
 
-def retrain(cron: str | None = None, margin: tuple[str, ...] = (), webhook: str | None = None) -> int:
+def retrain(
+    cron: str | None = None,
+    margin: tuple[str, ...] = (),
+    webhook: str | None = None,
+    hours: float = 168.0,
+) -> int:
     """Retrain in a worktree of its own and promote what is no worse than the champion; the working copy is not touched.
 
     Args:
-        cron: Serve it on this schedule, until stopped, for example "0 2 * * *". Without it: once, now. margin:
-        METRIC=SHARE by which a metric may at most be worse, for example m_lmd=0.05; without any, flows/retrain.py's.
-        webhook: Address that is told how it went (JSON by POST).
+        cron: Serve it on this schedule, until stopped, for example "0 2 * * *". Without it: once, now.
+        margin: METRIC=SHARE by which a metric may at most be worse, for example m_lmd=0.05; without any, those of
+            flows/retrain/judging.py.
+        webhook: Address that is notified how it went (JSON by POST); without it S3DNERF_WEBHOOK, if set. With --cron it
+            is kept in Prefect's Secret block s3dnerf-retrain-webhook.
+        hours: The most that dvc repro may take.
     """
-    from flows.retrain import exit_status, margins_of, retrain_once
+    from flows.retrain.judging import margins_of
+    from flows.retrain.once import retrain_once
+    from flows.retrain.outcome import WEBHOOK, exit_status
 
     margins = margins_of(margin)
     if cron is None:
-        return exit_status(retrain_once(Path("."), margins, webhook))
+        return exit_status(retrain_once(Path("."), margins, webhook or os.environ.get(WEBHOOK), hours))
     from flows.deployment import serve
 
-    serve({"repository": str(Path(".").resolve()), "margins": margins, "webhook": webhook}, cron)
+    serve({"repository": str(Path(".").resolve()), "margins": margins, "hours": hours}, cron, webhook)
     return 0
 
 

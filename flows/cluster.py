@@ -7,8 +7,8 @@ lies there now, which is the code that a pack's key names; the work has one thre
 worker needs nothing of ours but this Python and the project's folder at the same path, as a shared file system gives
 them. What a process costs (an interpreter and its imports, seconds) is little beside a pack of clips.
 
-Prefect stays here, beside its server, with a thread waiting for each piece: a worker need not reach the server, which
-prefect-dask's and prefect-ray's do. A worker that dies takes its piece along, and the engine gives it to another one.
+The stage stays here, with a thread waiting for each piece: a worker needs no Prefect, as prefect-dask's and
+prefect-ray's do. A worker that dies takes its piece along, and the engine gives it to another one.
 """
 
 from __future__ import annotations

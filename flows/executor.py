@@ -1,9 +1,8 @@
-"""Where the packs of a stage are worked on: this process, spawned processes, or a cluster's workers.
+"""Where the packs of a stage are worked on: in this process, in spawned worker processes, or by a cluster's workers.
 
 Chosen by the environment, never by ``params.yaml``, so that moving machines makes nothing stale:
 
-- ``S3DNERF_RUNNER``: ``prefect`` (default): the stage is a flow run that Prefect shows (:mod:`flows.flow_run`), or
-  ``inline``: no Prefect, one pack after the other in this process;
+- ``S3DNERF_RUNNER``: ``prefect`` (default) or ``inline``: one after the other in this process, and no Prefect at all;
 - ``S3DNERF_POOL``: ``auto`` (default), ``processes``, or a cluster's address, ``dask://host:port`` or
   ``ray://host:port`` (``flows/cluster.py``). ``auto`` does the first pack here, and starts a process pool only where
   that saves more than POOL_START_S (`python -m benchmarks.pool` measures a pool's start: 2.9 to 3.2 s; the rest is
@@ -11,51 +10,43 @@ Chosen by the environment, never by ``params.yaml``, so that moving machines mak
 - ``S3DNERF_WORKERS``: how many at once; default: the cores that this process may use, or what the cluster has when it
   is reached.
 
-The results do not depend on the choice: jobs share nothing, each process computes on one thread, results keep the
-jobs' order.
+The results do not depend on the choice: jobs share nothing, each process computes on one thread, results keep the jobs'
+order. Prefect is not asked to run them: a task run a pack cost 0.1 s and 38 kB of its database.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
-import multiprocessing
+import logging
 import os
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, Protocol
 
 from flows.cluster import Cluster, connected, lacking, parsed, work_there
-from flows.process_lifetime import stage_lock
-from flows.progress import Progress
-from flows.remote_worker import outcome_of, result_of
+from flows.progress import Progress, Watcher
+from flows.retries import attempt
+from flows.worker_pool import WorkerPool
+from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.errors import S3DNeRFError
-from s3dnerf.core.processes import die_with_parent, usable_cores
-from stages.context import Context
+
+logger = logging.getLogger(__name__)
 
 POOL_START_S = 4.0
-TRIES, RETRY_DELAY_S = 3, 1.0
 ENVIRONMENT = {
     "S3DNERF_RUNNER": ("prefect", "inline"),
     "S3DNERF_POOL": ("auto", "processes"),
 }
 CLUSTERS = ("dask://HOST:PORT", "ray://HOST:PORT")
-# faults of the machine that do not pass by themselves, or are no fault of it
-LASTING = (None, errno.ENOSPC, errno.EDQUOT, errno.ENOENT)
 
 Work = Callable[[Any], Any]
-Step = Callable[[int, int], None]  # pieces done, pieces in all
 
 
 class RunnerError(S3DNeRFError, ValueError):
     """An infrastructure switch has a value nobody knows."""
-
-
-class WorkersLost(S3DNeRFError, RuntimeError):
-    """Worker processes were ended from outside, twice; the message names the packs that were in their hands."""
 
 
 def switch(name: str) -> str:
@@ -73,7 +64,7 @@ def switch(name: str) -> str:
 
 
 def workers(default: int | None = None) -> int:
-    """Packs worked on at once; ``default``, where the environment says nothing: the cores that this process may use.
+    """Packs worked on at once; ``default``, where the environment says nothing: the cores this process may use.
 
     Raises RunnerError for anything but a whole number from 1.
     """
@@ -83,148 +74,139 @@ def workers(default: int | None = None) -> int:
     return int(text)
 
 
-def passes(fault: BaseException) -> bool:
-    """Whether a fault is the machine's and may pass (a busy file system): not a full disk, not an error in the work."""
-    return isinstance(fault, OSError) and fault.errno not in LASTING
+class Executor(Protocol):
+    """Does the jobs of one stage. A context manager: leaving it ends what it started.
 
-
-def attempt(work: Work, job: Any) -> Any:
-    """``work(job)``, tried again after a fault that may pass. Raises what the last try raised."""
-    for left in reversed(range(TRIES)):
-        try:
-            return work(job)
-        except OSError as fault:
-            if not left or not passes(fault):
-                raise
-            time.sleep(RETRY_DELAY_S)
-    raise AssertionError("not reached: the last try returns or raises")
-
-
-class PackExecutor:
-    """Works on the packs of one stage, here or in a pool of processes or on a cluster; results in the jobs' order.
-
-    Parameters
+    Attributes
     ----------
-    context : Context
-        The stage: its name is shown with the progress, and a cluster's workers watch its lock.
-    pool : str
-        ``inline``, or a value of ``S3DNERF_POOL``.
-    step : callable, optional
-        Called with (pieces done, pieces in all) after each piece.
+    counts : dict
+        Pieces of work done, and tries that failed and were followed by another.
     """
 
-    def __init__(self, context: Context, pool: str, step: Step | None = None) -> None:
-        self.context, self.pool, self.step = context, pool, step
-        self._connections, self._cluster = contextlib.ExitStack(), list[Cluster]()
+    counts: dict[str, int]
 
-    def __enter__(self) -> PackExecutor:
+    def __call__(self, work: Work, jobs: Sequence[Any], names: Sequence[str]) -> list[Any]:
+        """``work(job)`` for every job, in the jobs' order. ``names``: of the jobs, for progress and messages."""
+
+    def __enter__(self) -> Executor: ...
+
+    def __exit__(self, *error: Any) -> None: ...
+
+
+class _Counting:
+    """What both executors share: the progress of a call, its results, and its counts."""
+
+    def __init__(self, stage: str, watcher: Watcher | None) -> None:
+        self.stage, self.watcher = stage, watcher
+        self.counts = {"pieces_done": 0, "tries_that_failed": 0}
+
+    @contextlib.contextmanager
+    def _collecting(self, results: dict[int, Any], names: Sequence[str]) -> Any:
+        """Yields ``done(index, result, failed tries)``."""
+        with Progress(self.stage, len(names), self.watcher) as progress:
+
+            def done(index: int, result: Any, failed: list[str]) -> None:
+                results[index] = result
+                for number, fault in enumerate(failed, 1):
+                    logger.warning(f"{self.stage}: {names[index]}: try {number} failed, tried again: {fault}")
+                self.counts["pieces_done"] += 1
+                self.counts["tries_that_failed"] += len(failed)
+                progress.step(names[index])
+
+            yield done
+
+
+class LocalExecutor(_Counting):
+    """In this process, in up to ``count`` spawned processes (``processes``), or first here and then there where that
+    repays their start (``auto``). With a count of 0 always in this process.
+    """
+
+    def __init__(self, stage: str, pool: str = "auto", count: int = 0, watcher: Watcher | None = None) -> None:
+        super().__init__(stage, watcher)
+        self.pool, self.count = pool, count
+        self._started: WorkerPool | None = None
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> LocalExecutor:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._connections.close()
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
 
-    def run(self, work: Work, jobs: list[Any], names: list[str]) -> list[Any]:
-        """``work`` on every job. Raises what a job raised, after the jobs in hand have ended; WorkersLost."""
+    def __call__(self, work: Work, jobs: Sequence[Any], names: Sequence[str]) -> list[Any]:
         results: dict[int, Any] = {}
-        with Progress(self.context.stage, len(jobs)) as progress:
+        with self._collecting(results, names) as done:
+            at, slowest_s = 0, 0.0
+            while at < len(jobs) and not self._pool_pays(at, len(jobs) - at, slowest_s):
+                begun = time.monotonic()
+                done(at, *attempt(work, jobs[at]))
+                slowest_s = max(slowest_s, time.monotonic() - begun)
+                at += 1
+            if at < len(jobs):
+                if self._started is None:
+                    self._started = self._open.enter_context(WorkerPool(self.count))
+                self._started.run(work, jobs[at:], names[at:], lambda i, *outcome: done(at + i, *outcome))
+        return [results[i] for i in range(len(jobs))]
 
-            def finished(at: int, result: Any) -> None:
-                results[at] = result
-                progress.step(names[at])
-                if self.step is not None:
-                    self.step(len(results), len(jobs))
+    def _pool_pays(self, at: int, left: int, slowest_s: float) -> bool:
+        if not self.count:
+            return False
+        if self._started is not None or self.pool == "processes":
+            return True
+        saved_s = left * slowest_s * (1 - 1 / min(self.count, left))
+        return at > 0 and self.count > 1 and left > 1 and saved_s > POOL_START_S
 
-            if parsed(self.pool):
-                self._on_cluster(work, jobs, names, finished)
-            else:
-                rest = self._here(work, jobs, finished)
-                if rest:
-                    self._in_processes(work, jobs, names, rest, finished)
-        return [results[at] for at in range(len(jobs))]
 
-    def _here(self, work: Work, jobs: list[Any], finished: Callable[[int, Any], None]) -> list[int]:
-        """Work on jobs in this process for as long as a pool would not repay its start. Returns the jobs left."""
-        count, slowest_s = workers(), 0.0
-        for at, job in enumerate(jobs):
-            left = len(jobs) - at
-            saved_s = left * slowest_s * (1 - 1 / min(count, left))
-            worth_it = at > 0 and count > 1 and left > 1 and saved_s > POOL_START_S
-            if self.pool == "processes" or (self.pool == "auto" and worth_it):
-                return list(range(at, len(jobs)))
-            begun = time.monotonic()
-            finished(at, attempt(work, job))
-            slowest_s = max(slowest_s, time.monotonic() - begun)
-        return []
+class ClusterExecutor(_Counting):
+    """By the workers of a cluster, with a thread waiting here for each piece. ``lock``: held by the stage while it
+    works.
+    """
 
-    def _in_processes(
-        self, work: Work, jobs: list[Any], names: list[str], todo: list[int], finished: Callable[[int, Any], None]
-    ) -> None:
-        """Work on jobs in spawned processes, each on one thread; what a lost worker had in hand is tried once more."""
-        task = functools.partial(attempt, work)
-        for last in (False, True):
-            lost = []
-            spawn = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(min(workers(), len(todo)), spawn, die_with_parent) as pool:
-                futures = {pool.submit(outcome_of, task, jobs[at]): at for at in todo}
-                with cancelled_on_error(pool):
-                    for future in as_completed(futures):
-                        try:
-                            outcome = future.result()
-                        except BrokenProcessPool:
-                            lost.append(futures[future])
-                        else:
-                            finished(futures[future], result_of(outcome))
-            if not lost:
-                return
-            todo = sorted(lost)
-            if last:
-                shown = ", ".join(names[at] for at in todo[:5]) + (" …" if len(todo) > 5 else "")
-                raise WorkersLost(
-                    f"{self.context.stage}: worker processes were killed twice, often for want of memory; left: "
-                    f"{shown}. Run again with fewer at once (S3DNERF_WORKERS=1); what is done is kept"
-                )
+    def __init__(self, stage: str, address: str, lock: Path, watcher: Watcher | None = None) -> None:
+        super().__init__(stage, watcher)
+        self.address, self.lock = address, lock
+        self._cluster: Cluster | None = None
+        self._open = contextlib.ExitStack()
 
-    def _on_cluster(self, work: Work, jobs: list[Any], names: list[str], finished: Callable[[int, Any], None]) -> None:
-        """Work on jobs on a cluster's workers, a thread here waiting for each piece."""
+    def __enter__(self) -> ClusterExecutor:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def __call__(self, work: Work, jobs: Sequence[Any], names: Sequence[str]) -> list[Any]:
         if not jobs:
-            return
-        if not self._cluster:  # only when it is needed: training and the report do without
-            self._cluster.append(self._connections.enter_context(connected(self.pool)))
-        (cluster,) = self._cluster
-        stage = self.context.stage
-        lock = stage_lock(self.context.settings.preset, stage, self.context.part)
+            return []
+        if self._cluster is None:  # only when it is needed: training and the report do without
+            self._cluster = self._open.enter_context(connected(self.address))
+        cluster, results = self._cluster, dict[int, Any]()
 
-        def there(at: int) -> Any:
-            return attempt(lambda job: work_there(cluster, f"{stage}-{names[at]}", work, job, lock), jobs[at])
+        def there(name: str, job: Any) -> Any:
+            return work_there(cluster, f"{self.stage}-{name}", work, job, self.lock)
 
-        with ThreadPoolExecutor(workers(cluster.slots)) as pool:
-            futures = {pool.submit(there, at): at for at in range(len(jobs))}
-            with cancelled_on_error(pool):
+        waiting = ThreadPoolExecutor(workers(cluster.slots), "waiting-for-a-piece")
+        try:
+            with self._collecting(results, names) as done:
+                futures: dict[Future[Any], int] = {
+                    waiting.submit(attempt, functools.partial(there, names[i]), job): i for i, job in enumerate(jobs)
+                }
                 for future in as_completed(futures):
-                    finished(futures[future], future.result())
+                    done(futures[future], *future.result())
+        except Exception:
+            waiting.shutdown(cancel_futures=True)
+            raise
+        finally:  # after Ctrl-C the connection is closed before the threads are waited for
+            waiting.shutdown(wait=False, cancel_futures=True)
+        return [results[i] for i in range(len(jobs))]
 
 
-@contextlib.contextmanager
-def cancelled_on_error(pool: Executor) -> Iterator[None]:
-    """Where the block raises, begin no further piece; those in hand end, and what they make is kept."""
-    try:
-        yield
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-
-
-def run_stage(main: Callable[[Context], Any], context: Context) -> Any:
-    """Run a stage's ``main`` with the runner the environment names. Raises RunnerError where that makes no sense."""
+def executor_of(stage: str, lock: Path, watcher: Watcher | None = None) -> Executor:
+    """The executor that the environment names. ``lock``: the stage's. Raises RunnerError."""
     pool = switch("S3DNERF_POOL")
     if switch("S3DNERF_RUNNER") == "inline":
         if parsed(pool):
             raise RunnerError(f"S3DNERF_POOL: {pool} needs S3DNERF_RUNNER=prefect; inline works in this process alone")
-        with PackExecutor(context, "inline") as executor:
-            context.run = executor.run
-            return main(context)
-    from flows.flow_run import recorded
-
-    with recorded(context) as record, PackExecutor(context, pool, record.progress) as executor:
-        context.run = executor.run
-        return record.run(main)
+        return LocalExecutor(stage, watcher=watcher)
+    if parsed(pool):
+        return ClusterExecutor(stage, pool, lock, watcher)
+    return LocalExecutor(stage, pool, workers(), watcher)

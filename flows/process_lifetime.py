@@ -89,9 +89,13 @@ def alive(process_identity: str) -> bool:
         return False
 
 
-def kill_children() -> None:
-    """End every descendant of this process at once."""
-    for child in psutil.Process().children(recursive=True):
+def kill_children(pid: int | None = None) -> None:
+    """End every descendant of a process (default: this one) at once."""
+    try:
+        descendants = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return
+    for child in descendants:
         try:
             child.send_signal(signal.SIGKILL)
         except psutil.Error:

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from s3dnerf.core.processes import usable_cores
+from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.yaml_text import load_yaml
 
 PACKAGES = (

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -19,15 +20,18 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from flows.executor import RunnerError, run_stage
+from flows.executor import RunnerError
 from flows.log_setup import configure_logging
 from flows.process_lifetime import ENDED_WITH_OWNER, OwnerGone, die_with, dvc_identity, stage_lock
+from flows.stage_run import run_stage
 from flows.store_switch import ignore_store
 from flows.workspace import link_main, seen_from_here
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import die_with_parent, one_message, one_thread
 from s3dnerf.settings.loading import load_settings
 from s3dnerf.settings.schema import Settings
+
+logger = logging.getLogger(__name__)
 
 STAGES = (
     "check",
@@ -58,7 +62,22 @@ def launch(module: str, arguments: list[str], processes: int) -> None:
         ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
     )
     command = [sys.executable, *several, "-m", module, *arguments]
-    code = subprocess.run(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent).returncode
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        preexec_fn=die_with_parent,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:  # as a log line it is shown, and in the record
+                logger.info("%s", line.rstrip())
+        except BaseException:
+            process.kill()
+            raise
+    code = process.returncode
     if code:
         raise RuntimeError(f"{module} ended with status {code}; its last lines stand above")
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.video.packs import PACK_STAGES, file_sha256
 from stages.content_store import ContentStore
 from stages.out_keys import KeptEntry, read_keys
@@ -25,7 +26,7 @@ NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES)
 Files = Mapping[str, bytes | Path]
 
 
-class NotThere(Exception):
+class NotThere(S3DNeRFError):
     """An out does not hold what its keys say: nothing is taken from it."""
 
 

@@ -25,6 +25,7 @@ import pytest
 
 from s3dnerf.settings.loading import load_settings, preset_settings
 from s3dnerf.video.packs import PACK_STAGES
+from tests.flows import prefect_records as records
 from tests.project import Project
 from tests.settings_reads import reads, recording
 
@@ -161,39 +162,28 @@ def test_only_code_that_runs_stops_a_run_and_only_a_bump_makes_anything_again(fi
     assert project.hashes() == before
 
 
-def asked(home: Path, question: str) -> list[tuple]:
-    """Rows of Prefect's own database."""
-    import sqlite3
-
-    with sqlite3.connect(home / "prefect.db") as database:
-        return database.execute(question).fetchall()
-
-
-def test_a_run_is_worth_looking_at_in_prefect(first: tuple[Project, str]) -> None:
-    """Stages are sub-flows of one flow run, with tags, log lines and artifacts; a pack is none of Prefect's business."""
+def test_stages_are_flow_runs_below_one_run_of_their_dvc(first: tuple[Project, str]) -> None:
     from flows.run import STAGES
 
-    home = first[0].folder / ".prefect"
-    runs = asked(
-        home,
-        "select f.name, r.state_type, r.tags, r.parent_task_run_id, r.id from flow_run r join flow f on f.id = r.flow_id",
+    folder = first[0].folder
+    runs = records.flow_runs(folder)
+    parent = next(run for run in runs if run["flow"] == "dvc")
+    stages = [run for run in runs if run["parent"] == parent["id"]]
+    assert (parent["name"], parent["state"]) == ("dvc repro", "COMPLETED")
+    assert {run["flow"] for run in stages} == set(STAGES) - {"check"}
+    assert {run["state"] for run in stages} == {"COMPLETED"}
+    assert all(run["tags"][:2] == ["preset:tiny", f"stage:{run['flow']}"] for run in stages)
+    assert {len(run["tags"][2].removeprefix("git:")) for run in stages} == {12}
+    links = [task for task in records.task_runs(folder) if task["state"] == "COMPLETED"]
+    assert len(links) >= len(stages) and len(records.task_runs(folder)) == sum(
+        run["parent"] is not None for run in runs
     )
-    stages = {name: (state, json.loads(tags), parent) for name, state, tags, parent, _ in runs if name != "dvc repro"}
-    assert set(stages) == set(STAGES) - {"check"}
-    revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=first[0].folder, capture_output=True, text=True).stdout
-    for name, (state, tags, parent) in stages.items():
-        assert state == "COMPLETED" and set(tags) == {"tiny", name, revision[:12]} and parent, name
-    wholes = [row for row in runs if row[0] == "dvc repro"]
-    assert wholes and {state for _, state, *_ in wholes} == {"COMPLETED"}
-    places = {place: run for place, run in asked(home, "select id, flow_run_id from task_run")}
-    assert {places[parent] for _, _, parent in stages.values()} <= {row[4] for row in wholes}
-    assert len(places) == len(runs) - len(wholes)  # a stage's place in the whole, and nothing a pack
-    lines = [message for (message,) in asked(home, "select message from log")]
-    assert any(line.startswith("align: ") and line.endswith(" to make") for line in lines)
-    kinds = {kind for (kind,) in asked(home, "select type from artifact")}
-    assert {"markdown", "progress"} <= kinds
-    (numbers,) = asked(home, "select data from artifact where key = 'align' limit 1")
-    assert "| hdtf | 4 | 2 | 2 | 0 |" in json.loads(numbers[0])
+    assert any(" packs, 0 from the store" in line for line in records.log_lines(folder, "align"))
+    assert any("step" in line for line in records.log_lines(folder, "train_s3dnerf"))
+    shown = records.artifacts(folder, "align")
+    assert shown["tiny-align-progress"] == 100 and "| hdtf |" in shown["tiny-align-numbers"]
+    rows = json.loads(records.artifacts(folder, "ingest")["tiny-ingest-quarantine"])
+    assert {"corpus", "stage", "reason", "clips", "examples"} == set(rows[0])
 
 
 def test_curves_and_settings_are_in_mlflow(first: tuple[Project, str]) -> None:

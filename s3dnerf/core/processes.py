@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 
 def die_with_parent() -> None:
@@ -52,35 +51,3 @@ def one_thread() -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
         os.environ[name] = "1"
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-
-
-def usable_cores(cgroup: str | Path = "/sys/fs/cgroup") -> int:
-    """The cores that this process may use: its affinity, and its control group's quota where there is one; at least 1.
-
-    Parameters
-    ----------
-    cgroup : path
-        Where control groups are mounted: ``cpu.max`` (version 2), ``cpu/cpu.cfs_quota_us`` and ``cpu.cfs_period_us``
-        (version 1).
-    """
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    quota = _quota(Path(cgroup))
-    return max(1, cores if quota is None else min(cores, int(quota)))
-
-
-def _quota(cgroup: Path) -> float | None:
-    """Cores' worth of time that the control group allows, or None where it sets no limit."""
-    try:
-        limit, period = (cgroup / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            limit, period = (
-                (cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period")
-            )
-        except OSError:
-            return None
-    try:
-        return None if limit == "max" or int(limit) <= 0 else int(limit) / int(period)
-    except (ValueError, ZeroDivisionError):
-        return None

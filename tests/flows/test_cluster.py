@@ -25,7 +25,7 @@ import psutil
 import pytest
 
 from flows import cluster as cluster_module
-from flows import executor, remote_worker
+from flows import executor, remote_worker, stage_run
 from s3dnerf.settings.loading import preset_settings
 from stages.context import Context
 from tests.preprocessed import half_written, hashes, make_project, run_stage, start_stage, undone
@@ -367,4 +367,4 @@ def test_inline_with_a_cluster_s_address_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("S3DNERF_POOL", "dask://node:8786")
     monkeypatch.setenv("S3DNERF_RUNNER", "inline")
     with pytest.raises(executor.RunnerError, match="dask://node:8786 needs S3DNERF_RUNNER=prefect"):
-        executor.run_stage(lambda context: None, Context(settings=preset_settings("tiny"), stage="masks"))
+        stage_run.run_stage(lambda context: None, Context(settings=preset_settings("tiny"), stage="masks"))

@@ -1,0 +1,58 @@
+"""What the tests of retraining share: a repository, and ``dvc`` played by a function that leaves what it would leave."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from flows.champion import Registry
+from flows.retrain.outcome import RetrainError
+from tests.reporting.small_report import make_report, rows_of
+
+DIRECTIONS = {"m_lmd": "down", "f_lmd": "down", "ssim": "up"}
+
+
+def git(folder: Path, *words: str) -> str:
+    who = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+    return subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def worse(metric: str, by: float):
+    return rows_of(change=lambda method, name, random: by if (method, name) == ("s3dnerf", metric) else 0.0)
+
+
+class Played:
+    """What ``dvc`` does in a worktree: leaves a report of ``rows``, weights and a lock; or fails.
+
+    ``fails``: the command that fails, ``times`` times.
+    """
+
+    def __init__(self) -> None:
+        self.rows, self.weights, self.fails, self.times, self.calls = rows_of(), b"first", "", 10**6, list[str]()
+
+    def __call__(self, place: Path, repository: Path, *words: str, hours: float) -> None:
+        self.calls.append(words[0])
+        if words[0] == self.fails and self.calls.count(words[0]) <= self.times:
+            raise RetrainError(f"dvc {words[0]} failed: align: 3 of 4 hdtf clips failed")
+        if words[0] == "repro":
+            model = place / "data/tiny/train_s3dnerf/full"
+            model.mkdir(parents=True, exist_ok=True)
+            (model / "generator.safetensors").write_bytes(self.weights)
+            (model / "card.json").write_text("{}")
+            (place / "dvc.lock").write_text(f"schema: '2.0'\nstages: {{}}\n# {self.weights.decode()}\n")
+            folder = place / "reports/tiny"
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, data in make_report("made", self.rows).files.items():
+                (folder / name).write_bytes(data)
+
+
+def champion(repository: Path):
+    return Registry("tiny", f"sqlite:///{repository / 'mlflow.db'}").champion()
+
+
+def state(repository: Path) -> tuple[str, str, str]:
+    return (
+        git(repository, "rev-parse", "HEAD"),
+        git(repository, "status", "--porcelain"),
+        git(repository, "branch", "--show-current"),
+    )
