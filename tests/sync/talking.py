@@ -49,16 +49,28 @@ def sound_of(parts: list[tuple[str, int, int]], pitch_hz: float, throat: float, 
     return (0.5 * out + 0.001 * rng.standard_normal(n)).astype(np.float32)
 
 
-def talker(name: str, seconds: float, seed: int, size: int = 48) -> LipClip:
-    """One clip of one made-up person."""
+def talkers_sound(name: str, seconds: float, seed: int) -> np.ndarray:
+    """The sound of :func:`talker`'s clip: float32 (640 a frame,)."""
+    return _spoken(name, seconds, seed)[0]
+
+
+def _spoken(
+    name: str, seconds: float, seed: int
+) -> tuple[np.ndarray, list[tuple[str, int, int]], tuple[np.ndarray, np.ndarray, float], np.random.Generator]:
+    """Sound and script of a clip; skin, lips and size of the person; the clip's generator."""
     person = np.random.default_rng([17, *map(ord, name)])
     skin, lip = person.uniform(0.35, 0.9, 3), person.uniform(0.25, 0.7, 3)
     scale, pitch, throat = person.uniform(0.8, 1.1), person.uniform(90, 230), person.uniform(0.9, 1.12)
     rng = np.random.default_rng([seed, *map(ord, name)])
     parts = script(seconds, rng)
     samples = sound_of(parts, pitch, throat, rng)
+    return samples[: len(samples) // 640 * 640], parts, (skin, lip, scale), rng
+
+
+def talker(name: str, seconds: float, seed: int, size: int = 48) -> LipClip:
+    """One clip of one made-up person."""
+    samples, parts, (skin, lip, scale), rng = _spoken(name, seconds, seed)
     frames = len(samples) // 640
-    samples = samples[: frames * 640]
     track = np.zeros((len(samples), 2))
     for sound, begin, stop in parts:
         track[begin : min(stop, len(track))] = VOWELS[sound][2:4]
