@@ -11,6 +11,8 @@ import logging
 import shutil
 from pathlib import Path
 
+from filelock import FileLock
+
 from s3dnerf.training.distributed import joined
 from s3dnerf.training.jobs import J, Train
 from s3dnerf.video.packs import write_atomic
@@ -48,7 +50,16 @@ def run_training(context: Context, job: J, work: str, out: str, train: Train[J],
 
     Raises what the training or the launcher raises.
     """
-    key, folder = Path(work).name, Path(out)
+    key, checkpoints = Path(work).name, Path(work).parent.parent
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    # an experiment in a folder of its own may want the same training now: the later one takes the other's result
+    with FileLock(checkpoints / f".{context.stage}-{key}.lock"):
+        _train_or_take(context, job, work, Path(out), train, processes)
+
+
+def _train_or_take(context: Context, job: J, work: str, folder: Path, train: Train[J], processes: int) -> None:
+    """:func:`run_training`, while nobody else is at the same training."""
+    key = Path(work).name
     part = folder.relative_to(context.settings.data_dir).as_posix()
     forget_keys(context.settings.data_dir, part)
     shutil.rmtree(folder, ignore_errors=True)
