@@ -36,7 +36,7 @@ def test_the_same_training_is_never_run_twice_at_once(tmp_path: Path, monkeypatc
         context.launch = launch
         job: Any = Job(settings, "judge", str(settings.data_dir), ".checkpoints/train_sync/0123", str(out))
         begin.wait()
-        run_training(context, job, job.work, job.out, train, 1)
+        run_training(context, job, job.work, job.out, {}, train, 1)
 
     begin = threading.Barrier(2)
     threads = [threading.Thread(target=run, args=(preset, begin)) for preset in ("tiny", "sample")]
