@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows.provenance import outs_of, preset_lock
+from flows.provenance import is_keys, outs_of, preset_lock
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.yaml_text import YamlError, load_yaml
 from s3dnerf.reporting.audit import Finding, Report, ReportError, verify
@@ -234,6 +234,7 @@ def against_data(lock: dict[str, Any]) -> Finding:
         for stage, parts in lock.get("stages", {}).items()
         if stage != "report"
         for out in parts.get("outs", [])
+        if not is_keys(out["path"])
     }
     wrong = [line for path, md5 in outs.items() for line in differences(Path(path), md5)]
     return _finding("data", wrong, f"{len(outs)} outs as in dvc.lock")

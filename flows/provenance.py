@@ -69,10 +69,19 @@ def preset_lock(lock: Mapping[str, Any] | None, preset: str) -> dict[str, Any]:
     return {"schema": (lock or {}).get("schema"), "stages": ours} if ours else {}
 
 
+def is_keys(path: str) -> bool:
+    """Whether an out says which store entries others came from: it may change while all of them stay as they are.
+
+    >>> is_keys("data/tiny/keys/align.json"), is_keys("data/tiny/align/hdtf")
+    (True, False)
+    """
+    return Path(path).parts[2:3] == ("keys",)
+
+
 def outs_of(lock: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """Stage → out path → hash, of a lock's mapping."""
+    """Stage → out path → hash, of a lock's mapping: the outs that hold data."""
     return {
-        name: {out["path"]: out.get("md5", "") for out in stage.get("outs", [])}
+        name: {out["path"]: out.get("md5", "") for out in stage.get("outs", []) if not is_keys(out["path"])}
         for name, stage in sorted((lock.get("stages") or {}).items())
     }
 

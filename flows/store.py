@@ -15,11 +15,10 @@ from filelock import FileLock, Timeout
 
 from flows.workspace import main_repository, working_copies
 from s3dnerf.core.yaml_text import load_yaml
-from s3dnerf.settings.loading import as_dict, load_settings
+from s3dnerf.settings.loading import load_settings
 from s3dnerf.settings.schema import Settings
+from stages.stage_fields import STAGE_FIELDS, fields_of
 from stages.store import STATES, UNDECIDED, Entry, lock_names, needless, remove, survey
-
-DECIDES = ("preset", "raw", "ingest")  # the settings that ingest depends on in dvc.yaml
 
 
 def size_text(size: int) -> str:
@@ -39,9 +38,12 @@ def size_text(size: int) -> str:
 def why_not_planned(settings: Settings, lock: Path = Path("dvc.lock")) -> str:
     """Why ingest's records are not those of the settings in force; '' when they are."""
     given = (load_yaml(lock.read_bytes()) or {}) if lock.is_file() else {}
-    ran: dict[str, Any] = given.get("stages", {}).get("ingest", {}).get("params", {}).get("params.yaml", {})
-    now = as_dict(settings)
-    other = [name for name in DECIDES if ran.get(name) != now[name]]
+    stage: dict[str, Any] = given.get("stages", {}).get("ingest", {})
+    ran: dict[str, Any] = stage.get("params", {}).get("params.yaml", {})
+    now = fields_of(settings, STAGE_FIELDS["ingest"])
+    other = [name for name in now if name not in ran or ran[name] != now[name]]
+    if not any(Path(out["path"]).is_relative_to(settings.data_dir) for out in stage.get("outs", [])):
+        other = ["preset", *other]
     return (
         f"ingest has not run with the settings in force ({', '.join(other)}): what they would take is not known"
         if other

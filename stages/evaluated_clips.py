@@ -22,7 +22,7 @@ from stages.code_lock import stage_versions
 from stages.content_store import ContentStore, Entry
 from stages.environment import stage_environment
 from stages.keys import key_of
-from stages.weight_hashes import describe, named_weights
+from stages.weight_hashes import describe, evaluation_weights
 
 KIND = "evaluate"
 RESULT, STRIP, SOURCE = "result.json", "strip.png", "source.png"
@@ -79,8 +79,7 @@ class ClipResult:
 def common_basis(settings: Settings, main_variant: str) -> dict[str, Any]:
     """What decides all clips alike: code, settings, and the bytes of the networks and of whatever measures them."""
     data = settings.data_dir
-    named = named_weights(settings)["evaluate"]
-    named.pop("evaluate.methods", None)  # each clip names its own videos
+    named = evaluation_weights(settings)  # other methods' videos each clip names itself
     files = [
         data / "train_s3dnerf" / v / f for v in settings.train.variants for f in ("generator.safetensors", "card.json")
     ]

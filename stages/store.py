@@ -21,21 +21,22 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.evaluation.other_methods import find_methods
-from s3dnerf.settings.loading import as_dict
 from s3dnerf.settings.schema import CORPORA, PRESETS, VARIANTS, Settings
 from s3dnerf.sync.expert import SyncGateError
 from s3dnerf.video.packs import PACK_STAGES, PackError
 from stages import evaluate, train_s3dnerf, train_sync
 from stages.content_store import STORE, ContentStore, DamagedEntry
 from stages.context import Context
-from stages.out_keys import recorded_keys
+from stages.out_keys import keys_file, read_keys, recorded_keys
 from stages.preprocessing import RESULT, TAR, PackStage, StageError, clip_records, key_basis, pack_key
+from stages.stage_fields import key_fields
+from stages.training import result_key
 
 CHECKPOINTS = Path(".checkpoints")
 PLANNED, UNDECIDED, ON_DISK, UNUSED, HALF_MADE = STATES = ("planned", "undecided", "on disk", "unused", "half-made")
@@ -49,6 +50,7 @@ NOT_NOW = (
     ValueError,
 )  # why a plan cannot be told today
 
+TRAININGS: dict[str, Any] = {"train_sync": train_sync, "train_s3dnerf": train_s3dnerf}
 FINISHED = ("train_sync", "train_s3dnerf", evaluate.KIND)  # kinds whose entries are whole results, not packs
 ROW = ("clip", "kind", "offset", "size", "crc32")
 Rows = str  # hex hash of what an index says of a pack
@@ -212,18 +214,18 @@ def survey(settings: Settings) -> list[Entry]:
         entries += _packs(folder, plan, held)
     runs = _planned_runs(settings, settled)
     entries += _checkpoints(settings, runs)
-    wanted = {stage: None if works is None else {Path(w).name for w in works} for stage, works in runs.items()}
+    wanted = {stage: None if jobs is None else {_result_key(job) for job in jobs} for stage, jobs in runs.items()}
     entries += _finished(wanted | {evaluate.KIND: _planned_clips(settings, runs)})
     return sorted(entries, key=lambda entry: entry.path)
 
 
-def _planned_clips(settings: Settings, runs: dict[str, set[str] | None]) -> set[str] | None:
+def _planned_clips(settings: Settings, runs: dict[str, list[Any] | None]) -> set[str] | None:
     """Keys of the clips that an evaluation with these settings would take; None: cannot be told before its networks are
     made.
     """
     if not (STORE / evaluate.KIND).is_dir():
         return set()
-    if not all(works is not None and all(_made_out(Path(work)) for work in works) for works in runs.values()):
+    if not all(jobs is not None and all(map(_made_out, jobs)) for jobs in runs.values()):
         return None
     evaluate.forget()
     try:
@@ -284,80 +286,71 @@ def _packs(folder: Path, plan: Plan, held: set[Rows]) -> list[Entry]:
     return entries
 
 
-def _what_decides(stage: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that decide a training's result, of all settings (or of ``train_sync``'s own section) as plain
-    mappings.
-    """
-    if stage == "train_sync":
-        return settings.get("sync", settings)
-    train = {name: value for name, value in settings["train"].items() if name != "variants"}
-    return {"model": settings["model"], "train": train, "seed": settings["seed"]}
-
-
-def _planned_runs(settings: Settings, settled: bool) -> dict[str, set[str] | None]:
-    """Checkpoint folders that a run with these settings would go on with, by stage; None: cannot be told before its
-    data are made.
-    """
+def _planned_runs(settings: Settings, settled: bool) -> dict[str, list[Any] | None]:
+    """The training jobs of a run with these settings, by stage; None: cannot be told before its data are made."""
     plans: dict[str, Callable[[], list[Any]]] = {
         "train_sync": lambda: [train_sync.plan(Context(settings, "train_sync"), role) for role in train_sync.CORPORA],
         "train_s3dnerf": lambda: train_s3dnerf.plan(Context(settings, "train_s3dnerf")),
     }
-    found: dict[str, set[str] | None] = {}
+    found: dict[str, list[Any] | None] = {}
     for stage, jobs in plans.items():
         try:
-            found[stage] = {str(Path(job.work)) for job in jobs()} if settled else None
+            found[stage] = jobs() if settled else None
         except NOT_NOW:
             found[stage] = None
         # the generator's data hold the expert: it must be the one of these settings
-        settled = settled and all(_made_out(Path(work)) for work in found[stage] or ())
+        settled = settled and all(_made_out(job) for job in found[stage] or ())
     return found
 
 
-def _job(folder: Path) -> dict[str, Any] | None:
+def _stage_of(job: Any) -> str:
+    return "train_sync" if isinstance(job, train_sync.Job) else "train_s3dnerf"
+
+
+def _result_key(job: Any) -> str:
+    """The store's name of what a training job ends with."""
+    return result_key(job.work, TRAININGS[_stage_of(job)].stated(job))
+
+
+def _what_decides(job: Any) -> dict[str, Any]:
+    """The settings that decide what a training computes."""
+    node = f"train_sync_{job.role}" if isinstance(job, train_sync.Job) else "train_s3dnerf"
+    part = job.role if isinstance(job, train_sync.Job) else job.variant
+    return {"part": part, **key_fields(node, job.settings)}
+
+
+def _job(folder: Path) -> Any | None:
+    """The job of a checkpoint folder; None where it has none, or one of settings that are no longer known."""
     try:
-        job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-        return job if {"settings", "out"} <= set(job) else None
-    except (OSError, ValueError):
+        return TRAININGS[folder.parent.name].Job.from_json((folder / "job.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _made_out(work: Path) -> bool:
-    """Whether the out on disk that a run was to write is of its settings, as the card there says."""
-    job = _job(work)
-    if job is None:
-        return False
-    try:
-        card = json.loads((Path(job["out"]) / "card.json").read_text(encoding="utf-8"))
-        stage = work.parent.name
-        return _what_decides(stage, card["settings"]) == _what_decides(stage, job["settings"])
-    except (OSError, ValueError, KeyError):
-        return False
+def _made_out(job: Any) -> bool:
+    """Whether the out on disk is what a job ends with, as the keys beside that out say."""
+    out = Path(job.out)
+    kind, entries = read_keys(keys_file(out.parent.parent, f"{out.parent.name}/{out.name}"))
+    return out.is_dir() and kind == _stage_of(job) and _result_key(job) in {entry.key for entry in entries}
 
 
-def _checkpoints(settings: Settings, planned: dict[str, set[str] | None]) -> list[Entry]:
+def _checkpoints(settings: Settings, planned: dict[str, list[Any] | None]) -> list[Entry]:
     entries = []
-    for folder in sorted(path for path in CHECKPOINTS.glob("*") if path.is_dir()):
-        wanted, ours = (
-            planned.get(folder.name),
-            _what_decides(folder.name, as_dict(settings)) if folder.name in planned else None,
-        )
-        newest: dict[str, Entry] = {}  # of the runs that wrote an out on disk, the last one made what is there
-        for path in sorted(folder.iterdir(), key=lambda p: p.lstat().st_mtime):
+    for folder in sorted(path for path in CHECKPOINTS.glob("*") if path.name in TRAININGS and path.is_dir()):
+        jobs = planned.get(folder.name)
+        for path in sorted(folder.iterdir()):
             entry, job = _entry(path, folder.name), _job(path)
             entries.append(entry)
             if job is None:
-                entry.state = HALF_MADE
+                entry.state = UNUSED if (path / "job.json").is_file() else HALF_MADE
                 continue
             entry.made_s = max((p.lstat().st_mtime for p in path.iterdir()), default=entry.made_s)
-            same = _what_decides(folder.name, job["settings"]) == ours
-            if wanted is None and same:
-                entry.state = UNDECIDED
-            elif wanted is not None and str(path) in wanted:
+            if jobs is not None and str(path) in {str(Path(wanted.work)) for wanted in jobs}:
                 entry.state = PLANNED
-            if _made_out(path) and entry.made_s >= newest.get(job["out"], entry).made_s:
-                newest[job["out"]] = entry
-        for entry in newest.values():
-            entry.state = ON_DISK if entry.state == UNUSED else entry.state
+            elif jobs is None and _what_decides(job) == _what_decides(replace(job, settings=settings)):
+                entry.state = UNDECIDED
+            elif _made_out(job):
+                entry.state = ON_DISK
     return entries
 
 

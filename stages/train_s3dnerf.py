@@ -13,7 +13,7 @@ from typing import Any
 from s3dnerf.sync.expert import check_gate, load_expert
 from s3dnerf.training.checkpoints import data_fingerprint
 from s3dnerf.training.clips import STAGES
-from s3dnerf.training.train_s3dnerf import Job, train, train_settings
+from s3dnerf.training.train_s3dnerf import Job, card_settings, train, train_settings
 from stages.context import Context
 from stages.keys import key_of, stage_basis
 from stages.training import run_training
@@ -36,6 +36,11 @@ def plan(context: Context) -> list[Job]:
     return jobs
 
 
+def stated(job: Job) -> dict[str, Any]:
+    """The settings that a generator's card states."""
+    return card_settings(job.settings)
+
+
 def main(context: Context) -> dict[str, Any]:
     """Train every variant. Returns variant → out folder. Raises SyncGateError before any work when the expert did not
     pass.
@@ -45,7 +50,7 @@ def main(context: Context) -> dict[str, Any]:
     for job in jobs:
         check_gate(card, train_settings(job).lambda_sync)
     for job in jobs:
-        run_training(context, job, job.work, job.out, train, context.settings.train.processes)
+        run_training(context, job, job.work, job.out, stated(job), train, context.settings.train.processes)
         for picture in sorted((Path(job.out) / "strips").glob("*.png"))[-1:]:
             context.tracker.artifact(picture)
     return {job.variant: job.out for job in jobs}

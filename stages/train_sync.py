@@ -12,10 +12,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from s3dnerf.settings.loading import as_dict
 from s3dnerf.training.checkpoints import data_fingerprint
 from s3dnerf.training.clips import STAGES
 from s3dnerf.training.sync_data import SyncDataError, split_for
-from s3dnerf.training.train_sync import Job, train
+from s3dnerf.training.train_sync import NOT_IN_CARD, Job, train
 from s3dnerf.video.packs import PackError
 from stages.context import Context
 from stages.keys import key_of, stage_basis
@@ -39,6 +40,11 @@ def plan(context: Context, role: str) -> Job:
     return Job(settings, role, str(settings.data_dir), str(CHECKPOINTS / key), str(context.out(role)))
 
 
+def stated(job: Job) -> dict[str, Any]:
+    """The settings that a role's card states."""
+    return {name: value for name, value in as_dict(job.settings.sync).items() if name not in NOT_IN_CARD[job.role]}
+
+
 def main(context: Context) -> dict[str, Any]:
     """Train the roles asked for. Returns role → held-out accuracy, interval and verdict."""
     roles = [context.part] if context.part else list(CORPORA)
@@ -46,7 +52,7 @@ def main(context: Context) -> dict[str, Any]:
         raise StageError(f"train_sync --part {context.part}: accepted: {', '.join(CORPORA)}")
     summary = {}
     for job in [plan(context, role) for role in roles]:
-        run_training(context, job, job.work, job.out, train, job.settings.sync.processes)
+        run_training(context, job, job.work, job.out, stated(job), train, job.settings.sync.processes)
         card = json.loads((Path(job.out) / "card.json").read_text(encoding="utf-8"))
         held = card["held_out"]
         numbers = {

@@ -18,15 +18,20 @@ from s3dnerf.video.packs import file_sha256, write_atomic
 SECTIONS = ("align", "masks", "speech", "train", "evaluate")
 
 
+def evaluation_weights(settings: Settings) -> dict[str, str]:
+    """Setting → path of the weight files that measure clips, where they are switched on."""
+    align, evaluate = settings.align, settings.evaluate
+    named = {
+        "evaluate.syncnet_weights": evaluate.syncnet_weights if evaluate.judge == "syncnet" else None,
+        "evaluate.lpips_weights": evaluate.lpips_weights if evaluate.lpips == "alexnet" else None,
+        "align.model_dir": align.model_dir if align.backend == "insightface" else None,
+    }
+    return {name: path for name, path in named.items() if path}
+
+
 def named_weights(settings: Settings) -> dict[str, dict[str, str]]:
     """Section → setting → path, for the backends that are switched on."""
-    align, masks, speech, train, evaluate = (
-        settings.align,
-        settings.masks,
-        settings.speech,
-        settings.train,
-        settings.evaluate,
-    )
+    align, masks, speech, train = settings.align, settings.masks, settings.speech, settings.train
     named: dict[str, dict[str, str | None]] = {
         "align": {"align.model_dir": align.model_dir if align.backend == "insightface" else None},
         "masks": {
@@ -38,12 +43,8 @@ def named_weights(settings: Settings) -> dict[str, dict[str, str]]:
             "speech.sync_weights": speech.sync_weights if speech.sync_filter == "syncnet" else None,
         },
         "train": {"train.vgg_weights": train.vgg_weights if train.perceptual == "vgg19" else None},
-        "evaluate": {
-            "evaluate.syncnet_weights": evaluate.syncnet_weights if evaluate.judge == "syncnet" else None,
-            "evaluate.lpips_weights": evaluate.lpips_weights if evaluate.lpips == "alexnet" else None,
-            "align.model_dir": align.model_dir if align.backend == "insightface" else None,
-            "evaluate.methods": evaluate.methods,  # not weights, but files from outside that decide what evaluate says
-        },
+        # its methods are not weights, but files from outside that decide what evaluate says
+        "evaluate": {**evaluation_weights(settings), "evaluate.methods": settings.evaluate.methods},
     }
     return {section: {name: path for name, path in rows.items() if path} for section, rows in named.items()}
 

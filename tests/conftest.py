@@ -68,6 +68,10 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+    # as stages run; numpy is loaded by a plugin before any variable could be set here
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
 
 
 @pytest.fixture(autouse=True)

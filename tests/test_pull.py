@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.project import Project
 from tests.stages.bad_files import make_good
-from tests.test_graph import Project
 
 QUICK = {"S3DNERF_RUNNER": "inline", "S3DNERF_TRACKING": "off"}
 LAST = ("masks", "lips", "speech")  # with what they need: all of preprocessing

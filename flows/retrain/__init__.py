@@ -5,8 +5,8 @@ is no worse.
     s3dnerf retrain --cron "0 2 * * *"       # serve it as a Prefect deployment, every night at two
     prefect deploy --all                     # or as prefect.yaml has it, on a work pool
 
-Reads the repository's HEAD, its raw folders (``flows/workspace.py``) and, where one is configured, the DVC remote;
-writes a branch ``retrain/<preset>/<time>`` with ``dvc.lock``, the report and the comparison, and MLflow's registry. The
+Reads the repository's HEAD, its raw folders (``flows/workspace.py``) and the DVC remote where there is one; writes a
+branch ``retrain/<preset>/<time>`` with ``dvc.lock``, the report and the comparison, and MLflow's registry. The
 working copy is never touched: work goes on in ``.worktrees/retrain``, which stays for the next run, so that only what
 is new is made. Never two at once: a file lock, which the system lets go of when its holder dies. A failure at any point
 leaves the champion as it was: setting the alias is the last act.

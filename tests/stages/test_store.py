@@ -5,7 +5,6 @@ take.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
 from collections import Counter
@@ -21,8 +20,12 @@ from flows.store import run_store, size_text
 from s3dnerf.settings.loading import as_dict, preset_settings
 from s3dnerf.settings.schema import CORPORA, Settings
 from stages import align, store, train_sync
+from stages.content_store import STORE, ContentStore
+from stages.out_keys import KeptEntry, write_keys
 from stages.preprocessing import ClipResult, PackJob, StageError
+from stages.stage_fields import STAGE_FIELDS, fields_of
 from stages.store import CHECKPOINTS, PACK_STAGES, Entry, needless, remove, survey
+from stages.training import result_key
 from tests.stages.clip_records import write_clip_records
 from tests.stages.running import run
 
@@ -191,10 +194,15 @@ def test_without_records_nothing_can_be_told(settings: Settings) -> None:
         survey(settings)
 
 
-def checkpoint(name: str, settings: Settings, made_s: float, out: str = "data/tiny/train_sync/expert") -> Path:
+def job_of(name: str, settings: Settings) -> train_sync.Job:
+    folder = CHECKPOINTS / "train_sync" / name
+    return train_sync.Job(settings, "expert", "data/tiny", str(folder), "data/tiny/train_sync/expert")
+
+
+def checkpoint(name: str, settings: Settings, made_s: float) -> Path:
     folder = CHECKPOINTS / "train_sync" / name
     folder.mkdir(parents=True)
-    (folder / "job.json").write_text(json.dumps({"settings": as_dict(settings), "out": out}))
+    (folder / "job.json").write_text(job_of(name, settings).to_json())
     (folder / "checkpoint.pt").write_bytes(b"weights")
     for path in folder.iterdir():
         os.utime(path, (made_s, made_s))
@@ -209,28 +217,39 @@ def test_checkpoints_of_the_plan_and_of_the_outs_stay(settings: Settings, monkey
     checkpoint("out_before", longer, 60)
     checkpoint("out_now", longer, 70)
     checkpoint("nowhere", shorter, 80)
+    checkpoint("other_s_settings", with_(settings, "sync", judge_seed=77, checkpoint_every=3), 90)
     Path("data/tiny/train_sync/expert").mkdir(parents=True)
-    Path("data/tiny/train_sync/expert/card.json").write_text(json.dumps({"settings": as_dict(longer.sync)}))
-    found = {entry.path.name: entry.state for entry in survey(settings) if entry.stage == "train_sync"}
+    made = job_of("out_now", longer)
+    key = result_key(made.work, train_sync.stated(made))
+    write_keys(Path("data/tiny"), "train_sync/expert", "train_sync", [KeptEntry(key, {})])
+    ContentStore().put("train_sync", key, {"card.json": b"{}"})
+    ContentStore().put("train_sync", "older", {"card.json": b"{}"})
+
+    def found(folder: Path) -> dict[str, str]:
+        return {entry.path.name: entry.state for entry in survey(settings) if entry.path.parent == folder}
+
     # nobody speaks in this made-up data: the stage's plan fails, and whatever has its settings may be it
-    assert found == {
+    assert found(CHECKPOINTS / "train_sync") == {
         "planned": "undecided",
         "older_data": "undecided",
+        "other_s_settings": "undecided",  # they decide nothing of an expert
         "out_before": "unused",
         "out_now": "on disk",
         "nowhere": "unused",
     }
+    assert found(STORE / "train_sync") == {key: "on disk", "older": "undecided"}
     monkeypatch.setattr(
         train_sync, "plan", lambda context, role: train_sync.Job(context.settings, role, "", str(planned), "")
     )
-    found = {entry.path.name: entry.state for entry in survey(settings) if entry.stage == "train_sync"}
-    assert found == {
+    assert found(CHECKPOINTS / "train_sync") == {
         "planned": "planned",
         "older_data": "unused",
+        "other_s_settings": "unused",
         "out_before": "unused",
         "out_now": "on disk",
         "nowhere": "unused",
     }
+    assert found(STORE / "train_sync") == {key: "on disk", "older": "unused"}
 
 
 def test_the_command_says_removes_and_refuses(
@@ -241,11 +260,16 @@ def test_the_command_says_removes_and_refuses(
     run(changed, *PACK_STAGES)
     Path("params.yaml").write_text(yaml.safe_dump(as_dict(changed)))
     with pytest.raises(
-        RuntimeError, match=r"ingest has not run with the settings in force \(preset, raw, ingest\).*dvc repro ingest"
+        RuntimeError, match=r"ingest has not run with the settings in force \(preset, ingest.clip_s,.*dvc repro ingest"
     ):
         run_store(collect=True, older_than_days=0)
-    ran = {"preset": "tiny", "raw": as_dict(changed.raw), "ingest": as_dict(changed.ingest)}
-    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"ingest": {"params": {"params.yaml": ran}}}}))
+    ran = {"params": {"params.yaml": fields_of(changed, STAGE_FIELDS["ingest"])}}
+    for preset in ("mini", "tiny"):
+        outs = [{"path": f"data/{preset}/ingest/hdtf"}]
+        Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"ingest": ran | {"outs": outs}}}))
+        if preset == "mini":
+            with pytest.raises(RuntimeError, match=r"the settings in force \(preset\): .*dvc repro ingest"):
+                run_store(collect=True, older_than_days=0)
     run_store(collect=False, older_than_days=0)
     said = capsys.readouterr().out
     assert "2 have no use any more" in said and "s3dnerf store --collect" in said and "2 planned" in said

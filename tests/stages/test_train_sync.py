@@ -143,3 +143,15 @@ def test_no_lrs2_and_an_unknown_part_are_refused_before_any_work(settings):
     with pytest.raises(StageError, match="accepted: expert, judge"):
         train_sync.main(Context(settings, "train_sync", part="jugde"))
     assert not (settings.data_dir / "train_sync").exists() and not Path(".checkpoints").exists()
+
+
+def test_a_stored_result_states_the_gate_in_force(settings, monkeypatch):
+    """The gate decides nothing of the weights, but what the card says of them."""
+    steps, real = [], training.train_step
+    monkeypatch.setattr(training, "train_step", lambda *given: steps.append(1) or real(*given))
+    stricter = settings_from({"preset": "tiny", "sync": {**SYNC, "gate": 1.0}})
+    for given, gate in ((settings, 0.0), (stricter, 1.0), (settings, 0.0)):
+        train_sync.main(Context(given, "train_sync", part="judge"))
+        card = json.loads((settings.data_dir / "train_sync/judge/card.json").read_text())
+        assert card["gate"] == gate and card["passes"] == (card["held_out"]["accuracy"] >= gate)
+    assert len(steps) == 3 and len(list(Path(".packs/train_sync").iterdir())) == 2
