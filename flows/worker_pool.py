@@ -137,8 +137,12 @@ class WorkerPool:
         return future
 
     def _renew(self) -> None:
-        """Leave a broken pool; the next piece of work starts another."""
+        """Leave a broken pool; the next piece of work starts another.
+
+        Its workers are killed first: the pool's own SIGTERM has been seen to miss one, and waiting for that one is for ever.
+        """
         assert self._executor is not None
+        self.kill()
         self._executor.shutdown()
         self._executor = None
 
