@@ -139,7 +139,7 @@ class WorkerPool:
     def _renew(self) -> None:
         """Leave a broken pool; the next piece of work starts another.
 
-        Its workers are killed first: the pool's own SIGTERM has been seen to miss one, for which it then waits for ever.
+        Its workers are killed first: the pool's own SIGTERM has been seen to miss one, and then it waits for ever.
         """
         assert self._executor is not None
         self.kill()
