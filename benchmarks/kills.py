@@ -16,7 +16,6 @@ dvc. Writes benchmarks/results/kills.json.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import signal
 import subprocess
@@ -30,11 +29,9 @@ from typing import Any
 import psutil
 
 from benchmarks.record import origin, write
-from s3dnerf.core.yaml_text import load_yaml
-from s3dnerf.video.packs import file_sha256
+from flows.code_copies import clean_environment, graph_hashes
 
 ROOT = Path(__file__).resolve().parent.parent
-TABLES = ("summary.json", "clips.parquet", "membership.parquet")
 QUIET_S = 30.0
 
 
@@ -50,12 +47,7 @@ def clone(folder: Path) -> Path:
 
 def start(folder: Path, runner: str) -> subprocess.Popen[bytes]:
     """``dvc repro`` in a folder; what it prints goes to the end of ``repro.log`` beside it."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "S3DNERF", "MLFLOW", "DVC"))}
-    environment = clean | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "S3DNERF_RUNNER": runner,
-        "S3DNERF_TRACKING": "off",
-    }
+    environment = clean_environment(S3DNERF_RUNNER=runner, S3DNERF_TRACKING="off")
     with open(folder.with_suffix(".log"), "ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "dvc", "repro"], cwd=folder, env=environment, stdout=log, stderr=log
@@ -101,20 +93,13 @@ def strike(folder: Path, process: subprocess.Popen[bytes], everything: bool) -> 
     return ", ".join(" ".join(left.cmdline()[:4]) for left in running(folder))
 
 
-def hashes(folder: Path) -> dict[str, str]:
-    """Out → hash: DVC's for every stage but the report, and the report's tables."""
-    lock = load_yaml((folder / "dvc.lock").read_bytes())["stages"]
-    outs = {out["path"]: out["md5"] for name, stage in lock.items() if name != "report" for out in stage["outs"]}
-    return outs | {name: file_sha256(folder / "reports/tiny" / name) for name in TABLES}
-
-
 def whole(folder: Path, process: subprocess.Popen[bytes]) -> dict[str, str]:
     """Wait for a run to end and read its hashes. Raises RuntimeError with the last of what it printed when it
     failed.
     """
     if process.wait():
         raise RuntimeError(f"dvc repro failed:\n{folder.with_suffix('.log').read_text()[-4000:]}")
-    return hashes(folder)
+    return graph_hashes(folder)
 
 
 def main() -> int:

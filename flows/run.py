@@ -50,7 +50,7 @@ STAGES = (
 )
 TRACKED = ("train_sync", "train_s3dnerf", "evaluate", "report")
 LOCK_WAIT_S = 20.0
-PLAIN = ("check",)  # a second of work, for which Prefect would take three
+PLAIN = ("check",)  # not recorded: where it stops a run, nobody waits for Prefect's server to start first
 
 
 def launch(module: str, arguments: list[str], processes: int) -> None:

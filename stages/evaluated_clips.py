@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from s3dnerf.evaluation.other_methods import MethodVideo
-from s3dnerf.settings.loading import as_dict
 from s3dnerf.settings.schema import Settings
 from s3dnerf.training.clips import ClipFolder
 from s3dnerf.video.packs import CorpusPacks, file_sha256
@@ -22,12 +21,16 @@ from stages.code_lock import stage_versions
 from stages.content_store import ContentStore, Entry
 from stages.environment import stage_environment
 from stages.keys import key_of
+from stages.stage_fields import fields_of
 from stages.weight_hashes import describe, evaluation_weights
 
 KIND = "evaluate"
 RESULT, STRIP, SOURCE = "result.json", "strip.png", "source.png"
-# of ``evaluate.*``, what decides how a clip is measured; which clips are, by which weights, the rest of the key says
-FIELDS = ("clip_s", "judge", "lpips", "identity", "landmark_every", "picture_every", "identity_frames")
+# what decides how a clip is measured; which clips are, and by which weights, the rest of the key says
+FIELDS = (
+    "align.backend", "align.device", "evaluate.clip_s", "evaluate.judge", "evaluate.lpips", "evaluate.identity",
+    "evaluate.landmark_every", "evaluate.picture_every", "evaluate.identity_frames",
+)  # fmt: skip
 # of ingest's record, what the measurement reads
 RECORD = ("clip", "corpus", "speaker", "start_s", "crop_x", "crop_y", "crop_w", "crop_h", "width_px", "height_px")
 NUMBERS = {"value": float, "counted": int, "failed": int}
@@ -88,9 +91,7 @@ def common_basis(settings: Settings, main_variant: str) -> dict[str, Any]:
     return {
         "versions": stage_versions("evaluate", settings),
         "packages": stage_environment("evaluate", settings, tables=False),
-        "align": as_dict(settings.align),
-        "lips": as_dict(settings.lips),
-        "evaluate": {name: getattr(settings.evaluate, name) for name in FIELDS},
+        "fields": fields_of(settings, FIELDS),
         "variants": list(settings.train.variants),
         "main": main_variant,
         "networks": [file_sha256(path) if path.is_file() else "" for path in files],

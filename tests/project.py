@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 import time
@@ -12,8 +10,8 @@ from pathlib import Path
 import psutil
 import yaml
 
+from flows.code_copies import clean_environment, copy_working_tree, graph_hashes, without_results
 from s3dnerf.settings.loading import as_dict, preset_settings
-from s3dnerf.video.packs import file_sha256
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,14 +21,8 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        listed = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout
-        for name in listed.splitlines():
-            if (ROOT / name).is_file() and not name.startswith(("reports/", "dvc.lock")):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
-        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+        copy_working_tree(ROOT, folder)
+        without_results(folder)
         self.commit("copy")
 
     def commit(self, message: str) -> None:
@@ -40,12 +32,7 @@ class Project:
             subprocess.run(["git", *words], cwd=self.folder, check=True)
 
     def environment(self, **more: str) -> dict[str, str]:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "S3DNERF", "MLFLOW", "DVC"))}
-        return (
-            clean
-            | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"}
-            | more
-        )
+        return clean_environment(PYTHONDONTWRITEBYTECODE="1", **more)
 
     def settings(self, **changes: dict) -> None:
         """params.yaml: the tiny preset with these sections changed."""
@@ -90,12 +77,5 @@ class Project:
         return not self.processes()
 
     def hashes(self) -> dict[str, str]:
-        """Out → hash of every stage but the report, and of the report's tables."""
-        lock = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]
-        outs = {out["path"]: out["md5"] for name, stage in lock.items() if name != "report" for out in stage["outs"]}
-        outs = {path: md5 for path, md5 in outs.items() if "/keys/" not in path}  # versions of code are in them
-        reports = {
-            name: file_sha256(self.folder / "reports/tiny" / name)
-            for name in ("summary.json", "clips.parquet", "membership.parquet")
-        }
-        return outs | reports
+        """:func:`flows.code_copies.graph_hashes` of the preset tiny."""
+        return graph_hashes(self.folder)

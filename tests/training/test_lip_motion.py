@@ -20,10 +20,11 @@ from s3dnerf.training.generator_data import GeneratorData, MotionBatch, make_bat
 from s3dnerf.training.landmarks_first import landmarks_first, learn_shapes
 from s3dnerf.training.lip_motion import LIPS, NOSE, Motion, lip_motion_loss, lip_shapes, points_at
 from s3dnerf.training.speech_variation import PLAIN, SpeechVariation
-from s3dnerf.training.train_s3dnerf import Job, Trainer, train
+from s3dnerf.training.train_s3dnerf import Trainer, train
 from tests.log_lines import on_log_line
 from tests.margins import Between, Margin
 from tests.small_corpus import BOX, INTRINSICS, landmarks, make_training_data, turn
+from tests.training.generator_job import generator_job
 
 CPU = torch.device("cpu")
 
@@ -151,7 +152,7 @@ def test_no_deformation_nothing_to_teach(
     with pytest.raises(ValueError, match="no_deform"):
         _loss(_generator(settings, data, "no_deform"), _motion(0.4, [0.4], [0.0]))
     one = dataclasses.replace(settings, train=dataclasses.replace(settings.train, steps=1))
-    train(_job(one, data_dir, tmp_path, "no_deform"), World())  # trains, without the lessons
+    train(generator_job(one, data_dir, tmp_path, "no_deform"), World())  # trains, without the lessons
     assert caplog.messages and not any("landmarks first" in line for line in caplog.messages)
 
 
@@ -230,20 +231,9 @@ def test_the_speech_net_learns_shapes_and_the_deformation_their_motion(settings:
     assert changed == {"speech", "source_lips", "aggregation", "crossmodal", "deformation"}
 
 
-def _job(settings: Settings, data_dir: Path, folder: Path, variant: str = "full") -> Job:
-    return Job(
-        settings,
-        variant,
-        str(data_dir),
-        str(data_dir / "train_sync" / "expert"),
-        str(folder / "work"),
-        str(folder / "out"),
-    )
-
-
 def test_the_loss_takes_part_in_a_step(settings: Settings, data_dir: Path, data: GeneratorData, tmp_path: Path) -> None:
     trainer = Trainer(
-        _job(settings, data_dir, tmp_path), data, load_expert(data_dir / "train_sync" / "expert")[0], World()
+        generator_job(settings, data_dir, tmp_path), data, load_expert(data_dir / "train_sync" / "expert")[0], World()
     )
     values = trainer.step(0, make_batch([data.sample(0, 0)], settings.model, CPU))
     factors = losses.loss_factors(trainer.train, 0)
@@ -258,7 +248,7 @@ def test_a_run_with_lessons_killed_and_resumed_equals_one_never_killed(
     settings: Settings, data_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     short = dataclasses.replace(settings, train=dataclasses.replace(settings.train, shape_steps=3, motion_steps=3))
-    whole, killed = (_job(short, data_dir, tmp_path / name) for name in ("whole", "killed"))
+    whole, killed = (generator_job(short, data_dir, tmp_path / name) for name in ("whole", "killed"))
     train(whole, World())
 
     class Killed(Exception):
