@@ -18,7 +18,12 @@ install_import_hook(
     ["s3dnerf.model", "s3dnerf.sync", "s3dnerf.metrics", "s3dnerf.training.losses"], "beartype.beartype"
 )
 
+from threadpoolctl import threadpool_limits  # noqa: E402
+
 from tests.margins import SHARED  # noqa: E402
+
+# as stages run, and before a test's module computes anything: a plugin has loaded numpy before the variable was set
+threadpool_limits(1)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -68,10 +73,7 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
-    # as stages run; numpy is loaded by a plugin before any variable could be set here
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1)
+    threadpool_limits(1)  # of libraries that the tests' modules have loaded since
 
 
 @pytest.fixture(autouse=True)

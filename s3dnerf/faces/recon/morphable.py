@@ -225,8 +225,10 @@ def _modes(c: anatomy.Controls, designed: list[np.ndarray], free: np.ndarray, co
     values, vectors = np.linalg.eigh(covariance)
     order = np.argsort(values)[::-1][:count]
     vectors = vectors[:, order]
-    # a sign of our own, not LAPACK's
-    vectors = vectors * np.where(vectors[np.abs(vectors).argmax(axis=0), np.arange(count)] < 0, -1, 1)
+    # a sign of our own, not LAPACK's: that of the first of the largest entries. In every second mode the largest has a
+    # mirror image on the face's other side, with the other sign, and which of the two is larger is left to last digits
+    largest = np.abs(vectors) > 0.999 * np.abs(vectors).max(axis=0)
+    vectors = vectors * np.where(vectors[largest.argmax(axis=0), np.arange(count)] < 0, -1, 1)
     return (vectors * np.sqrt(np.maximum(values[order], 0))).reshape(n, 3, count)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from s3dnerf.faces.recon import anatomy
+from s3dnerf.faces.recon import anatomy, morphable
 from s3dnerf.faces.recon.morphable import LAYOUT, MissingWeights, load_bfm, own_model
 from s3dnerf.faces.recon.rasterise import boundary_loop
 from tests.faces.tiny_models import write_bfm
@@ -79,6 +79,23 @@ def test_it_is_built_the_same_each_time() -> None:
     again = own_model.__wrapped__()
     assert np.array_equal(again.mean, MODEL.mean) and np.array_equal(again.triangles, MODEL.triangles)
     assert np.array_equal(again.id_base, MODEL.id_base) and np.array_equal(again.exp_base, MODEL.exp_base)
+
+
+def test_last_digits_do_not_turn_a_mode_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other processors, other last digits: a mode and its coefficients must keep their sign."""
+    model, free, random = own_model(), morphable._free, np.random.default_rng(0)
+
+    def other_digits(*given: object) -> np.ndarray:
+        covariance = free(*given)
+        noise = random.standard_normal(covariance.shape)
+        return covariance * (1 + 1e-13 * (noise + noise.T))
+
+    monkeypatch.setattr(morphable, "_free", other_digits)
+    again = own_model.__wrapped__()
+    for name in ("id_base", "exp_base"):
+        before, after = (getattr(m, name).reshape(-1, getattr(m, name).shape[-1]) for m in (model, again))
+        along = (before * after).sum(axis=0) / np.sqrt((before**2).sum(axis=0) * (after**2).sum(axis=0))
+        assert not np.array_equal(before, after) and along.min() > 0.99, (name, np.flatnonzero(along < 0.99))
 
 
 def test_the_box_holds_the_mean_head_with_15_percent_to_spare() -> None:
