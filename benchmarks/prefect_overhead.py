@@ -44,7 +44,7 @@ STAGE = """
 import sys, time
 try:
     from flows.stage_run import run_stage
-except ModuleNotFoundError:  # an older revision
+except ImportError:  # an older revision
     from flows.executor import run_stage
 from s3dnerf.settings.loading import preset_settings
 from stages.context import Context

@@ -51,9 +51,11 @@ SLOW_MODULES = {
     "stages/test_bad_files.py",
     "stages/test_evaluate.py",
     "stages/test_masks.py",
+    "stages/test_passing_faults.py",
     "stages/test_report.py",
     "stages/test_store.py",
     "sync/test_judge.py",
+    "test_pull.py",
     "training/test_distributed.py",
     "training/test_resuming.py",
 }
