@@ -97,6 +97,7 @@ NOT_OUTPUT = (
 
 # module that is imported → packages on PyPI whose versions can change what comes out
 PACKAGES: dict[str, tuple[str, ...]] = {
+    "av": ("av",),
     "cv2": ("opencv-python-headless",),
     "decord": ("decord",),
     "dlib": ("dlib-bin",),

@@ -225,7 +225,7 @@ def test_the_model_library_needs_only_torch_numpy_scipy_and_skimage() -> None:
     code = f"""
 import sys
 class Wall:
-    names = {{"pandas", "pyarrow", "yaml", "cv2", "decord", "dlib", "insightface", "onnxruntime", "transformers",
+    names = {{"av", "pandas", "pyarrow", "yaml", "cv2", "decord", "dlib", "insightface", "onnxruntime", "transformers",
              "jaxtyping", "beartype", "prefect", "dvc", "mlflow", "rich", "tyro", "jinja2", "psutil", "matplotlib",
              "imageio_ffmpeg", "pydantic"}}
     def find_spec(self, name, path=None, target=None):

@@ -23,12 +23,12 @@ import numpy as np
 from s3dnerf.core.rates import FPS_HZ, RATE_HZ, SAMPLES_PER_FRAME
 from s3dnerf.evaluation.other_methods import LOOKS, SAME_FRAMING_PX, VIDEOS, fit_framing, share_outside, steady_apart
 from s3dnerf.evaluation.protocol import SIZE_PX, Tools, Truth, as_rows, prepare_truth, score_pair
-from s3dnerf.evaluation.reading import HOW, Problem, compared_otherwise, damage, read_video
+from s3dnerf.evaluation.reading import HOW, Problem, compared_otherwise, read_video
 from s3dnerf.faces.lips import crop_boxes
 from s3dnerf.faces.warping import warp
 from s3dnerf.metrics.lmd import metric_landmarks
 from s3dnerf.metrics.result import Measured, not_measured
-from s3dnerf.speech.audio import read_audio
+from s3dnerf.speech.audio import read_sound
 from s3dnerf.speech.mel import clip_mel
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.reading import probe
@@ -136,14 +136,17 @@ def score_folders(
 def _read_truth(name: str, path: Path, tools: Tools) -> tuple[Truth | None, list[Problem]]:
     """The truth with what is measured on it once; None where it cannot be read. And what is to be said of it."""
     try:
-        frames = read_video(path)
+        read = read_video(path)
     except VideoError as bad:
         return None, [Problem(name, f"truth_{bad.reason}", str(bad)[:300])]
-    problems = damage(name, path, "truth_")
+    frames, problems = read.frames, read.problems(name, "truth_")
     samples = mel = None
     try:
         early_s = probe(path).early_s
-        samples = read_audio(path, early_s, early_s + len(frames) / FPS_HZ)
+        sound = read_sound(path, early_s, early_s + len(frames) / FPS_HZ)
+        samples = sound.samples
+        if sound.note:
+            problems.append(Problem(name, "truth_sound_chosen", sound.note))
     except VideoError as bad:
         what = "truth_without_sound" if bad.reason == "no_audio" else "truth_sound_unreadable"
         problems.append(Problem(name, what, str(bad)[:300]))
@@ -190,13 +193,14 @@ def _score_one(
             not_measured(r, f"{truth_problems[0].what}: {truth_problems[0].detail[:200]}") for r in tools.recipes()
         ]
     try:
-        frames = read_video(video.path)
+        read = read_video(video.path)
     except VideoError as bad:
         unmeasured = [
             not_measured(r, f"{bad.reason}: {str(bad)[:200]}", failed=len(truth.frames)) for r in tools.recipes()
         ]
         return [Problem(video.name, bad.reason, str(bad)[:300])], unmeasured
-    problems = [*damage(video.name, video.path), *compared_otherwise(video.name, video.path, truth_path)]
+    frames = read.frames
+    problems = [*read.problems(video.name), *compared_otherwise(video.name, video.path, truth_path)]
     if len(frames) != len(truth.frames):
         what = "shorter" if len(frames) < len(truth.frames) else "longer"
         problems.append(

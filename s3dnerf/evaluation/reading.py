@@ -1,7 +1,8 @@
 """One video file, made comparable with another: read at 25 Hz and 256², what is wrong with it, and what had to be
 changed.
 
-Reads any container that ffmpeg reads, writes nothing. :mod:`s3dnerf.evaluation.folders` scores what is read here.
+Reads as all of the project does (:mod:`s3dnerf.video.reading`), writes nothing. :mod:`s3dnerf.evaluation.folders`
+scores what is read here.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from s3dnerf.core.rates import FPS_HZ
 from s3dnerf.evaluation.protocol import SIZE_PX, resize
 from s3dnerf.video.clock import clock_of
 from s3dnerf.video.encoding import VideoError
-from s3dnerf.video.reading import probe, read_frames
+from s3dnerf.video.reading import frames_with_status, probe
 
 HOW = f"all frames at {FPS_HZ} Hz and {SIZE_PX}×{SIZE_PX}: shrunk by area averaging, enlarged bicubically"
 
@@ -34,13 +34,38 @@ class Problem:
     method: str = ""
 
 
-def read_video(path: str | Path) -> np.ndarray:
-    """A video at 25 Hz and 256²: uint8 (n, 256, 256, 3), RGB, frame k at k / 25 s of the file's timeline.
+@dataclass(frozen=True)
+class ReadVideo:
+    """A video at 25 Hz and 256².
 
-    Pixels are OpenCV's, as in most people's scripts (decoders differ in how they enlarge colour, by half a per cent of
-    SSIM). Where the first picture comes late, it is held from the start, so that frame k stays at its time; a turn in
-    the file's metadata is applied, transparency ignored. Raises VideoError when the file cannot be read, or not to its
-    end, and VideoError with the reason ``not_square`` for a picture that is not.
+    Attributes
+    ----------
+    frames : uint8 (n, 256, 256, 3), RGB, frame k at k / 25 s of the file's timeline
+    damaged : how many of the file's frames had to be patched up from their neighbours, as players do
+    notes : what is done so that frames are shown right (``deinterlaced``, …), in words
+    """
+
+    frames: np.ndarray
+    damaged: int
+    notes: tuple[str, ...]
+
+    def problems(self, name: str, before: str = "") -> list[Problem]:
+        """What is to be said of it; ``before`` is put before each code."""
+        found = []
+        if self.damaged:
+            detail = f"{self.damaged} frames are damaged and were patched up from their neighbours"
+            found.append(Problem(name, f"{before}damaged", detail))
+        if self.notes:
+            found.append(Problem(name, f"{before}interpreted", f"as players show it: {', '.join(self.notes)}"))
+        return found
+
+
+def read_video(path: str | Path) -> ReadVideo:
+    """A video as it is compared.
+
+    Where the first picture comes late, it is held from the start, so that frame k stays at its time. Raises VideoError
+    when the file cannot be read, or not to its end, and VideoError with the reason ``not_square`` for a picture that is
+    not.
     """
     info = probe(path)
     if info.width_px != info.height_px:
@@ -49,35 +74,23 @@ def read_video(path: str | Path) -> np.ndarray:
             "to the face alike"
         )
         raise VideoError(f"{path}: {reason}", "not_square")
+    if not info.ordered:
+        raise VideoError(f"{path}: presentation times stand still or go back", "broken_timestamps")
     clock = clock_of(info)
     index = clock.frames[max(0, -clock.first_tick) :]
     index = np.concatenate([np.full(max(0, clock.first_tick), index[0], index.dtype), index]) if len(index) else index
     if not len(index):
         raise VideoError(f"{path}: no frames")
     frames = np.empty((len(index), SIZE_PX, SIZE_PX, 3), np.uint8)
-    count = 0
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    try:
-        for repeats in np.bincount(index):
-            good, frame = capture.read()
-            if not good:
-                raise VideoError(f"{path}: {count} frames could be decoded of {len(index)}", "truncated")
-            if repeats:
-                frames[count : count + repeats] = resize(np.ascontiguousarray(frame[None, :, :, ::-1]))[0]
-                count += int(repeats)
-    finally:
-        capture.release()
-    return frames
-
-
-def damage(name: str, path: Path, before: str = "") -> list[Problem]:
-    """What a strict reading of a file finds wrong that a player, and OpenCV, patches up silently."""
-    try:
-        for _ in read_frames(path, np.arange(len(probe(path).pts))):
-            pass
-    except VideoError as bad:
-        return [Problem(name, before + bad.reason, str(bad)[:300])]
-    return []
+    damaged, last = 0, -1
+    for at, frame in enumerate(frames_with_status(path, index)):
+        if frame.number == last:
+            frames[at] = frames[at - 1]
+            continue
+        last = frame.number
+        damaged += frame.damaged
+        frames[at] = resize(frame.pixels[None])[0]
+    return ReadVideo(frames, damaged, info.notes)
 
 
 def compared_otherwise(name: str, path: Path, truth: Path) -> Iterator[Problem]:

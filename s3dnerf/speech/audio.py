@@ -1,29 +1,41 @@
-"""Sound as 16 kHz mono: cut from any file by time, through ffmpeg; int16 WAV bytes and back.
+"""Sound as 16 kHz mono: cut from any file by time; int16 WAV bytes and back.
 
-Time 0 is the start of the file's timeline as ffmpeg counts it (the earliest stream), so that sound and picture cut
-at the same seconds belong together even when one stream starts late.
+Time 0 is the start of the file's timeline as FFmpeg counts it (the earliest stream), so that sound and picture cut
+at the same seconds belong together even when one stream starts late. Files are opened by the decoder's process
+(:mod:`s3dnerf.video.sound_tracks` says which track and which channels are heard).
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import wave
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from s3dnerf.core.rates import RATE_HZ
-from s3dnerf.video.child import run_child
-from s3dnerf.video.encoding import VideoError, ffmpeg_path, plain_log
-from s3dnerf.video.probing import source
+from s3dnerf.video.decoder import ask
+from s3dnerf.video.encoding import VideoError
+
+logger = logging.getLogger(__name__)
 
 FULL_SCALE = 32768  # as ffmpeg and scipy count: 16-bit sound goes through floats and back unchanged
 
 
-def read_audio(
-    path: str | Path, start_s: float = 0.0, end_s: float | None = None, rate_hz: int = RATE_HZ
-) -> np.ndarray:
-    """Samples of the first sound track between two times, mono.
+@dataclass(frozen=True)
+class Sound:
+    """Sound of a file: ``samples`` float32 (n,) in [-1, 1]; ``note``: which of several tracks or channels was heard and
+    why, '' where there was nothing to choose.
+    """
+
+    samples: np.ndarray
+    note: str
+
+
+def read_sound(path: str | Path, start_s: float = 0.0, end_s: float | None = None, rate_hz: int = RATE_HZ) -> Sound:
+    """A file's sound between two times, mono.
 
     Parameters
     ----------
@@ -32,13 +44,13 @@ def read_audio(
 
     Returns
     -------
-    float32 (n,) in [-1, 1]; n = round(end·rate) − round(start·rate), or fewer where the sound ends earlier.
-    A stream that starts after ``start_s`` is led in by zeros; gaps inside are zeros as well.
+    Sound of n = round(end·rate) − round(start·rate) samples, or fewer where the sound ends earlier. A stream that
+    starts after ``start_s`` is led in by zeros; gaps inside are zeros as well.
 
     Raises
     ------
-    VideoError with reason ``missing`` when there is no such file, ``no_audio`` no sound track, ``unreadable`` when it
-    cannot be decoded. PassingFault: the machine failed, not the file.
+    VideoError with reason ``missing`` when there is no such file, ``no_audio`` no sound track, ``zero_bytes`` or
+    ``unreadable`` when it cannot be decoded. PassingFault: the machine failed, not the file.
     """
     if not Path(path).is_file():
         raise VideoError(f"{path}: no such file", "missing")
@@ -46,42 +58,19 @@ def read_audio(
     last = None if end_s is None else round(end_s * rate_hz)
     if first < 0 or (last is not None and last < first):
         raise ValueError(f"start_s {start_s}, end_s {end_s}: expected 0 ≤ start ≤ end")
-    # aresample=async fills gaps and the late start by the timestamps, so that sample i is at time i / rate;
-    # rematrix_maxval keeps the mean of two channels within their range: in floating point ffmpeg sums them 3 dB louder,
-    # and loud speech is clipped
-    chain = f"aresample={rate_hz}:async=1:min_hard_comp=0.01:first_pts=0:out_chlayout=mono:rematrix_maxval=1"
-    chain += f",atrim=start_sample={first}"
-    chain += "" if last is None else f":end_sample={last}"
-    command = [
-        ffmpeg_path(),
-        "-v",
-        "error",
-        "-nostdin",
-        *source(path),
-        "-vn",
-        "-map",
-        "0:a:0",
-        "-af",
-        chain,
-        "-ac",
-        "1",
-        "-ar",
-        str(rate_hz),
-        "-c:a",
-        "pcm_f32le",
-        "-f",
-        "f32le",
-        "-flags",
-        "+bitexact",
-        "pipe:1",
-    ]
-    done = run_child(command, path)
-    log = done.stderr.decode(errors="replace")
-    if done.returncode:
-        if "matches no streams" in log:
-            raise VideoError(f"{path}: no sound track", "no_audio")
-        raise VideoError(f"{path}: sound cannot be read: {plain_log(log)}")
-    return np.clip(np.frombuffer(done.stdout, np.float32), -1.0, 1.0)
+    request = {"do": "sound", "path": str(path), "first": first, "last": last, "rate_hz": rate_hz}
+    ((header, data),) = list(ask(request))
+    return Sound(np.clip(np.frombuffer(data, np.float32), -1.0, 1.0), header["note"])
+
+
+def read_audio(
+    path: str | Path, start_s: float = 0.0, end_s: float | None = None, rate_hz: int = RATE_HZ
+) -> np.ndarray:
+    """The samples of :func:`read_sound`; what was chosen among tracks or channels goes to the log."""
+    sound = read_sound(path, start_s, end_s, rate_hz)
+    if sound.note:
+        logger.info(f"{path}: {sound.note}")
+    return sound.samples
 
 
 def wav_bytes(samples: np.ndarray, rate_hz: int = RATE_HZ) -> bytes:

@@ -84,7 +84,7 @@ def test_no_sound_and_no_file(tmp_path: Path) -> None:
         read_audio(write(tmp_path / "mute.mp4", 10, "25"))
     assert caught.value.reason == "no_audio"
     (tmp_path / "bad.m4a").write_bytes(b"no sound" * 100)
-    with pytest.raises(VideoError, match="cannot be read") as caught:
+    with pytest.raises(VideoError, match="not a readable video or sound file") as caught:
         read_audio(tmp_path / "bad.m4a")
     assert caught.value.reason == "unreadable"
     with pytest.raises(ValueError, match="start"):

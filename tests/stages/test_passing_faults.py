@@ -1,7 +1,7 @@
 """Faults of the machine in the middle of preprocessing: retried, then the stage fails; never quarantined, never kept.
 
 Three short real-looking videos go through ``inventory``, ``ingest``, ``resample`` and ``align``; one of the four uses of
-ffmpeg, the memory, the mount or a raw file fails.
+the decoder and of ffmpeg, the memory, the mount or a raw file fails.
 """
 
 from __future__ import annotations
@@ -56,10 +56,11 @@ class Project:
 
 
 def forget() -> None:
-    """What this process remembers of files, as a new process would not."""
-    from s3dnerf.video import probing
+    """What this process and its decoder remember of files, as new ones would not."""
+    from s3dnerf.video import decoder, probing
     from stages import resample
 
+    decoder.close_decoders()
     probing._probe.cache_clear()
     resample._whole_sound.cache_clear()
 

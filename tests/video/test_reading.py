@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from s3dnerf.video import probing, reading
+from s3dnerf.video import inspection
 from s3dnerf.video.encoding import VideoError
+from s3dnerf.video.media import open_media
 from s3dnerf.video.reading import probe, read_frames
 from tests.video.numbered import HEIGHT, WIDTH, ffmpeg, number_of, tone, write
 
@@ -122,26 +122,29 @@ def test_destroyed_packets_leave_the_other_times_right(video: Path, tmp_path: Pa
     assert numbers == np.rint(info.frame_times_s * 30).astype(int).tolist()
 
 
-def test_fewer_frames_than_announced_is_an_error(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    info = probe(video)
-    pts = np.insert(info.pts, 101, info.pts[100] + 1)  # a packet that decoding gives no frame for
-    monkeypatch.setattr(
-        reading, "probe", lambda path: dataclasses.replace(info, pts=pts, frame_times_s=pts * float(info.time_base))
-    )
-    assert len(list(read_frames(video, np.arange(0, 50)))) == 50
-    with pytest.raises(VideoError, match="49 frames could be decoded of 50") as caught:
-        list(read_frames(video, np.arange(80, 130)))
+def test_a_frame_that_cannot_be_decoded_is_an_error(tmp_path: Path) -> None:
+    """Its packet stands in the index like the others, and holds nothing."""
+    path = write(tmp_path / "v.mov", 140, "25", codec=("-c:v", "mjpeg", "-q:v", "3"))
+    with open_media(str(path)) as container:
+        entry = container.streams.video[0].index_entries[100]
+        place, size = entry.pos, entry.size
+    data = bytearray(path.read_bytes())
+    data[place : place + size] = bytes(size)
+    path.write_bytes(data)
+    assert len(probe(path).pts) == 140
+    assert [number_of(frame) for frame in read_frames(path, np.arange(80, 100))] == list(range(80, 100))
+    with pytest.raises(VideoError, match="20 frames could be decoded of 50 from frame 80 on") as caught:
+        list(read_frames(path, np.arange(80, 130)))
     assert caught.value.reason == "truncated"
 
 
-def test_a_sound_file_is_looked_at_once_and_never_decoded_whole(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[str, ...]] = []
-    run = probing._run
-    monkeypatch.setattr(
-        probing, "_run", lambda path, *output, **options: calls.append(output) or run(path, *output, **options)
-    )
-    probing._probe.cache_clear()
-    probe(video)
-    probe(video)
-    (head,) = calls  # the packets with the first frames; the edit list is of the plain kind
-    assert "-frames:v" in head
+def test_a_file_without_a_fault_is_never_decoded_whole(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "_rows_of_frames", lambda *_: pytest.fail("decoded"))
+    facts, _, rows = inspection.inspect(str(video))
+    assert facts["by_packets"] and len(rows) == 240
+
+
+def test_a_file_is_opened_once_for_the_same_question(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = probe(video)
+    monkeypatch.setattr("s3dnerf.video.probing.ask", lambda *_: pytest.fail("asked again"))
+    assert probe(video) is first
