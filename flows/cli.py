@@ -23,6 +23,7 @@ import tyro
 
 from flows.log_setup import configure_logging
 from flows.progress import Progress
+from flows.proxies import spare_loopback
 from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import one_message
@@ -338,6 +339,7 @@ def main() -> None:
     """Entry point of the command."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     configure_logging()
+    spare_loopback()
     commands: dict[str, Callable[..., Any]] = {
         "doctor": doctor,
         "preset": preset,

@@ -15,6 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from flows.proxies import spare_loopback
 from s3dnerf.core.errors import S3DNeRFError
 
 SQLITE = "sqlite:///"
@@ -52,6 +53,7 @@ class TrackingClient:
     def __init__(self, uri: str) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        spare_loopback()
         self.uri = uri
         database = Path(uri.removeprefix(SQLITE)).resolve() if uri.startswith(SQLITE) else None
         self.artifacts = None if database is None else (database.parent / "mlartifacts").as_uri()
