@@ -15,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from flows.git_calls import git_text
 from flows.mlflow_client import tracking_uri
 from flows.process_lifetime import kill_children
 from flows.retrain.outcome import RetrainError
@@ -29,14 +30,6 @@ PULL = ("pull", "--allow-missing", "--run-cache", "--force")
 LAST_LINES = 12
 
 
-def git(folder: Path, *words: str) -> str:
-    """A git command; its output. Raises RetrainError with what git said."""
-    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True)
-    if done.returncode:
-        raise RetrainError(f"git {' '.join(words[:2])}: {(done.stderr or done.stdout).strip()[-300:]}")
-    return done.stdout.strip()
-
-
 @contextmanager
 def alone(repository: Path) -> Iterator[None]:
     """Hold the one lock of retraining. Raises Timeout at once when another run holds it."""
@@ -48,12 +41,12 @@ def alone(repository: Path) -> Iterator[None]:
 def worktree(repository: Path, revision: str) -> Path:
     """A clean checkout of ``revision`` beside the working copy; what earlier runs made and git ignores stays in it."""
     place = repository / PLACE
-    git(repository, "worktree", "prune")
+    git_text(repository, "worktree", "prune")
     if place.is_dir() and (place / ".git").is_file():
-        git(place, "checkout", "--quiet", "--force", "--detach", revision)
-        git(place, "clean", "--quiet", "--force", "-d")
+        git_text(place, "checkout", "--quiet", "--force", "--detach", revision)
+        git_text(place, "clean", "--quiet", "--force", "-d")
     else:
-        git(repository, "worktree", "add", "--quiet", "--force", "--detach", str(PLACE), revision)
+        git_text(repository, "worktree", "add", "--quiet", "--force", "--detach", str(PLACE), revision)
     local = repository / ".dvc" / "config.local"  # a remote's credentials
     if local.is_file():
         write_atomic(place / ".dvc" / "config.local", local.read_bytes())
