@@ -30,6 +30,7 @@ from filelock import FileLock
 from flows.prefect_api import ENDED, PrefectApi, PrefectError
 from flows.process_lifetime import alive, dvc_above, identity
 from flows.proxies import open_url, spare_loopback
+from flows.sqlite_urls import sqlite_url
 from s3dnerf.core.errors import S3DNeRFError
 
 HOME = Path(".prefect")
@@ -49,7 +50,7 @@ def configure() -> None:
     """
     defaults = {
         "PREFECT_HOME": str(HOME.resolve()),
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{HOME.resolve()}/prefect.db",
+        "PREFECT_API_DATABASE_CONNECTION_URL": sqlite_url(HOME / "prefect.db", scheme="sqlite+aiosqlite:///"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",

@@ -38,9 +38,31 @@ def alone(repository: Path) -> Iterator[None]:
         yield
 
 
+def reattach(repository: Path, place: Path) -> None:
+    """Tie the worktree to this repository's git folder where it names another: both were moved, or copied.
+
+    Not by ``git worktree repair``: in a copy it changes the original's notes and leaves the copy tied to it (2.39).
+    """
+    note = place / ".git"
+    if not note.is_file():
+        return
+    named = Path(note.read_text(encoding="utf-8").partition("gitdir:")[2].strip())
+    common = (repository / git_text(repository, "rev-parse", "--git-common-dir")).resolve()
+    ours = common / "worktrees" / named.name
+    if (place / named).resolve() == ours and ours.is_dir():
+        return
+    ours.mkdir(parents=True, exist_ok=True)
+    for name, text in (("commondir", "../.."), ("HEAD", git_text(repository, "rev-parse", "HEAD"))):
+        if not (ours / name).exists():  # pruned meanwhile
+            (ours / name).write_text(f"{text}\n", encoding="utf-8")
+    (ours / "gitdir").write_text(f"{note}\n", encoding="utf-8")
+    note.write_text(f"gitdir: {ours}\n", encoding="utf-8")
+
+
 def worktree(repository: Path, revision: str) -> Path:
     """A clean checkout of ``revision`` beside the working copy; what earlier runs made and git ignores stays in it."""
     place = repository / PLACE
+    reattach(repository, place)
     git_text(repository, "worktree", "prune")
     if place.is_dir() and (place / ".git").is_file():
         git_text(place, "checkout", "--quiet", "--force", "--detach", revision)
@@ -53,10 +75,10 @@ def worktree(repository: Path, revision: str) -> Path:
     return place
 
 
-def environment(repository: Path) -> dict[str, str]:
+def environment(place: Path, repository: Path) -> dict[str, str]:
     """The environment of the worktree's commands: this Python first, MLflow's database the repository's own."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": tracking_uri(repository)}
+    return {**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": tracking_uri(repository, place)}
 
 
 def dvc(place: Path, repository: Path, *words: str, hours: float) -> None:
@@ -70,7 +92,7 @@ def dvc(place: Path, repository: Path, *words: str, hours: float) -> None:
     with subprocess.Popen(
         command,
         cwd=place,
-        env=environment(repository),
+        env=environment(place, repository),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -125,7 +147,7 @@ def has_remote(place: Path, repository: Path) -> bool:
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "remote", "list"],
         cwd=place,
-        env=environment(repository),
+        env=environment(place, repository),
         capture_output=True,
         text=True,
     )
