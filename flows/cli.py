@@ -6,6 +6,7 @@ graph · ``report`` what the last report says · ``sheets`` pictures of what pre
 believed, and what changed between two · ``retrain`` and promote what is no worse · ``store`` what lies in the pack
 store, and its clean-up · ``deps`` the code deps of ``dvc.yaml``.
 
+They are about the project that they are typed in, or in a folder of; paths mean what they mean there.
 prefect, dvc and mlflow are imported only inside the commands that need them.
 """
 
@@ -23,6 +24,7 @@ import tyro
 
 from flows.log_setup import configure_logging
 from flows.progress import Progress
+from flows.project_folder import GRAPH, at_project
 from flows.proxies import spare_loopback
 from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.errors import SettingsError
@@ -341,18 +343,18 @@ def main() -> None:
     configure_logging()
     spare_loopback()
     commands: dict[str, Callable[..., Any]] = {
-        "doctor": doctor,
-        "preset": preset,
-        "run": run,
-        "report": report,
-        "sheets": sheets,
-        "synthesize": synthesize,
-        "evaluate": evaluate,
-        "audit": audit,
-        "retrain": retrain,
-        "store": store,
-        "deps": deps,
-        "code": code,
+        "doctor": at_project(doctor),
+        "preset": at_project(preset, holds=(GRAPH,)),
+        "run": at_project(run),
+        "report": at_project(report),
+        "sheets": at_project(sheets),
+        "synthesize": at_project(synthesize, unless="model", words=("motion",)),
+        "evaluate": at_project(evaluate),
+        "audit": at_project(audit, unless="preset", words=("names",)),
+        "retrain": at_project(retrain),
+        "store": at_project(store),
+        "deps": at_project(deps, needed=False),
+        "code": at_project(code, needed=False),
     }
     with one_message(sys.argv[1] if len(sys.argv) > 1 else "command"):
         try:

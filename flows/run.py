@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from flows.executor import RunnerError
 from flows.log_setup import configure_logging
 from flows.process_lifetime import ENDED_WITH_OWNER, OwnerGone, die_with, dvc_identity, stage_lock
+from flows.project_folder import enter_project
 from flows.proxies import spare_loopback
 from flows.stage_run import run_stage
 from flows.store_switch import ignore_store
@@ -165,6 +166,7 @@ def main() -> None:
         die_with(owner)
     with one_message(args.stage):
         try:
+            enter_project()
             run(args.stage, args.part)
         except (SettingsError, RunnerError) as error:
             print(f"s3dnerf: {error}", file=sys.stderr)
