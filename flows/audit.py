@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from flows.git_calls import git, shallow_hint
-from flows.provenance import is_keys, outs_of, preset_lock
+from flows.provenance import is_keys, outs_of, preset_lock, read_lock
 from s3dnerf.core.errors import SettingsError
+from s3dnerf.core.text_files import TextFileError
 from s3dnerf.core.yaml_text import YamlError, load_yaml
 from s3dnerf.reporting.audit import Finding, Report, ReportError, verify
 from s3dnerf.reporting.comparison import NotComparable, compare, markdown, page
@@ -137,11 +138,20 @@ def kept_with(report: Report, folder: Path, revision: str, path: Path, params: M
     return f"{path} of {commit[:12]}", committed[path]
 
 
+def _why_not(where: str) -> str:
+    """What is wrong with a lock that cannot be read, where it is a file of this folder."""
+    try:
+        read_lock(Path(where))
+    except (TextFileError, YamlError) as error:
+        return f": {error}"
+    return ""
+
+
 def against_lock(report: Report, where: str, lock: Mapping[str, Any] | None) -> Finding:
     """The data that report.json says it was made of is that of lock.yaml, and of the ``dvc.lock`` that goes with it."""
     stated = report.document["origin"]["dvc_lock"]
     if where and lock is None:
-        return Finding("lock", False, f"{where} cannot be read")
+        return Finding("lock", False, f"{where} cannot be read{_why_not(where)}")
     locks = {"lock.yaml": outs_of(report.lock)}
     if where:
         locks[where] = outs_of(preset_lock(lock, report.document["preset"]))

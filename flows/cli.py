@@ -24,7 +24,7 @@ import tyro
 
 from flows.log_setup import configure_logging
 from flows.progress import Progress
-from flows.project_folder import GRAPH, at_project
+from flows.project_folder import GRAPH, at_project, check_files
 from flows.proxies import spare_loopback
 from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.errors import SettingsError
@@ -43,6 +43,7 @@ def doctor(write: bool = False) -> int:
     """
     from flows.doctor import run_doctor
 
+    check_files()
     return run_doctor(write)
 
 
@@ -63,7 +64,7 @@ def preset(name: Annotated[str, tyro.conf.Positional], change: tuple[str, ...] =
     )
     text = head + dump_yaml(settings)
     path = Path("params.yaml")
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
+    if path.is_file() and path.read_bytes() == text.encode():
         print(f"params.yaml holds the preset {name}{differs} already")
         return 0
     write_atomic(path, text.encode())
@@ -92,12 +93,14 @@ def changed(settings: Settings, changes: tuple[str, ...]) -> Settings:
 
 
 def run(stages: Annotated[tuple[str, ...], tyro.conf.Positional] = ()) -> int:
-    """Run the graph, or the stages named and what they need: `dvc repro` with the settings checked first.
+    """Run the graph, or the stages named and what they need: `dvc repro` with settings, graph and locks
+    looked at first.
 
     Args:
         stages: Stages of dvc.yaml; none: all.
     """
     load_settings()
+    check_files()
     return subprocess.run([sys.executable, "-m", "dvc", "repro", *stages]).returncode
 
 

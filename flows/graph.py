@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from s3dnerf.core.yaml_text import load_yaml
+from s3dnerf.core.text_files import read_text
+from s3dnerf.core.yaml_text import read_yaml
 from s3dnerf.video.packs import write_atomic
 from stages.code_lock import ROOT, VERSIONS, Code, read_code
 from stages.code_parts import ALTERNATIVES
@@ -100,9 +101,9 @@ def differences(
     path: Path = ROOT / GRAPH, code: Code | None = None, write: bool = False
 ) -> dict[str, tuple[list[str], list[str]]]:
     """DVC's stage → (params that it lacks, params that it lists for nothing); puts the file right where ``write``."""
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     code, found = code or read_code(), {}
-    for name, definition in _definitions(load_yaml(text)).items():
+    for name, definition in _definitions(read_yaml(path)).items():
         expected = expected_params(name, definition, code)
         listed, wanted = _names(definition.get("params", [])), _names(expected)
         if listed != wanted:
@@ -120,7 +121,7 @@ def data_read(
 
     A dep may be a folder of several outs: each of them counts.
     """
-    stages = load_yaml(path.read_bytes()) if path.is_file() else {"stages": {}}
+    stages = read_yaml(path) if path.exists() else {"stages": {}}
     read: set[str] = set()
     for definition in _definitions(stages).values():
         words = definition["cmd"].split()

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from s3dnerf.core.errors import SettingsError
+from s3dnerf.core.text_files import read_text
 
 GRAPH, SETTINGS = "dvc.yaml", "params.yaml"
+FILES = (GRAPH, SETTINGS, "dvc.lock", "local.yaml", "stages/versions.yaml", "stages/code.lock")
 CODE = Path(__file__).resolve().parent.parent
 
 
@@ -66,6 +68,15 @@ def enter_project(needed: bool = True, holds: tuple[str, ...] = (GRAPH, SETTINGS
         todo = "to run that, `make setup` there, or python -m flows.cli"
         print(f"s3dnerf: this is the code of {CODE}, at work on {project}, which has its own: {todo}", file=sys.stderr)
     return Start(here, project)
+
+
+def check_files() -> None:
+    """Look at the files that describe this project, where they are there. Raises TextFileError for one in another
+    encoding than UTF-8, or with a conflict that a merge left: what reads it later would name a byte or a key.
+    """
+    for name in FILES:
+        if Path(name).exists():
+            read_text(name, "dvc repro, which puts it right" if name == "dvc.lock" else "")
 
 
 def at_project(
