@@ -29,6 +29,7 @@ from flows.proxies import spare_loopback
 from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import one_message
+from s3dnerf.core.text_files import TextFileError, read_text
 from s3dnerf.core.yaml_text import YamlError, dump_yaml, load_yaml
 from s3dnerf.settings.loading import as_dict, experiment, load_settings, preset_settings, settings_from
 from s3dnerf.settings.schema import Settings
@@ -111,7 +112,15 @@ def report() -> int:
     path = folder / "report.json"
     if not path.is_file():
         raise SettingsError(f"{path}: no report of the preset {settings.preset} yet — make one with: dvc repro")
-    for line in json.loads(path.read_text(encoding="utf-8")).get("lines", []):
+    try:
+        lines = json.loads(read_text(path, "dvc repro")).get("lines", [])
+    except TextFileError:
+        raise
+    except (ValueError, AttributeError) as error:
+        raise SettingsError(
+            f"{path}: not a report ({error}) — restore it from git, or make it again: dvc repro"
+        ) from error
+    for line in lines:
         print(line)
     print(f"report: {(folder / 'index.html').resolve()}")
     return 0

@@ -13,7 +13,7 @@ import psutil
 
 from flows.git_calls import NoHistory, git, git_text
 from s3dnerf.core.cores import usable_cores
-from s3dnerf.core.yaml_text import read_yaml
+from s3dnerf.core.yaml_text import read_mapping
 from stages.code_parts import PACKAGES as DECIDING
 
 HERE = Path()
@@ -69,7 +69,7 @@ def outs_of(lock: dict[str, Any]) -> dict[str, dict[str, str]]:
 
 def read_lock(path: Path = Path("dvc.lock")) -> dict[str, Any]:
     """``dvc.lock`` as it is now; empty where there is none. Raises TextFileError, YamlError."""
-    return (read_yaml(path, "dvc repro, which puts it right") or {}) if path.exists() else {}
+    return read_mapping(path, "dvc repro, which puts it right") if path.exists() else {}
 
 
 def _cpu() -> str:

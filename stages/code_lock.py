@@ -19,7 +19,7 @@ from typing import Any
 
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.text_files import TextFileError, read_text
-from s3dnerf.core.yaml_text import read_yaml
+from s3dnerf.core.yaml_text import read_mapping
 from s3dnerf.settings.schema import Settings
 from stages.code_hash import Source, read_source
 from stages.code_parts import ALTERNATIVES, HARMLESS, NOT_OUTPUT, PACKAGES, PARTS, STAGES, UnknownModule, part_of
@@ -167,7 +167,11 @@ def read_versions(root: Path = ROOT) -> dict[str, int]:
     path = root / VERSIONS
     if not path.is_file():
         raise CodeChanged(f"{VERSIONS}: no such file — restore it from git")
-    versions = flat_versions(read_yaml(path, "s3dnerf code status") or {})
+    values = read_mapping(path, "s3dnerf code status")
+    try:
+        versions = flat_versions(values)
+    except (TypeError, ValueError) as error:
+        raise CodeChanged(f"{VERSIONS}: expected a whole number for each part ({error})") from error
     if set(versions) != set(PARTS):
         missing, extra = sorted(set(PARTS) - set(versions)), sorted(set(versions) - set(PARTS))
         raise CodeChanged(
@@ -189,6 +193,8 @@ def read_lock(root: Path = ROOT) -> dict[str, Any]:
         raise
     except ValueError as error:
         raise CodeChanged(f"{LOCK}: not JSON ({error}) — restore it from git") from error
+    if not isinstance(lock, dict) or not {"parts", "stages"} <= lock.keys():
+        raise CodeChanged(f"{LOCK}: holds no parts and stages — restore it from git")
     return lock
 
 

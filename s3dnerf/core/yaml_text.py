@@ -47,6 +47,16 @@ def read_yaml(path: str | Path, then: str = "") -> Any:
         raise YamlError(f"{path}: not YAML: {error}") from error
 
 
+def read_mapping(path: str | Path, then: str = "") -> dict[str, Any]:
+    """A YAML file's mapping; empty for an empty file. Raises as :func:`read_yaml` does, YamlError also for another
+    value.
+    """
+    value = read_yaml(path, then)
+    if value is not None and not isinstance(value, dict):
+        raise YamlError(f"{path}: expected a mapping (name: value), got {type(value).__name__} — restore it from git")
+    return value or {}
+
+
 def _writer() -> Any:
     """A YAML writer in DVC's own style, so that a setting changed through DVC changes one line of the file."""
     from ruamel.yaml import YAML

@@ -13,9 +13,9 @@ from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.text_files import TextFileError, read_text, text_of
 from s3dnerf.core.yaml_text import YamlError, dump_yaml, read_yaml
 from s3dnerf.settings.loading import experiment, load_settings, preset_settings
-from stages.code_lock import LOCK, VERSIONS, read_versions
-from tests.margins import SHARED
+from stages.code_lock import LOCK, VERSIONS, CodeChanged, read_versions
 from stages.code_lock import read_lock as read_code_lock
+from tests.margins import SHARED
 
 CONFLICT = "preset: tiny\n<<<<<<< HEAD\nseed: 1\n=======\nseed: 2\n>>>>>>> theirs\n"
 SETTINGS = dump_yaml(experiment(preset_settings("tiny")))
@@ -88,6 +88,22 @@ def test_what_is_not_yaml_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").write_text("a: [")
     with pytest.raises(YamlError, match=r"dvc.lock: not YAML: "):
         read_lock(tmp_path / "dvc.lock")
+
+
+def test_a_lock_that_holds_something_else_names_its_file(tmp_path: Path) -> None:
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "dvc.lock").write_text("- a\n")
+    with pytest.raises(YamlError, match="dvc.lock: expected a mapping"):
+        read_lock(tmp_path / "dvc.lock")
+    for path, text, read in (
+        (VERSIONS, "faces: two\n", read_versions),
+        (VERSIONS, "- faces\n", read_versions),
+        (LOCK, "[]", read_code_lock),
+        (LOCK, "{}", read_code_lock),
+    ):
+        (tmp_path / path).write_text(text)
+        with pytest.raises((CodeChanged, YamlError), match=path):
+            read(tmp_path)
 
 
 def test_a_folder_in_a_files_place_is_named(tmp_path: Path) -> None:
