@@ -179,6 +179,7 @@ def test_without_a_proxy_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None
     assert not any(name in os.environ for name in BOTH)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", [["flows.cli", "run"], ["flows.run", "nothing"]])
 def test_what_our_commands_start_spares_this_machine(
     program: list[str], proxied: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
