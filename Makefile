@@ -47,7 +47,7 @@ $(VENV)/installed: | history
 endif
 history:
 	@said=$$(LC_ALL=C git rev-parse --verify HEAD 2>&1) || { case "$$said" in \
-	*"not a git repository"*|*"single revision"*) echo "make: this folder has no git history (a ZIP download?), which versions of \
+	*"not a git repository (or"*|*"single revision"*) echo "make: this folder has no git history (a ZIP download?), which versions of \
 	data and reports are tied to: clone the project instead, or begin a history here: git init && git add -A && \
 	git commit -m begin";; \
 	*) echo "make: git does not work in this folder; it says:"; echo "$$said";; esac >&2; exit 1; }

@@ -43,6 +43,9 @@ def git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
     said = done.stderr.decode(errors="replace").strip()
     if done.returncode and "dubious ownership" in said:
         raise GitError(f"git does not look at a folder that belongs to another user; it says:\n{said}")
+    if done.returncode and "not a git repository: " in said:  # the note of a worktree leads nowhere
+        todo = "where the main repository was moved, `git worktree repair` in it ties its worktrees to it again"
+        raise GitError(f"{folder.resolve()}: {said} — {todo}")
     if done.returncode and "not a git repository" in said:
         raise NoHistory(
             f"{folder.resolve()} has no git history (a ZIP download?), which versions of data and reports are tied to "

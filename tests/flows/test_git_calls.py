@@ -117,6 +117,17 @@ def test_a_folder_without_a_history_says_how_to_begin_one(tmp_path: Path, monkey
     assert BEGIN in str(told.value) and str(tmp_path) in str(told.value)
 
 
+def test_a_worktree_whose_repository_was_moved_is_no_folder_without_a_history(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git_text(repository, "worktree", "add", "-q", "--detach", str(tmp_path / "tree"))
+    repository.rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path / "tree")
+    with pytest.raises(GitError, match="git worktree repair") as told:
+        git_state()
+    assert not isinstance(told.value, NoHistory)
+
+
 def test_without_git_installed_it_says_so(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(repository))
     with pytest.raises(GitError, match="git is not installed"):
