@@ -2,48 +2,77 @@
 # `make test-fast` is for the edit loop.
 PYTHON ?= python3.11
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
-export PATH := $(BIN):$(PATH)
+# Relative, and programs started as modules: the folder's name may hold spaces and quotes, which make splits words at, and
+# which the first line of pip's scripts cannot always name.
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# What a user has set for other installations would install elsewhere or load other code: it does not reach what make starts.
+export PIP_USER := 0
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PYTHONPATH PYTHONHOME
 # before any numerical library is loaded: sums are in one order, here as in every stage
 export OMP_NUM_THREADS := 1
 
 # What `make train-sample` changes in the demo's settings: the same people, trained about five times as long.
 LONGER := train.steps=1600 train.shape_steps=1500 train.motion_steps=1000 train.lr_lessons=0.002 train.checkpoint_every=200
 
-.PHONY: demo train-sample test test-fast lint setup clean
+.PHONY: demo train-sample test test-fast lint setup clean history again
+
+# The environment names its folder by absolute paths: one that came here with a moved or copied folder is put right.
+setup: $(VENV)/installed
+	@$(BIN)/python -I flows/environment_paths.py
 
 # One marker a lock: a changed lock installs again. torch first, with what its build for this platform needs; then the lock as the
 # whole set, nothing resolved anew.
-setup: $(VENV)/installed
 $(VENV)/installed: requirements.lock pyproject.toml
-	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -I -c "" 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock torch==2.13.0
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -I -c "import dvc, flows, torch" || { echo "make: pip did not install into $(VENV): see target, prefix and \
+	root in what '$(BIN)/python -m pip config list' says" >&2; exit 1; }
 	touch $@
 
-demo: setup
-	$(BIN)/s3dnerf preset sample
-	$(BIN)/dvc repro
-	$(BIN)/s3dnerf report
+# an environment whose Python is gone (of another machine, or an older system) is made again
+ifneq ($(wildcard $(VENV)/installed),)
+ifneq ($(shell $(BIN)/python -I -c "print('here')" 2>/dev/null),here)
+$(VENV)/installed: again
+endif
+endif
 
-train-sample: setup
-	$(BIN)/s3dnerf preset sample --change $(LONGER)
-	$(BIN)/dvc repro
-	$(BIN)/s3dnerf report
+# Versions of code, data and reports are git's: a folder without a history cannot run the graph. Said before anything is installed.
+HISTORY_GOALS := demo train-sample test test-fast
+ifneq ($(filter $(HISTORY_GOALS),$(MAKECMDGOALS)),)
+$(VENV)/installed: | history
+endif
+history:
+	@said=$$(LC_ALL=C git rev-parse --verify HEAD 2>&1) || { case "$$said" in \
+	*"not a git repository (or"*|*"single revision"*) echo "make: this folder has no git history (a ZIP download?), which versions of \
+	data and reports are tied to: clone the project instead, or begin a history here: git init && git add -A && \
+	git commit -m begin";; \
+	*) echo "make: git does not work in this folder; it says:"; echo "$$said";; esac >&2; exit 1; }
 
-test: setup
+demo: history setup
+	$(BIN)/python -m flows.cli preset sample
+	$(BIN)/python -m dvc repro
+	$(BIN)/python -m flows.cli report
+
+train-sample: history setup
+	$(BIN)/python -m flows.cli preset sample --change $(LONGER)
+	$(BIN)/python -m dvc repro
+	$(BIN)/python -m flows.cli report
+
+test: history setup
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 # The edit loop: what takes long is left out (marker `slow`).
-test-fast: setup
+test-fast: history setup
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope -m "not slow"
 
 lint: setup
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
 
 clean:
 	rm -rf data .packs .checkpoints .locks .timings .prefect mlflow.db mlartifacts

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows.provenance import is_keys, outs_of, preset_lock
+from flows.git_calls import git, shallow_hint
+from flows.provenance import is_keys, outs_of, preset_lock, read_lock
 from s3dnerf.core.errors import SettingsError
+from s3dnerf.core.text_files import TextFileError
 from s3dnerf.core.yaml_text import YamlError, load_yaml
 from s3dnerf.reporting.audit import Finding, Report, ReportError, verify
 from s3dnerf.reporting.comparison import NotComparable, compare, markdown, page
@@ -27,26 +28,22 @@ HERE = Path()
 REPORTS, LOCK, PARAMS = Path("reports"), Path("dvc.lock"), Path("params.yaml")
 
 
-def _git(repository: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["git", "-C", str(repository), *words], capture_output=True)
-
-
 def git_bytes(revision: str, path: str | Path, repository: Path = HERE) -> bytes | None:
     """A file of the repository as a revision has it, or None where it has none."""
-    done = _git(repository, "cat-file", "blob", f"{revision}:./{Path(path).as_posix()}")
+    done = git(repository, "cat-file", "blob", f"{revision}:./{Path(path).as_posix()}")
     return done.stdout if done.returncode == 0 else None
 
 
 def git_names(revision: str, folder: Path, repository: Path = HERE) -> list[str]:
     """Files of a folder of the repository in a revision, relative to the folder."""
-    done = _git(repository, "ls-tree", "-r", "-z", "--name-only", revision, "--", f"{folder.as_posix()}/")
+    done = git(repository, "ls-tree", "-r", "-z", "--name-only", revision, "--", f"{folder.as_posix()}/")
     names = [name for name in done.stdout.decode("utf-8", "surrogateescape").split("\0") if name]
     return [Path(name).relative_to(folder).as_posix() for name in names]
 
 
 def is_revision(name: str, repository: Path = HERE) -> bool:
     """Whether git knows a commit of this name."""
-    return _git(repository, "rev-parse", "--quiet", "--verify", f"{name}^{{commit}}").returncode == 0
+    return git(repository, "rev-parse", "--quiet", "--verify", f"{name}^{{commit}}").returncode == 0
 
 
 def folder_report(folder: Path) -> Report:
@@ -69,7 +66,7 @@ def report_at(name: str, preset: str, repository: Path = HERE) -> Report:
     if not is_revision(name, repository):
         raise ReportError(
             f"{name}: neither a folder nor a git revision — expected a report's folder, such as reports/sample, or a "
-            "commit"
+            f"commit{shallow_hint(repository)}"
         )
     folder = REPORTS / preset
     found = {file: git_bytes(name, folder / file, repository) for file in git_names(name, folder, repository)}
@@ -114,13 +111,13 @@ def against_git(folder: Path, revision: str) -> Finding:
 
 def from_revision(report: Report, revision: str) -> Finding:
     """The report was made on a clean commit that is part of this history."""
-    git = report.document["origin"]["git"]
-    made, dirty = git.get("revision"), git.get("dirty")
+    origin = report.document["origin"]["git"]
+    made, dirty = origin.get("revision"), origin.get("dirty")
     wrong = []
     if not made or not is_revision(str(made)):
-        wrong.append(f"made on {made}, which this repository does not have")
-    elif _git(HERE, "merge-base", "--is-ancestor", str(made), revision).returncode:
-        wrong.append(f"made on {made}, which is not before {revision}")
+        wrong.append(f"made on {made}, which this repository does not have{shallow_hint(HERE)}")
+    elif git(HERE, "merge-base", "--is-ancestor", str(made), revision).returncode:
+        wrong.append(f"made on {made}, which is not before {revision}{shallow_hint(HERE)}")
     if dirty is not False:
         wrong.append("made on changed files (git was dirty)" if dirty else "made where git's state was unknown")
     return _finding("revision", wrong, f"made on clean {str(made)[:12]}")
@@ -134,18 +131,27 @@ def kept_with(report: Report, folder: Path, revision: str, path: Path, params: M
     preset = report.document["preset"]
     if params.get("preset") == preset:
         return str(path), _yaml(path.read_bytes() if path.is_file() else None)
-    commit = _git(HERE, "log", "-1", "--format=%H", revision, "--", folder.as_posix()).stdout.decode().strip()
+    commit = git(HERE, "log", "-1", "--format=%H", revision, "--", folder.as_posix()).stdout.decode().strip()
     committed = {name: _yaml(git_bytes(commit, name)) for name in (PARAMS, LOCK)} if commit else {}
     if (committed.get(PARAMS) or {}).get("preset") != preset:
         return "", None
     return f"{path} of {commit[:12]}", committed[path]
 
 
+def _why_not(where: str) -> str:
+    """What is wrong with a lock that cannot be read, where it is a file of this folder."""
+    try:
+        read_lock(Path(where))
+    except (TextFileError, YamlError) as error:
+        return f": {error}"
+    return ""
+
+
 def against_lock(report: Report, where: str, lock: Mapping[str, Any] | None) -> Finding:
     """The data that report.json says it was made of is that of lock.yaml, and of the ``dvc.lock`` that goes with it."""
     stated = report.document["origin"]["dvc_lock"]
     if where and lock is None:
-        return Finding("lock", False, f"{where} cannot be read")
+        return Finding("lock", False, f"{where} cannot be read{_why_not(where)}")
     locks = {"lock.yaml": outs_of(report.lock)}
     if where:
         locks[where] = outs_of(preset_lock(lock, report.document["preset"]))
@@ -155,9 +161,8 @@ def against_lock(report: Report, where: str, lock: Mapping[str, Any] | None) -> 
             values = stated.get(stage, {}).get(path), outs.get(stage, {}).get(path)
             if values[0] != values[1]:
                 wrong.append(f"{path} ({stage}): {values[0]} in report.json, {values[1]} in {name}")
-    return _finding(
-        "lock", wrong, f"{len(stated)} stages as in {where or 'lock.yaml (no commit has a dvc.lock of it)'}"
-    )
+    nowhere = f"lock.yaml (no commit has a dvc.lock of it{shallow_hint(HERE)})"
+    return _finding("lock", wrong, f"{len(stated)} stages as in {where or nowhere}")
 
 
 def against_code(lock: Mapping[str, Any], where: str, read: Callable[[str], bytes | None]) -> Finding:
@@ -273,13 +278,14 @@ def run_verify(revision: str, folder: Path, without_data: bool) -> list[Finding]
     where they are of the same preset, else those committed together with the report.
     """
     if not is_revision(revision):
-        raise ReportError(f"{revision}: no such revision in this repository")
+        raise ReportError(f"{revision}: no such revision in this repository{shallow_hint(HERE)}")
     report = folder_report(folder)
     params = _yaml(_here(str(PARAMS)))
 
     def settings_of_it() -> tuple[str, Any]:
         where, given = kept_with(report, folder, revision, PARAMS, params or {})
-        return (where, given) if where else ("settings.yaml (no commit has a params.yaml of it)", report.settings)
+        nowhere = f"settings.yaml (no commit has a params.yaml of it{shallow_hint(HERE)})"
+        return (where, given) if where else (nowhere, report.settings)
 
     def code() -> Finding:
         if (params or {}).get("preset") == report.document["preset"]:

@@ -6,6 +6,7 @@ graph · ``report`` what the last report says · ``sheets`` pictures of what pre
 believed, and what changed between two · ``retrain`` and promote what is no worse · ``store`` what lies in the pack
 store, and its clean-up · ``deps`` the code deps of ``dvc.yaml``.
 
+They are about the project that they are typed in, or in a folder of; paths mean what they mean there.
 prefect, dvc and mlflow are imported only inside the commands that need them.
 """
 
@@ -23,9 +24,12 @@ import tyro
 
 from flows.log_setup import configure_logging
 from flows.progress import Progress
+from flows.project_folder import GRAPH, at_project, check_files
+from flows.proxies import spare_loopback
 from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import one_message
+from s3dnerf.core.text_files import TextFileError, read_text
 from s3dnerf.core.yaml_text import YamlError, dump_yaml, load_yaml
 from s3dnerf.settings.loading import as_dict, experiment, load_settings, preset_settings, settings_from
 from s3dnerf.settings.schema import Settings
@@ -40,6 +44,7 @@ def doctor(write: bool = False) -> int:
     """
     from flows.doctor import run_doctor
 
+    check_files()
     return run_doctor(write)
 
 
@@ -60,7 +65,7 @@ def preset(name: Annotated[str, tyro.conf.Positional], change: tuple[str, ...] =
     )
     text = head + dump_yaml(settings)
     path = Path("params.yaml")
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
+    if path.is_file() and path.read_bytes() == text.encode():
         print(f"params.yaml holds the preset {name}{differs} already")
         return 0
     write_atomic(path, text.encode())
@@ -89,12 +94,14 @@ def changed(settings: Settings, changes: tuple[str, ...]) -> Settings:
 
 
 def run(stages: Annotated[tuple[str, ...], tyro.conf.Positional] = ()) -> int:
-    """Run the graph, or the stages named and what they need: `dvc repro` with the settings checked first.
+    """Run the graph, or the stages named and what they need: `dvc repro` with settings, graph and locks
+    looked at first.
 
     Args:
         stages: Stages of dvc.yaml; none: all.
     """
     load_settings()
+    check_files()
     return subprocess.run([sys.executable, "-m", "dvc", "repro", *stages]).returncode
 
 
@@ -105,7 +112,15 @@ def report() -> int:
     path = folder / "report.json"
     if not path.is_file():
         raise SettingsError(f"{path}: no report of the preset {settings.preset} yet — make one with: dvc repro")
-    for line in json.loads(path.read_text(encoding="utf-8")).get("lines", []):
+    try:
+        lines = json.loads(read_text(path, "dvc repro")).get("lines", [])
+    except TextFileError:
+        raise
+    except (ValueError, AttributeError) as error:
+        raise SettingsError(
+            f"{path}: not a report ({error}) — restore it from git, or make it again: dvc repro"
+        ) from error
+    for line in lines:
         print(line)
     print(f"report: {(folder / 'index.html').resolve()}")
     return 0
@@ -338,19 +353,20 @@ def main() -> None:
     """Entry point of the command."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     configure_logging()
+    spare_loopback()
     commands: dict[str, Callable[..., Any]] = {
-        "doctor": doctor,
-        "preset": preset,
-        "run": run,
-        "report": report,
-        "sheets": sheets,
-        "synthesize": synthesize,
-        "evaluate": evaluate,
-        "audit": audit,
-        "retrain": retrain,
-        "store": store,
-        "deps": deps,
-        "code": code,
+        "doctor": at_project(doctor),
+        "preset": at_project(preset, holds=(GRAPH,)),
+        "run": at_project(run),
+        "report": at_project(report),
+        "sheets": at_project(sheets),
+        "synthesize": at_project(synthesize, unless="model", words=("motion",)),
+        "evaluate": at_project(evaluate),
+        "audit": at_project(audit, unless="preset", words=("names",)),
+        "retrain": at_project(retrain),
+        "store": at_project(store),
+        "deps": at_project(deps, needed=False),
+        "code": at_project(code, needed=False),
     }
     with one_message(sys.argv[1] if len(sys.argv) > 1 else "command"):
         try:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from flows.git_calls import GitError, git, git_text
 from flows.provenance import outs_of, read_lock
 from s3dnerf.video.packs import file_sha256
 
@@ -22,17 +23,16 @@ SWITCHES = ("S3DNERF", "DVC", "PREFECT", "MLFLOW")
 
 def copy_revision(root: Path, folder: Path, revision: str = "HEAD") -> None:
     """The code of a git revision, as files in a folder."""
-    archive = subprocess.run(["git", "archive", revision], cwd=root, capture_output=True, check=True).stdout
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
+    archive = git(root, "archive", revision)
+    if archive.returncode:
+        raise GitError(f"git archive {revision}: {archive.stderr.decode(errors='replace').strip()}")
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
 
 
 def copy_working_tree(root: Path, folder: Path) -> None:
     """The code as it is on disk, tracked files and new ones, as files in a folder."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True, text=True, check=True
-    ).stdout
-    for name in listed.splitlines():
-        if (root / name).is_file():
+    for name in git_text(root, "ls-files", "-z", "-co", "--exclude-standard").split("\0"):
+        if name and (root / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, folder / name)
 
@@ -44,7 +44,7 @@ def without_results(folder: Path) -> None:
     for name in RESULTS:
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    git_text(folder, "init", "-q")
 
 
 def clean_environment(**more: str) -> dict[str, str]:

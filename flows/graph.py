@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from s3dnerf.core.yaml_text import load_yaml
+from s3dnerf.core.text_files import read_text
+from s3dnerf.core.yaml_text import YamlError, read_mapping
 from s3dnerf.video.packs import write_atomic
 from stages.code_lock import ROOT, VERSIONS, Code, read_code
 from stages.code_parts import ALTERNATIVES
@@ -42,8 +43,12 @@ def expected_params(name: str, definition: Mapping[str, Any], code: Code) -> lis
     return [*STAGE_FIELDS[name], *([{VERSIONS: versions}] if versions else [])]
 
 
-def _definitions(graph: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: stage.get("do", stage) for name, stage in graph["stages"].items()}
+def _definitions(path: Path) -> dict[str, Any]:
+    """Stage → its definition, of a dvc.yaml. Raises TextFileError, YamlError."""
+    stages = read_mapping(path).get("stages")
+    if not isinstance(stages, dict):
+        raise YamlError(f"{path}: expected a mapping `stages` — restore it from git")
+    return {name: stage.get("do", stage) for name, stage in stages.items()}
 
 
 def _names(params: list[Any]) -> set[str]:
@@ -100,9 +105,9 @@ def differences(
     path: Path = ROOT / GRAPH, code: Code | None = None, write: bool = False
 ) -> dict[str, tuple[list[str], list[str]]]:
     """DVC's stage → (params that it lacks, params that it lists for nothing); puts the file right where ``write``."""
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     code, found = code or read_code(), {}
-    for name, definition in _definitions(load_yaml(text)).items():
+    for name, definition in _definitions(path).items():
         expected = expected_params(name, definition, code)
         listed, wanted = _names(definition.get("params", [])), _names(expected)
         if listed != wanted:
@@ -120,9 +125,8 @@ def data_read(
 
     A dep may be a folder of several outs: each of them counts.
     """
-    stages = load_yaml(path.read_bytes()) if path.is_file() else {"stages": {}}
     read: set[str] = set()
-    for definition in _definitions(stages).values():
+    for definition in (_definitions(path) if path.exists() else {}).values():
         words = definition["cmd"].split()
         named = words[words.index("--part") + 1] if "--part" in words else ""
         if stage_of(definition) == stage and named in ("", "${item}", part):

@@ -8,6 +8,7 @@ something is recorded.
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +16,11 @@ from typing import Any
 
 from filelock import FileLock
 
+from flows.mlflow_files import FOLDER, follow_folder
+from flows.proxies import spare_loopback
+from flows.sqlite_urls import SQLITE, sqlite_url
 from s3dnerf.core.errors import S3DNeRFError
 
-SQLITE = "sqlite:///"
 # few retries: a stage must not wait for minutes for a server that only mirrors it
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -26,6 +29,10 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+
+# where MLflow's own first experiment, which nobody uses, would keep files: its database is begun with this name in an
+# SQL text of MLflow's making, which a folder's quotes break where it is not an address (3.17.2)
+DEFAULT_ROOT = "_MLFLOW_SERVER_ARTIFACT_ROOT"
 
 
 class MlflowError(S3DNeRFError, RuntimeError):
@@ -38,13 +45,16 @@ class MlflowError(S3DNeRFError, RuntimeError):
         self.code = code
 
 
-def tracking_uri(repository: Path = Path()) -> str:
-    """Where a repository's runs are tracked: the server that the environment names, else its own database."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{(repository / 'mlflow.db').resolve()}"
+def tracking_uri(repository: Path = Path(), seen_from: Path = Path()) -> str:
+    """Where a repository's runs are tracked: the server that the environment names, else its own database, as processes
+    in the folder ``seen_from`` name it.
+    """
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(repository / "mlflow.db", seen_from)
 
 
 class TrackingClient:
-    """A client of the database or server at ``uri`` (made where it is a database that is not there).
+    """A client of the database or server at ``uri`` (made where it is a database that is not there). A database that
+    came with a moved or copied folder is made to name its files there.
 
     Raises MlflowError when it cannot be reached.
     """
@@ -52,9 +62,12 @@ class TrackingClient:
     def __init__(self, uri: str) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        spare_loopback()
         self.uri = uri
         database = Path(uri.removeprefix(SQLITE)).resolve() if uri.startswith(SQLITE) else None
-        self.artifacts = None if database is None else (database.parent / "mlartifacts").as_uri()
+        self.artifacts = None if database is None else (database.parent / FOLDER).as_uri()
+        if database is not None:
+            os.environ[DEFAULT_ROOT] = (database.parent / "mlruns").as_uri()
         with self.asked():
             from mlflow import MlflowClient
 
@@ -62,6 +75,7 @@ class TrackingClient:
                 self.client: Any = MlflowClient(tracking_uri=uri, registry_uri=uri)
                 return
             with FileLock(f"{database}.lock"):  # a database is created once, before anything runs side by side
+                follow_folder(database)
                 self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
 
     @contextmanager
@@ -74,7 +88,7 @@ class TrackingClient:
             yield
         except MlflowException as error:
             raise MlflowError(f"MLflow: {error.error_code}: {str(error)[:300]}", error.error_code) from error
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise MlflowError(f"MLflow: {type(error).__name__}: {str(error)[:300]}") from error
 
     def experiment(self, name: str) -> str:

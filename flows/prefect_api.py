@@ -13,11 +13,11 @@ import json
 import os
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Iterable
 from typing import Any
 
+from flows.proxies import open_url
 from s3dnerf.core.errors import S3DNeRFError
 
 TRIES, DELAY_S, TIMEOUT_S = 3, 0.5, 30.0
@@ -37,13 +37,6 @@ def _authorization() -> dict[str, str]:
     if key := os.environ.get("PREFECT_API_KEY"):
         return {"Authorization": f"Bearer {key}"}
     return {}
-
-
-def open_url(request: urllib.request.Request, timeout_s: float) -> http.client.HTTPResponse:
-    """``urlopen`` that asks no proxy for an address of this machine. Raises OSError."""
-    near = urllib.parse.urlsplit(request.full_url).hostname in ("127.0.0.1", "localhost", "::1")
-    handlers = [urllib.request.ProxyHandler({})] if near else []
-    return urllib.request.build_opener(*handlers).open(request, timeout=timeout_s)
 
 
 class PrefectApi:

@@ -5,37 +5,35 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import platform
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from flows.git_calls import NoHistory, git, git_text
 from s3dnerf.core.cores import usable_cores
-from s3dnerf.core.yaml_text import load_yaml
+from s3dnerf.core.yaml_text import read_mapping
 from stages.code_parts import PACKAGES as DECIDING
 
+HERE = Path()
 # those that can change what a stage makes, and those that run the graph
 PACKAGES = sorted({"prefect", "dvc", "mlflow", *(name for names in DECIDING.values() for name in names)})
 
 
-def _git(*arguments: str) -> str | None:
-    try:
-        return subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=True, timeout=60
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
 def git_state() -> dict[str, Any]:
-    """``revision`` (or None outside a repository) and ``dirty``: whether tracked files differ from it, other than the
-    run's own results and its settings, of which a report keeps a copy.
+    """``revision`` (None outside a repository and before its first commit) and ``dirty``: whether tracked files differ
+    from it, other than the run's own results and its settings, of which a report keeps a copy.
+
+    Raises GitError where git refuses the repository, for example because it belongs to another user.
     """
     own = (":!reports", ":!dvc.lock", ":!params.yaml")
-    status = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *own)
-    return {"revision": _git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+    try:
+        status = git_text(HERE, "status", "--porcelain", "--untracked-files=no", "--", ".", *own)
+    except NoHistory:
+        return {"revision": None, "dirty": None}
+    revision = git(HERE, "rev-parse", "--quiet", "--verify", "HEAD").stdout.decode().strip()
+    return {"revision": revision or None, "dirty": bool(status)}
 
 
 def preset_lock(lock: Mapping[str, Any] | None, preset: str) -> dict[str, Any]:
@@ -70,8 +68,8 @@ def outs_of(lock: dict[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def read_lock(path: Path = Path("dvc.lock")) -> dict[str, Any]:
-    """``dvc.lock`` as it is now; empty where there is none."""
-    return (load_yaml(path.read_bytes()) or {}) if path.is_file() else {}
+    """``dvc.lock`` as it is now; empty where there is none. Raises TextFileError, YamlError."""
+    return read_mapping(path, "dvc repro, which puts it right") if path.exists() else {}
 
 
 def _cpu() -> str:

@@ -23,6 +23,8 @@ from filelock import FileLock, Timeout
 from flows.executor import RunnerError
 from flows.log_setup import configure_logging
 from flows.process_lifetime import ENDED_WITH_OWNER, OwnerGone, die_with, dvc_identity, stage_lock
+from flows.project_folder import enter_project
+from flows.proxies import spare_loopback
 from flows.stage_run import run_stage
 from flows.store_switch import ignore_store
 from flows.workspace import link_main, seen_from_here
@@ -104,7 +106,7 @@ def _tracker(settings: Settings, stage: str, part: str, origin: dict[str, Any]) 
 
 def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
     """Run a stage in this process, under its lock. Returns what the stage's ``main`` returns."""
-    from flows.provenance import provenance
+    from flows.provenance import git_state, provenance
     from s3dnerf.video.packs import (
         write_atomic,  # here: it imports numpy, which takes its threads from the environment as it is then
     )
@@ -116,6 +118,8 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
     settings = seen_from_here(main, load_settings(params))
     if stage not in ALWAYS_RUN:  # those decide no output, and check looks at every stage
         require((stage,))
+    if stage == "check":  # the first of the graph: git refuses now, not when a training wants its revision
+        git_state()
     name = f"{stage}-{part}" if part else stage
     lock = stage_lock(settings.preset, stage, part)
     lock.parent.mkdir(exist_ok=True)
@@ -146,6 +150,7 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
 
 def main() -> None:
     """The command line of a DVC stage."""
+    spare_loopback()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--part", default="", help="train_sync: expert or judge; train_s3dnerf: a variant")
@@ -161,6 +166,7 @@ def main() -> None:
         die_with(owner)
     with one_message(args.stage):
         try:
+            enter_project()
             run(args.stage, args.part)
         except (SettingsError, RunnerError) as error:
             print(f"s3dnerf: {error}", file=sys.stderr)

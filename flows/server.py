@@ -27,8 +27,10 @@ from typing import Any
 import psutil
 from filelock import FileLock
 
-from flows.prefect_api import ENDED, PrefectApi, PrefectError, open_url
+from flows.prefect_api import ENDED, PrefectApi, PrefectError
 from flows.process_lifetime import alive, dvc_above, identity
+from flows.proxies import open_url, spare_loopback
+from flows.sqlite_urls import sqlite_url
 from s3dnerf.core.errors import S3DNeRFError
 
 HOME = Path(".prefect")
@@ -43,10 +45,12 @@ class ServerError(S3DNeRFError, RuntimeError):
 
 
 def configure() -> None:
-    """Prefect's home, telemetry and noise, set before prefect is imported; what the user has set stands."""
+    """Prefect's home, telemetry and noise, set before prefect is imported; what the user has set stands. Its clients
+    ask no proxy for a server of this machine.
+    """
     defaults = {
         "PREFECT_HOME": str(HOME.resolve()),
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{HOME.resolve()}/prefect.db",
+        "PREFECT_API_DATABASE_CONNECTION_URL": sqlite_url(HOME / "prefect.db", scheme="sqlite+aiosqlite:///"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
@@ -57,6 +61,7 @@ def configure() -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    spare_loopback()
 
 
 def healthy(url: str) -> bool:

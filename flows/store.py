@@ -13,8 +13,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from flows.provenance import read_lock
 from flows.workspace import main_repository, working_copies
-from s3dnerf.core.yaml_text import load_yaml
 from s3dnerf.settings.loading import load_settings
 from s3dnerf.settings.schema import Settings
 from stages.stage_fields import STAGE_FIELDS, fields_of
@@ -37,8 +37,7 @@ def size_text(size: int) -> str:
 
 def why_not_planned(settings: Settings, lock: Path = Path("dvc.lock")) -> str:
     """Why ingest's records are not those of the settings in force; '' when they are."""
-    given = (load_yaml(lock.read_bytes()) or {}) if lock.is_file() else {}
-    stage: dict[str, Any] = given.get("stages", {}).get("ingest", {})
+    stage: dict[str, Any] = read_lock(lock).get("stages", {}).get("ingest", {})
     ran: dict[str, Any] = stage.get("params", {}).get("params.yaml", {})
     now = fields_of(settings, STAGE_FIELDS["ingest"])
     other = [name for name in now if name not in ran or ran[name] != now[name]]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -45,9 +46,24 @@ def working_copies(main: Path) -> list[Path]:
     return [main, *(place for place in [*trees, *experiments] if place.is_dir())]
 
 
+def _drop_former_links(main: Path) -> None:
+    """Remove this copy's links to where the main repository lay when they were made, where it was moved or copied
+    since: what most of the links lead to, if that is another folder. A single link to elsewhere is the user's own.
+    """
+    links = {Path(name): Path(os.readlink(name)) for name in (*FOLDERS, *FILES) if os.path.islink(name)}
+    roots = Counter(target.parent for target in links.values())
+    former, count = roots.most_common(1)[0] if roots else (main, 0)
+    if former != main and count > len(links) // 2 and count > 1:
+        for link, target in links.items():
+            if target.parent == former:
+                link.unlink(missing_ok=True)
+
+
 def _link(main: Path, names: Iterable[str | Path]) -> None:
     for name in names:
         link = Path(name)
+        if link.is_symlink() and not link.exists() and (main / name).exists():  # moved since the link was made
+            link.unlink(missing_ok=True)
         if not (link.exists() or link.is_symlink()):
             link.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -57,11 +73,14 @@ def _link(main: Path, names: Iterable[str | Path]) -> None:
 
 
 def link_main() -> Path:
-    """In another working copy: link what every stage needs of the main repository. Returns the main repository."""
+    """In another working copy: link what every stage needs of the main repository, wherever that lies by now. Returns
+    the main repository.
+    """
     main = main_repository()
     if main != Path.cwd():
         for name in FOLDERS:
             (main / name).mkdir(exist_ok=True)
+        _drop_former_links(main)
         _link(main, [*FOLDERS, *FILES])
         if (main / TIMES).is_dir() and not TIMES.exists():
             shutil.copytree(main / TIMES, TIMES)  # a copy: what this one measures is its own

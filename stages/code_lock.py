@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from s3dnerf.core.errors import S3DNeRFError
-from s3dnerf.core.yaml_text import load_yaml
+from s3dnerf.core.text_files import TextFileError, read_text
+from s3dnerf.core.yaml_text import read_mapping
 from s3dnerf.settings.schema import Settings
 from stages.code_hash import Source, read_source
 from stages.code_parts import ALTERNATIVES, HARMLESS, NOT_OUTPUT, PACKAGES, PARTS, STAGES, UnknownModule, part_of
@@ -160,11 +161,17 @@ def flat_versions(values: dict[str, Any], above: str = "") -> dict[str, int]:
 
 
 def read_versions(root: Path = ROOT) -> dict[str, int]:
-    """Part → version. Raises CodeChanged for a missing file, or other parts than ``stages/code_parts.py`` names."""
+    """Part → version. Raises CodeChanged for a missing file, or other parts than ``stages/code_parts.py`` names;
+    TextFileError, YamlError.
+    """
     path = root / VERSIONS
     if not path.is_file():
         raise CodeChanged(f"{VERSIONS}: no such file — restore it from git")
-    versions = flat_versions(load_yaml(path.read_bytes()) or {})
+    values = read_mapping(path, "s3dnerf code status")
+    try:
+        versions = flat_versions(values)
+    except (TypeError, ValueError) as error:
+        raise CodeChanged(f"{VERSIONS}: expected a whole number for each part ({error})") from error
     if set(versions) != set(PARTS):
         missing, extra = sorted(set(PARTS) - set(versions)), sorted(set(versions) - set(PARTS))
         raise CodeChanged(
@@ -176,14 +183,18 @@ def read_versions(root: Path = ROOT) -> dict[str, int]:
 
 
 def read_lock(root: Path = ROOT) -> dict[str, Any]:
-    """``stages/code.lock`` as it is. Raises CodeChanged where it is missing or not JSON."""
+    """``stages/code.lock`` as it is. Raises CodeChanged where it is missing or not JSON, TextFileError."""
     path = root / LOCK
     try:
-        lock = json.loads(path.read_text(encoding="utf-8"))
+        lock = json.loads(read_text(path, "s3dnerf code status"))
     except FileNotFoundError:
         raise CodeChanged(f"{LOCK}: no such file — restore it from git, or write it with: s3dnerf code keep") from None
+    except TextFileError:
+        raise
     except ValueError as error:
         raise CodeChanged(f"{LOCK}: not JSON ({error}) — restore it from git") from error
+    if not isinstance(lock, dict) or not {"parts", "stages"} <= lock.keys():
+        raise CodeChanged(f"{LOCK}: holds no parts and stages — restore it from git")
     return lock
 
 

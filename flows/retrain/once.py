@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from flows.champion import PromotionUnclear
+from flows.git_calls import GitError
 from flows.mlflow_client import MlflowError
 from flows.retrain import steps
 from flows.retrain.judging import checked_margins
@@ -82,7 +83,7 @@ def retrain_once(
         outcome = Outcome(BUSY, "", ["another retraining is running: turned away"])
     except PromotionUnclear as error:
         outcome = Outcome(FAILED, "", str(error).splitlines())
-    except (RetrainError, ReportError, SettingsError, MlflowError, OSError) as error:
+    except (GitError, RetrainError, ReportError, SettingsError, MlflowError, OSError) as error:
         outcome = Outcome(FAILED, "", [*str(error).splitlines(), "the champion is as it was"])
     notify(outcome, webhook)
     return outcome

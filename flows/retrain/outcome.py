@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 
+from flows.proxies import open_url
 from s3dnerf.core.errors import S3DNeRFError
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def notify(outcome: Outcome, webhook: str | None) -> None:
         data = json.dumps(dataclasses.asdict(outcome)).encode()
         try:
             request = urllib.request.Request(webhook, data, {"Content-Type": "application/json"})  # noqa: S310 - the operator's own address
-            urllib.request.urlopen(request, timeout=WEBHOOK_TIMEOUT_S).close()  # noqa: S310
+            open_url(request, WEBHOOK_TIMEOUT_S).close()
         except (urllib.error.URLError, OSError, ValueError) as error:
             # the address may hold a token: no message shows it
             logger.warning(f"  the webhook did not take it: {str(error).replace(webhook, 'the address')}")

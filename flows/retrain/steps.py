@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flows.champion import Champion, Registry
+from flows.git_calls import git_text
 from flows.mlflow_client import tracking_uri
 from flows.retrain import worktree
 from flows.retrain.judging import judge
@@ -69,8 +70,8 @@ class Verdict:
 
 
 def prepare(repository: Path, hours: float) -> Plan:
-    """The worktree at the repository's HEAD and its settings. Raises RetrainError, SettingsError."""
-    revision = worktree.git(repository, "rev-parse", "HEAD")
+    """The worktree at the repository's HEAD and its settings. Raises GitError, SettingsError."""
+    revision = git_text(repository, "rev-parse", "HEAD")
     place = worktree.worktree(repository, revision)
     settings = load_settings(place / "params.yaml")
     worktree.mend_rwlock(place)
@@ -107,18 +108,18 @@ def compare(plan: Plan, margins: Mapping[str, float]) -> Verdict:
 
 
 def commit(plan: Plan, verdict: Verdict) -> Verdict:
-    """Commit ``dvc.lock``, the report and the comparison on a branch of its own. Raises RetrainError."""
+    """Commit ``dvc.lock``, the report and the comparison on a branch of its own. Raises GitError."""
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
     preset, place = plan.settings.preset, plan.place
     branch, folder = f"retrain/{preset}/{stamp}", Path("reports/retrain") / preset / stamp
     for name, text in (verdict.files | {"outcome.md": verdict.outcome.markdown()}).items():
         write_atomic(place / folder / name, text.encode())
-    worktree.git(place, "add", "--force", "dvc.lock", f"reports/{preset}", str(folder))
+    git_text(place, "add", "--force", "dvc.lock", f"reports/{preset}", str(folder))
     who = ["-c", "user.name=s3dnerf retrain", "-c", "user.email=retrain@localhost"]
     message = f"Retrained {preset}: report of {stamp}"
-    worktree.git(place, *who, "commit", "--quiet", "--allow-empty", "-m", message)
-    revision = worktree.git(place, "rev-parse", "HEAD")
-    worktree.git(place, "branch", branch, revision)
+    git_text(place, *who, "commit", "--quiet", "--allow-empty", "-m", message)
+    revision = git_text(place, "rev-parse", "HEAD")
+    git_text(place, "branch", branch, revision)
     return replace(verdict, outcome=replace(verdict.outcome, commit=revision, branch=branch))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from flows.git_calls import git_text
 from flows.mlflow_client import tracking_uri
 from flows.process_lifetime import kill_children
 from flows.retrain.outcome import RetrainError
@@ -29,14 +30,6 @@ PULL = ("pull", "--allow-missing", "--run-cache", "--force")
 LAST_LINES = 12
 
 
-def git(folder: Path, *words: str) -> str:
-    """A git command; its output. Raises RetrainError with what git said."""
-    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True)
-    if done.returncode:
-        raise RetrainError(f"git {' '.join(words[:2])}: {(done.stderr or done.stdout).strip()[-300:]}")
-    return done.stdout.strip()
-
-
 @contextmanager
 def alone(repository: Path) -> Iterator[None]:
     """Hold the one lock of retraining. Raises Timeout at once when another run holds it."""
@@ -45,25 +38,47 @@ def alone(repository: Path) -> Iterator[None]:
         yield
 
 
+def reattach(repository: Path, place: Path) -> None:
+    """Tie the worktree to this repository's git folder where it names another: both were moved, or copied.
+
+    Not by ``git worktree repair``: in a copy it changes the original's notes and leaves the copy tied to it (2.39).
+    """
+    note = place / ".git"
+    if not note.is_file():
+        return
+    named = Path(note.read_text(encoding="utf-8").partition("gitdir:")[2].strip())
+    common = (repository / git_text(repository, "rev-parse", "--git-common-dir")).resolve()
+    ours = common / "worktrees" / named.name
+    if (place / named).resolve() == ours and ours.is_dir():
+        return
+    ours.mkdir(parents=True, exist_ok=True)
+    for name, text in (("commondir", "../.."), ("HEAD", git_text(repository, "rev-parse", "HEAD"))):
+        if not (ours / name).exists():  # pruned meanwhile
+            (ours / name).write_text(f"{text}\n", encoding="utf-8")
+    (ours / "gitdir").write_text(f"{note}\n", encoding="utf-8")
+    note.write_text(f"gitdir: {ours}\n", encoding="utf-8")
+
+
 def worktree(repository: Path, revision: str) -> Path:
     """A clean checkout of ``revision`` beside the working copy; what earlier runs made and git ignores stays in it."""
     place = repository / PLACE
-    git(repository, "worktree", "prune")
+    reattach(repository, place)
+    git_text(repository, "worktree", "prune")
     if place.is_dir() and (place / ".git").is_file():
-        git(place, "checkout", "--quiet", "--force", "--detach", revision)
-        git(place, "clean", "--quiet", "--force", "-d")
+        git_text(place, "checkout", "--quiet", "--force", "--detach", revision)
+        git_text(place, "clean", "--quiet", "--force", "-d")
     else:
-        git(repository, "worktree", "add", "--quiet", "--force", "--detach", str(PLACE), revision)
+        git_text(repository, "worktree", "add", "--quiet", "--force", "--detach", str(PLACE), revision)
     local = repository / ".dvc" / "config.local"  # a remote's credentials
     if local.is_file():
         write_atomic(place / ".dvc" / "config.local", local.read_bytes())
     return place
 
 
-def environment(repository: Path) -> dict[str, str]:
+def environment(place: Path, repository: Path) -> dict[str, str]:
     """The environment of the worktree's commands: this Python first, MLflow's database the repository's own."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": tracking_uri(repository)}
+    return {**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": tracking_uri(repository, place)}
 
 
 def dvc(place: Path, repository: Path, *words: str, hours: float) -> None:
@@ -77,7 +92,7 @@ def dvc(place: Path, repository: Path, *words: str, hours: float) -> None:
     with subprocess.Popen(
         command,
         cwd=place,
-        env=environment(repository),
+        env=environment(place, repository),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -132,7 +147,7 @@ def has_remote(place: Path, repository: Path) -> bool:
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "remote", "list"],
         cwd=place,
-        env=environment(repository),
+        env=environment(place, repository),
         capture_output=True,
         text=True,
     )

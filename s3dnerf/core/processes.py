@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -24,25 +25,47 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
+def _said(error: Exception) -> str:
+    """What an error says to a person: its message alone where it is of a kind that we raise on purpose."""
+    if isinstance(error, (RuntimeError, ValueError, OSError)) and str(error):
+        return str(error)
+    printed = getattr(error, "stderr", None) or ""  # of a command that failed
+    printed = printed.decode(errors="replace") if isinstance(printed, bytes) else printed
+    return f"unexpected {type(error).__name__}: {error}" + (f"\n{printed.strip()[-500:]}" if printed else "")
+
+
+def _stdout_closed() -> bool:
+    """Whether whoever read our output is gone, as in ``s3dnerf … | head``."""
+    try:
+        pipe = select.poll()
+        pipe.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # it is no file
+        return False
+    return any(event & select.POLLERR for _, event in pipe.poll(0))
+
+
 @contextlib.contextmanager
 def one_message(name: str) -> Iterator[None]:
-    """End the process with status 1 and one message where the library's own errors would end it with a traceback.
+    """End the process with status 1 and one message where an error would end it with a traceback.
 
-    Our errors (RuntimeError, ValueError, OSError and their kinds) say what was expected, what came and what to do. The
-    environment variable S3DNERF_TRACEBACK shows where they came from.
+    Our errors (RuntimeError, ValueError, OSError and their kinds) say what was expected, what came and what to do; any
+    other is named with its kind. The environment variable S3DNERF_TRACEBACK shows where they came from.
     """
     try:
         yield
-    except (RuntimeError, ValueError, OSError) as error:
+    except Exception as error:
         if os.environ.get("S3DNERF_TRACEBACK"):
             raise
+        if isinstance(error, BrokenPipeError) and _stdout_closed():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own last flush
+            sys.exit(1)
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         room = (
             "\nmake room (`s3dnerf store` says what is no longer used) and run again: what is done is kept"
             if full
             else ""
         )
-        print(f"s3dnerf: {name}: {error}{room}\n(S3DNERF_TRACEBACK=1 shows where)", file=sys.stderr)
+        print(f"s3dnerf: {name}: {_said(error)}{room}\n(S3DNERF_TRACEBACK=1 shows where)", file=sys.stderr)
         sys.exit(1)
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 from typing import Any
 
 from s3dnerf.core.errors import S3DNeRFError
+from s3dnerf.core.text_files import read_text
 
 # strings that YAML 1.1 takes for something else where 1.2 does not: truth values and times of day
 OTHERWISE_IN_1_1 = re.compile(r"(?i:y|n|yes|no|on|off)|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
@@ -32,6 +34,27 @@ def load_yaml(text: str | bytes) -> Any:
         return YAML(typ="safe").load(text if isinstance(text, str) else text.decode("utf-8"))
     except (YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none, bytes that are no text
         raise YamlError(" ".join(str(error).split())[:300]) from error
+
+
+def read_yaml(path: str | Path, then: str = "") -> Any:
+    """The value of a YAML file. Raises YamlError naming it; TextFileError where it is no text that can be used, or a
+    merge left a conflict in it (``then``: what is to be done after that was settled); FileNotFoundError.
+    """
+    text = read_text(path, then)
+    try:
+        return load_yaml(text)
+    except YamlError as error:
+        raise YamlError(f"{path}: not YAML: {error}") from error
+
+
+def read_mapping(path: str | Path, then: str = "") -> dict[str, Any]:
+    """A YAML file's mapping; empty for an empty file. Raises as :func:`read_yaml` does, YamlError also for another
+    value.
+    """
+    value = read_yaml(path, then)
+    if value is not None and not isinstance(value, dict):
+        raise YamlError(f"{path}: expected a mapping (name: value), got {type(value).__name__} — restore it from git")
+    return value or {}
 
 
 def _writer() -> Any:

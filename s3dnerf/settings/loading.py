@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from s3dnerf.core.errors import SettingsError
-from s3dnerf.core.yaml_text import YamlError, load_yaml
+from s3dnerf.core.text_files import TextFileError
+from s3dnerf.core.yaml_text import YamlError, read_yaml
 from s3dnerf.settings.checking import build
 from s3dnerf.settings.schema import PRESETS, Settings
 
@@ -30,7 +31,7 @@ def load_settings(path: str | Path = "params.yaml") -> Settings:
     Raises SettingsError when a file is missing, unreadable or wrong.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise SettingsError(f"{path}: no such file — write one with: s3dnerf preset sample")
     given = _read(path)
     if not isinstance(given, dict):
@@ -46,7 +47,7 @@ def local_raw(path: Path, preset: str) -> dict[str, Any]:
 
     Raises SettingsError for another form than ``{preset: {raw: {corpus: folder}}}``.
     """
-    if not path.is_file():
+    if not path.exists():
         return {}
     given = _mapping(_read(path) or {}, str(path))
     unknown = sorted(set(given) - set(PRESETS))
@@ -68,9 +69,9 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
 
 def _read(path: Path) -> Any:
     try:
-        return load_yaml(path.read_bytes())
-    except YamlError as error:
-        raise SettingsError(f"{path}: not YAML: {error}") from error
+        return read_yaml(path)
+    except (TextFileError, YamlError) as error:
+        raise SettingsError(str(error)) from error
 
 
 def preset_values(name: str) -> dict[str, Any]:

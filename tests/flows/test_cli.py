@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def s3dnerf(folder: Path, *words: str) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    (folder / "dvc.yaml").touch()  # a project's folder
     return subprocess.run(
         [sys.executable, "-m", "flows.cli", *words], cwd=folder, env=environment, capture_output=True, text=True
     )
@@ -46,6 +47,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
 
     def run(*words: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["s3dnerf", *map(str, words)])
+        Path("dvc.yaml").touch()  # a project's folder
         with pytest.raises(SystemExit) as ended:
             cli.main()
         return int(ended.value.code or 0), *capsys.readouterr()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from flows.retrain.worktree import PLACE, reattach, worktree
 from flows.workspace import link_main, main_repository, seen_from_here, working_copies
 from s3dnerf.settings.loading import preset_settings, settings_from
 
@@ -99,3 +102,50 @@ def test_relative_paths_in_the_settings_mean_the_main_repository(main: Path, cop
     assert seen.train == given.train and (copy / "weights/vgg.npz").read_text() == "weights/vgg.npz"
     assert not (copy / "data").exists()  # there is no such folder in the main repository either
     assert seen_from_here(copy, given) == given
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["moved", "copied"])
+def test_links_follow_a_main_repository_that_was_moved_or_copied(
+    copied: bool, main: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worktree inside of the repository, as retraining keeps one, goes with it."""
+    tree = main / ".worktrees/tree"
+    git(main, "worktree", "add", "-q", "--detach", str(tree))
+    monkeypatch.chdir(tree)
+    (tree / "mlartifacts").symlink_to(main.parent)  # the user's own
+    given = settings_from({"preset": "tiny", "train": {"perceptual": "vgg19", "vgg_weights": "weights/vgg.npz"}})
+    seen_from_here(link_main(), given)
+    second = main.parent / "second"
+    shutil.copytree(main, second, symlinks=True) if copied else main.rename(second)
+    tree = second / ".worktrees/tree"
+    monkeypatch.chdir(tree)
+    reattach(second, tree)
+    assert main_repository() == second
+    assert seen_from_here(link_main(), given).train == given.train
+    for name in (".packs", ".checkpoints", ".prefect", "mlflow.db", "local.yaml"):
+        assert Path(os.readlink(tree / name)) == second / name
+    assert (tree / "weights/vgg.npz").read_text() == "weights/vgg.npz"
+    assert Path(os.readlink(tree / "mlartifacts")) == main.parent
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+@pytest.mark.parametrize("copied", [False, True], ids=["moved", "copied"])
+def test_a_worktree_goes_with_its_repository_and_leaves_the_original_alone(
+    copied: bool, pruned: bool, main: Path, tmp_path: Path
+) -> None:
+    place = worktree(main, git(main, "rev-parse", "HEAD").strip())
+    (place / "data").mkdir()
+    (place / "data" / "made").write_text("made")
+    second = tmp_path / "second"
+    shutil.copytree(main, second, symlinks=True) if copied else main.rename(second)
+    notes = {path: path.read_bytes() for path in main.rglob("*") if path.is_file()} if copied else {}
+    if pruned:
+        shutil.rmtree(second / ".git/worktrees/retrain")
+    git(second, "commit", "-q", "--allow-empty", "-m", "second")
+    head = git(second, "rev-parse", "HEAD").strip()
+    assert worktree(second, head) == second / PLACE
+    assert git(second / PLACE, "rev-parse", "HEAD").strip() == head
+    assert Path(git(second / PLACE, "rev-parse", "--git-common-dir").strip()) == second / ".git"
+    assert str(second / PLACE) in git(second, "worktree", "list") and git(second / PLACE, "status", "--porcelain") == ""
+    assert (second / PLACE / "data" / "made").read_text() == "made"
+    assert {path: path.read_bytes() for path in main.rglob("*") if path.is_file()} == notes

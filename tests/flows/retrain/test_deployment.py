@@ -120,6 +120,7 @@ def test_a_schedule_that_nobody_would_keep_is_refused(tmp_path: Path, monkeypatc
     """Without a server Prefect's own throw-away one only warns, and schedules nothing."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    (tmp_path / "params.yaml").touch()
     command = [sys.executable, "-m", "flows.cli", "retrain", "--cron", "0 2 * * *"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2 and "PREFECT_API_URL" in done.stderr, done.stderr
