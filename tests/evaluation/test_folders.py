@@ -156,6 +156,7 @@ def test_bad_videos_are_named_and_the_others_scored(folders: tuple[Path, Path], 
         ("empty", "zero_bytes"),
         ("absent", "no_generated_video"),
         ("unasked", "no_truth"),
+        ("ours/notes.txt", "not_a_video"),
     }
     value = {(r["clip"], r["metric"]): r for r in rows}
     assert (
