@@ -205,7 +205,8 @@ def evaluate(generated: Path, truth: Path, table: Path | None = None, align: boo
     """
     import pandas as pd
 
-    from s3dnerf.evaluation.folders import problem_lines, score_folders, score_table, scored_count
+    from s3dnerf.evaluation.accounting import problem_lines
+    from s3dnerf.evaluation.folders import score_folders, score_table, scored_count
     from s3dnerf.evaluation.tools import load_tools
 
     settings = load_settings()

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from s3dnerf.core.rates import FPS_HZ
-from s3dnerf.evaluation.folders import problem_lines
+from s3dnerf.evaluation.accounting import problem_lines
 from s3dnerf.evaluation.other_methods import (
     MethodVideo,
     find_methods,

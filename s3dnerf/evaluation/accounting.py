@@ -90,10 +90,27 @@ def outside_layout(found: FolderFiles, top: Path, expected: str) -> list[Problem
     return [*(p for p in found.problems if p.what != "same_name"), *videos]
 
 
-def one_line(what: str, problems: list[Problem]) -> str:
+def _one_line(what: str, problems: list[Problem]) -> str:
     """Files of which the same is to be said, as one line with their names, the first of them where they are many."""
     names = [p.name for p in problems]
     named = ", ".join(names[:NAMED_IN_A_LINE])
     more = f" and {len(names) - NAMED_IN_A_LINE} more" if len(names) > NAMED_IN_A_LINE else ""
     details = dict.fromkeys(p.detail for p in problems)
     return f"{what}: {len(names)}: {named}{more} ({', '.join(details)})"
+
+
+def problem_lines(problems: list[Problem], most: int = 3) -> list[str]:
+    """A line each problem; of more than ``most`` of one kind whose partner is missing, one line with all names; of
+    files that are no videos, one line each kind.
+    """
+    lines = []
+    for what in sorted({p.what for p in problems}):
+        of_kind = [p for p in problems if p.what == what]
+        names = [f"{p.method}/{p.name}" if p.method else p.name for p in of_kind]
+        if what in IN_ONE_LINE:
+            lines.append(_one_line(what, of_kind))
+        elif what in ("no_generated_video", "no_truth") and len(of_kind) > most:
+            lines.append(f"{what}: {len(of_kind)} videos: {', '.join(names)}")
+        else:
+            lines += [f"{name}: {what}: {p.detail}" for name, p in zip(names, of_kind)]
+    return lines

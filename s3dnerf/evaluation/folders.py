@@ -23,7 +23,7 @@ import numpy as np
 
 from s3dnerf.core.file_names import shown
 from s3dnerf.core.rates import FPS_HZ, RATE_HZ, SAMPLES_PER_FRAME
-from s3dnerf.evaluation.accounting import IN_ONE_LINE, look_into, not_read, one_line, outside_layout
+from s3dnerf.evaluation.accounting import look_into, not_read, outside_layout, problem_lines
 from s3dnerf.evaluation.other_methods import LOOKS, SAME_FRAMING_PX, fit_framing, share_outside, steady_apart
 from s3dnerf.evaluation.protocol import SIZE_PX, Tools, Truth, as_rows, prepare_truth, score_pair
 from s3dnerf.evaluation.reading import HOW, Problem, compared_otherwise, damage, read_video
@@ -278,23 +278,6 @@ def score_table(rows: list[dict[str, Any]]) -> str:
             f"{metric}: not measured in {count} of {len(of_metric)} videos: {why}" for why, count in missing.items()
         ]
     return "\n".join([*lines, HOW, *reasons])
-
-
-def problem_lines(problems: list[Problem], most: int = 3) -> list[str]:
-    """A line each problem; of more than ``most`` of one kind whose partner is missing, one line with all names; of
-    files that are no videos, one line each kind.
-    """
-    lines = []
-    for what in sorted({p.what for p in problems}):
-        of_kind = [p for p in problems if p.what == what]
-        names = [f"{p.method}/{p.name}" if p.method else p.name for p in of_kind]
-        if what in IN_ONE_LINE:
-            lines.append(one_line(what, of_kind))
-        elif what in ("no_generated_video", "no_truth") and len(of_kind) > most:
-            lines.append(f"{what}: {len(of_kind)} videos: {', '.join(names)}")
-        else:
-            lines += [f"{name}: {what}: {p.detail}" for name, p in zip(names, of_kind)]
-    return lines
 
 
 def scored_count(rows: list[dict[str, Any]]) -> tuple[int, int]:

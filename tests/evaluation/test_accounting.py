@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from s3dnerf.evaluation import accounting
-from s3dnerf.evaluation.folders import generated_videos, problem_lines, score_folders
+from s3dnerf.evaluation.accounting import problem_lines
+from s3dnerf.evaluation.folders import generated_videos, score_folders
 from s3dnerf.evaluation.other_methods import find_methods, other_files
 from s3dnerf.evaluation.protocol import Tools
 from tests.fake_preset import DrawnFaces

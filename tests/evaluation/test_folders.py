@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s3dnerf.evaluation.folders import lips_of, problem_lines, score_folders, score_table, scored_count
+from s3dnerf.evaluation.accounting import problem_lines
+from s3dnerf.evaluation.folders import lips_of, score_folders, score_table, scored_count
 from s3dnerf.evaluation.protocol import Tools, prepare_truth
 from s3dnerf.evaluation.reading import HOW, read_video
 from s3dnerf.faces.dlib_backend import DlibBackend
