@@ -12,13 +12,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from s3dnerf.core.file_names import shown
+from s3dnerf.core.whole_files import OutputRefused
 from s3dnerf.evaluation.reading import Problem
-from s3dnerf.video.file_kinds import IN_WORDS, first_bytes, meant_as, passed_over
-from s3dnerf.video.signatures import UNKNOWN, VIDEO, content_kind
+from s3dnerf.video.file_kinds import IN_WORDS, first_bytes, kind_by, meant_as, named_kind, passed_over
+from s3dnerf.video.signatures import AUDIO, PICTURE, UNKNOWN, VIDEO, content_kind
 
 # problems that say the same of many files: one line each kind, whatever their number
 IN_ONE_LINE = frozenset({"not_a_video", "passed_over", "folder_not_read", "outside_layout", "unreadable_folder"})
 NAMED_IN_A_LINE = 20
+
+
+def refuse_media(path: Path, option: str) -> None:
+    """Raise OutputRefused where a table would be written over a video, a sound or a picture: by its content under
+    whichever name, or by its name.
+    """
+    try:
+        kind = kind_by(path.name, content_kind(first_bytes(path)))
+    except OSError:  # none yet, or a folder: whoever writes it says so
+        kind = UNKNOWN
+    kind = named_kind(path.name) or kind
+    if kind in (VIDEO, AUDIO, PICTURE):
+        raise OutputRefused(f"{option}: {shown(path)} is {IN_WORDS[kind]}: expected the name of a table, such as a.csv")
 
 
 @dataclass
