@@ -26,7 +26,7 @@ from flows.log_setup import configure_logging
 from flows.progress import Progress
 from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.errors import SettingsError
-from s3dnerf.core.processes import one_message
+from s3dnerf.core.processes import end_children, one_message
 from s3dnerf.core.yaml_text import YamlError, dump_yaml, load_yaml
 from s3dnerf.settings.loading import as_dict, experiment, load_settings, preset_settings, settings_from
 from s3dnerf.settings.schema import Settings
@@ -96,7 +96,12 @@ def run(stages: Annotated[tuple[str, ...], tyro.conf.Positional] = ()) -> int:
         stages: Stages of dvc.yaml; none: all.
     """
     load_settings()
-    return subprocess.run([sys.executable, "-m", "dvc", "repro", *stages]).returncode
+    with subprocess.Popen([sys.executable, "-m", "dvc", "repro", *stages]) as dvc:
+        try:
+            return dvc.wait()
+        except KeyboardInterrupt:
+            end_children()  # before dvc goes, while its stages are still known as ours
+            raise
 
 
 def report() -> int:

@@ -28,9 +28,8 @@ from typing import Any
 
 from s3dnerf.corpora.records import FOLDER, INVENTORY_COLUMNS, table_bytes
 from s3dnerf.settings.schema import CORPORA
-from s3dnerf.video.file_kinds import first_bytes, passed_over
-from s3dnerf.video.packs import file_sha256, write_atomic
-from s3dnerf.video.signatures import content_kind
+from s3dnerf.video.file_kinds import hash_and_kind, passed_over
+from s3dnerf.video.packs import write_atomic
 from stages.context import Context
 from stages.passing_faults import retried
 from stages.preprocessing import StageError
@@ -121,7 +120,7 @@ def _look(path: str) -> tuple[str, str]:
     Raises StillFailing where the disk or the mount fails: that says nothing of the file.
     """
     try:
-        return retried(f"inventory: {path}", lambda: (file_sha256(path), content_kind(first_bytes(path))))
+        return retried(f"inventory: {path}", lambda: hash_and_kind(path))
     except PermissionError:
         return "", ""
 

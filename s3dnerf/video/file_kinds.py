@@ -7,6 +7,7 @@ walks a folder accounts for each file by it: used, passed over as what it is (:f
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -133,6 +134,13 @@ def first_bytes(path: str | os.PathLike[str]) -> bytes:
     """The first kilobytes of a file. Raises OSError where it cannot be opened."""
     with open(path, "rb") as handle:
         return handle.read(HEAD_BYTES)
+
+
+def hash_and_kind(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """Hex SHA-256 of a file and what its first bytes say, from one reading. Raises OSError."""
+    with open(path, "rb") as handle:
+        head = handle.read(HEAD_BYTES)
+        return hashlib.file_digest(handle, lambda: hashlib.sha256(head)).hexdigest(), content_kind(head)
 
 
 def kind_by(name: str, content: str) -> str:

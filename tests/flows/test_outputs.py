@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from s3dnerf.core.whole_files import claimed
+from s3dnerf.speech.audio import wav_bytes
 from s3dnerf.synthesis.synthesizer import write_video
 from s3dnerf.video.reading import probe
 from tests.videos import write_video as write_test_video
@@ -180,3 +184,45 @@ def test_the_sheets_and_a_comparison_are_refused_before_any_work(
     assert status == 1 and "params.yaml is no folder and cannot be made one" in said
     status, _, said = typed("audit", "compare", "made", "truth", "--out", "truth/more")
     assert status == 1 and "lies in the second (truth)" in said and not (folders / "truth/more").exists()
+
+
+def stopped(folder: Path, command: list[str], number: int, begun: str) -> subprocess.CompletedProcess[str]:
+    """Run a command, send it a signal once a file like ``begun`` is there, and wait for its end."""
+
+    def as_in_a_terminal() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # pytest may itself run where it is ignored
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *command], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=as_in_a_terminal,
+    )  # fmt: skip
+    while not list(folder.glob(begun)):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    said, wrong = process.communicate(timeout=120)
+    assert not psutil.wait_procs(children, timeout=5)[1]
+    return subprocess.CompletedProcess(command, process.returncode, said, wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_synthesis_that_is_stopped_in_its_middle(number: int, mine: Path, tmp_path: Path) -> None:
+    (tmp_path / "long.wav").write_bytes(wav_bytes(0.3 * np.sin(np.arange(16000 * 120) * 0.2).astype(np.float32)))
+    done = stopped(tmp_path, words(mine, "deep/a.mp4", speech="long.wav"), number, "deep/.a.mp4.*.part")
+    assert (done.returncode, done.stderr) == (128 + number, "s3dnerf: synthesize: stopped\n")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["kit", "long.wav"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_evaluation_that_is_stopped_in_its_middle(number: int, folders: Path) -> None:
+    for name in range(40):
+        for folder in ("made", "truth"):
+            shutil.copyfile(folders / folder / "a.mp4", folders / folder / f"{name}.mp4")
+    before = contents(folders)
+    command = ["evaluate", "--generated", "made", "--truth", "truth", "--table", "rows.csv"]
+    done = stopped(folders, command, number, ".rows.csv.lock")
+    assert (done.returncode, done.stderr) == (128 + number, "s3dnerf: evaluate: stopped\n")
+    assert contents(folders) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import wave
@@ -17,6 +18,7 @@ from s3dnerf.video.file_kinds import (
     PICTURE_SUFFIXES,
     SUFFIXES,
     VIDEO_SUFFIXES,
+    hash_and_kind,
     kind_of,
     meant_as,
     passed_over,
@@ -164,3 +166,10 @@ def test_what_cannot_be_opened_is_the_system_s_error(tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "a"), "wb") as out:
         out.setparams((1, 2, 16000, 0, "NONE", ""))
     assert kind_of(os.fsencode(tmp_path / "a")) == "audio"
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 300_000])
+def test_one_reading_gives_the_hash_of_all_and_the_kind(size: int, tmp_path: Path) -> None:
+    data = (b"RIFF\0\0\0\0WAVE" + np.random.default_rng(0).bytes(size))[:size]
+    (tmp_path / "a").write_bytes(data)
+    assert hash_and_kind(tmp_path / "a") == (hashlib.sha256(data).hexdigest(), content_kind(data[:4096]))
