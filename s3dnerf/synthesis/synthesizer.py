@@ -298,3 +298,7 @@ def write_video(
             raise SynthesisError("no frames to write") from none
         except VideoError as failed:
             raise SynthesisError(f"{shown(path)} cannot be written: {failed}") from failed
+        except OSError as fault:  # of a full disk: name the file that a person asked for
+            if fault.errno is not None:
+                fault.filename = str(path)
+            raise

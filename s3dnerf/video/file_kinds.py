@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from s3dnerf.video.signatures import (
     ARCHIVE,
@@ -86,7 +85,7 @@ SYSTEM_FOLDERS = frozenset(
 SYSTEM_NAMES = re.compile(
     r"\.ds_store|thumbs\.db(:encryptable)?|ehthumbs(_vista)?\.db|desktop\.ini|\.directory|\.localized|icon\r|\.apdisk"
     r"|\.volumeicon\.icns|\.com\.apple\..*|\.nfs[0-9a-f]+|\.fuse_hidden[0-9a-f]+|\.smbdelete.*|\.metadata_never_index"
-    r"|\.gitignore|\.gitattributes|\.gitkeep|\.dvcignore|\.nomedia|\.picasa\.ini|\..*\.lock|\.trash-\d+"
+    r"|\.gitignore|\.gitattributes|\.gitkeep|\.dvcignore|\.nomedia|\.picasa\.ini|\..*\.lock"
 )
 EDITOR_NAMES = re.compile(r"\.~lock\..*#|~\$.*|.*~|#.*#|\.#.*|\..*\.sw[a-p]|.*\.(bak|orig|rej|old)")
 DOWNLOAD_NAMES = re.compile(
@@ -106,11 +105,11 @@ def passed_over(path: str, content: str = UNKNOWN) -> PassedOver | None:
     >>> passed_over("clips/._a.mp4").reason, passed_over("clips/a.mp4.part").reason, passed_over("clips/a.mp4")
     ('companion_file', 'unfinished_download', None)
     """
-    *folders, name = PurePosixPath(path).parts or ("",)
-    name, above = name.lower(), {folder.lower() for folder in folders}
-    if above & COMPANION_FOLDERS or name in COMPANION_FOLDERS:
+    parts = path.lower().rstrip("/").split("/")
+    name = parts[-1]
+    if not COMPANION_FOLDERS.isdisjoint(parts):
         return _COMPANION
-    if above & SYSTEM_FOLDERS or name in SYSTEM_FOLDERS or any(f.startswith(".trash-") for f in above):
+    if not SYSTEM_FOLDERS.isdisjoint(parts) or any(part.startswith(".trash-") for part in parts):
         return _SYSTEM
     if name.startswith("._"):
         return None if content in (VIDEO, AUDIO, PICTURE, MEDIA) else _COMPANION
@@ -122,7 +121,7 @@ def passed_over(path: str, content: str = UNKNOWN) -> PassedOver | None:
 
 def suffix_of(name: str) -> str:
     """The suffix in lower case with its dot; '' where there is none."""
-    return PurePosixPath(name).suffix.lower()
+    return os.path.splitext(name)[1].lower()
 
 
 def named_kind(name: str) -> str:

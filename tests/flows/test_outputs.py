@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -226,3 +228,44 @@ def test_an_evaluation_that_is_stopped_in_its_middle(number: int, folders: Path)
     done = stopped(folders, command, number, ".rows.csv.lock")
     assert (done.returncode, done.stderr) == (128 + number, "s3dnerf: evaluate: stopped\n")
     assert contents(folders) == before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a megabyte, in memory."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() or sys.platform != "linux":
+        pytest.skip("only root on Linux can mount a tmpfs")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_disk_that_is_full_is_found_before_any_work(
+    small_disk: Path, mine: Path, typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3dnerf.synthesis.synthesizer.load_generator", lambda folder: pytest.fail("begun"))
+    (small_disk / "filler").write_bytes(bytes((1 << 20) - 8192))
+    status, _, said = typed(*words(mine, small_disk / "a.mp4"))
+    assert status == 1 and "a.mp4 cannot be written: No space left on device" in said
+    assert [p.name for p in small_disk.iterdir()] == ["filler"]
+
+
+def test_a_disk_that_fills_up_while_the_video_is_written(small_disk: Path) -> None:
+    noise = np.random.default_rng(0)
+    frames = (noise.integers(0, 255, (256, 256, 3), dtype=np.uint8) for _ in range(100))
+    with pytest.raises(OSError, match="No space left on device.*a.mp4") as full:
+        write_video(small_disk / "a.mp4", frames, np.full(640 * 100, 0.1, np.float32), "comment")
+    assert full.value.errno == errno.ENOSPC and list(small_disk.iterdir()) == []
+
+
+def test_a_disk_that_may_only_be_read(small_disk: Path, mine: Path, typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s3dnerf.synthesis.synthesizer.load_generator", lambda folder: pytest.fail("begun"))
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    for out in (small_disk / "a.mp4", small_disk / "deep/a.mp4"):
+        status, _, said = typed(*words(mine, out))
+        assert status == 1 and "a.mp4 cannot be written: " in said and "Read-only file system" in said
