@@ -175,6 +175,8 @@ def _locked(path: Path, option: str) -> Iterator[None]:
 
 def _try_to_write(handle: int) -> None:
     """Raise the system's error where nothing more can be written there: a full disk, a used-up quota."""
-    os.write(handle, bytes(ROOM_BYTES))
+    left = ROOM_BYTES
+    while left:  # the last bytes of a disk are written, and the next ones refused
+        left -= os.write(handle, bytes(left))
     os.fsync(handle)
     os.ftruncate(handle, 0)
