@@ -100,7 +100,7 @@ def run(stages: Annotated[tuple[str, ...], tyro.conf.Positional] = ()) -> int:
         try:
             return dvc.wait()
         except KeyboardInterrupt:
-            end_children()  # before dvc goes, while its stages are still known as ours
+            end_children(patience_s=5)  # before dvc goes, while its stages are still known as ours
             raise
 
 

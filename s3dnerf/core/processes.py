@@ -90,8 +90,10 @@ def _listen(asked: list[int]) -> dict[int, Any]:
     return {n: signal.signal(n, handler) for n, usual in own.items() if signal.getsignal(n) is usual}
 
 
-def end_children(patience_s: float = 5.0) -> None:
-    """Ask every descendant of this process to end, and end those that have not after ``patience_s`` seconds."""
+def end_children(patience_s: float = 1.0) -> None:
+    """Ask every descendant of this process to end, and end those that have not after ``patience_s`` seconds: an ffmpeg
+    that waits for somebody to read from it does not listen.
+    """
     import psutil
 
     left = psutil.Process().children(recursive=True)
