@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import origin, write
-from s3dnerf.evaluation.folders import generated_videos, problem_lines, score_folders, score_table
+from s3dnerf.evaluation.accounting import problem_lines
+from s3dnerf.evaluation.folders import generated_videos, score_folders, score_table
 from s3dnerf.evaluation.reading import HOW
 from s3dnerf.evaluation.tools import load_tools
 from s3dnerf.faces.dlib_files import dlib_data

@@ -7,6 +7,7 @@ the comparison. Hashes are computed from bytes: DVC's own memory of times and si
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from flows.git_calls import git, shallow_hint
 from flows.provenance import is_keys, outs_of, preset_lock, read_lock
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.text_files import TextFileError
+from s3dnerf.core.whole_files import claimed
 from s3dnerf.core.yaml_text import YamlError, load_yaml
 from s3dnerf.reporting.audit import Finding, Report, ReportError, verify
 from s3dnerf.reporting.comparison import NotComparable, compare, markdown, page
@@ -342,16 +344,19 @@ def compare_command(a: str, b: str, preset: str, force: bool, out: Path | None) 
     """Print the comparison's verdict and, with ``out``, write comparison.md and comparison.html there. Exit status 2
     when it is refused.
     """
-    try:
-        found = compare(report_at(a, preset), report_at(b, preset), force)
-    except NotComparable as error:
-        print(f"refused: {error}")
-        return 2
-    if out is None:
-        print(markdown(found), end="")
-        return 0
-    write_atomic(out / "comparison.md", markdown(found).encode())
-    write_atomic(out / "comparison.html", page(found).encode())
+    with contextlib.ExitStack() as held:
+        for name in ("comparison.md", "comparison.html") if out is not None else ():
+            held.enter_context(claimed(Path(out or "") / name, "--out", {"the first report": a, "the second": b}))
+        try:
+            found = compare(report_at(a, preset), report_at(b, preset), force)
+        except NotComparable as error:
+            print(f"refused: {error}")
+            return 2
+        if out is None:
+            print(markdown(found), end="")
+            return 0
+        write_atomic(out / "comparison.md", markdown(found).encode())
+        write_atomic(out / "comparison.html", page(found).encode())
     for line in found.forced:
         print(f"forced: {line}")
     print(found.verdict())

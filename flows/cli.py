@@ -12,6 +12,7 @@ prefect, dvc and mlflow are imported only inside the commands that need them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -28,7 +29,7 @@ from flows.project_folder import GRAPH, at_project, check_files
 from flows.proxies import spare_loopback
 from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.errors import SettingsError
-from s3dnerf.core.processes import one_message
+from s3dnerf.core.processes import end_children, one_message
 from s3dnerf.core.text_files import TextFileError, read_text
 from s3dnerf.core.yaml_text import YamlError, dump_yaml, load_yaml
 from s3dnerf.settings.loading import as_dict, experiment, load_settings, preset_settings, settings_from
@@ -102,7 +103,12 @@ def run(stages: Annotated[tuple[str, ...], tyro.conf.Positional] = ()) -> int:
     """
     load_settings()
     check_files()
-    return subprocess.run([sys.executable, "-m", "dvc", "repro", *stages]).returncode
+    with subprocess.Popen([sys.executable, "-m", "dvc", "repro", *stages]) as dvc:
+        try:
+            return dvc.wait()
+        except KeyboardInterrupt:
+            end_children(patience_s=5)  # before dvc goes, while its stages are still known as ours
+            raise
 
 
 def report() -> int:
@@ -133,12 +139,15 @@ def sheets(out: Path = Path("sheets.html")) -> int:
     Args:
         out: The HTML file to write.
     """
+    from s3dnerf.core.file_names import shown
+    from s3dnerf.core.whole_files import claimed
     from s3dnerf.reporting.sheets import sheets_page
     from s3dnerf.video.packs import write_atomic
 
-    page = sheets_page(load_settings()).encode()
-    write_atomic(out, page)
-    print(f"{out}: {len(page) / 1e6:.1f} MB")
+    with claimed(out, "--out"):
+        page = sheets_page(load_settings()).encode()
+        write_atomic(out, page)
+    print(f"{shown(out)}: {len(page) / 1e6:.1f} MB")
     return 0
 
 
@@ -164,7 +173,9 @@ def synthesize(
     """
     import torch
 
+    from s3dnerf.core.file_names import shown
     from s3dnerf.core.rates import RATE_HZ, SAMPLES_PER_FRAME
+    from s3dnerf.core.whole_files import claimed
     from s3dnerf.speech.audio import read_audio
     from s3dnerf.synthesis.driving_video import poses_of_video
     from s3dnerf.synthesis.head_motion import MOST_PITCH_DEG, MOST_YAW_DEG, MOTIONS, VIEWS
@@ -181,7 +192,7 @@ def synthesize(
     from s3dnerf.video.pictures import read_picture
 
     if out.suffix.lower() != ".mp4":
-        raise SettingsError(f"--out: got {out} — accepted: a name that ends in .mp4")
+        raise SettingsError(f"--out: got {shown(out)} — accepted: a name that ends in .mp4")
     if motion not in MOTIONS and not Path(motion).is_file():
         raise SettingsError(f"--motion: got {motion} — accepted: {', '.join(MOTIONS)}, or a video file of one person")
     if views not in VIEWS:
@@ -193,19 +204,22 @@ def synthesize(
         settings = load_settings()
         model = settings.data_dir / "train_s3dnerf" / settings.train.variants[0]
     torch.set_num_threads(usable_cores())
-    card = load_card(model)
-    maker = Synthesizer(load_generator(model), card)
-    samples, made_with = read_audio(speech), settings_from(card["settings"])
-    moved = motion if motion in MOTIONS else poses_of_video(motion, made_with, len(samples) / RATE_HZ)
-    picture = read_picture(portrait)
-    frames = synthesize(
-        maker, picture, samples, made_with, motion=moved, mark=mark, views=views, yaw_deg=yaw, pitch_deg=pitch
-    )
-    comment = synthetic_comment(card, file_sha256(model / "generator.safetensors"))
-    total = len(whole_frames(samples)) // SAMPLES_PER_FRAME
-    with Progress(f"{out.name}", total) as progress:
-        count = write_video(out, progress.over(frames), samples, comment)
-    print(f"{out}: {count} frames, {count / 25:.2f} s; synthetic, and its metadata says so")
+    borrowed = None if motion in MOTIONS else motion
+    inputs = {"the portrait": portrait, "the speech": speech, "the model": model, "the motion's video": borrowed}
+    with claimed(out, "--out", inputs):
+        card = load_card(model)
+        maker = Synthesizer(load_generator(model), card)
+        samples, made_with = read_audio(speech), settings_from(card["settings"])
+        moved = motion if motion in MOTIONS else poses_of_video(motion, made_with, len(samples) / RATE_HZ)
+        picture = read_picture(portrait)
+        frames = synthesize(
+            maker, picture, samples, made_with, motion=moved, mark=mark, views=views, yaw_deg=yaw, pitch_deg=pitch
+        )
+        comment = synthetic_comment(card, file_sha256(model / "generator.safetensors"))
+        total = len(whole_frames(samples)) // SAMPLES_PER_FRAME
+        with Progress(shown(out.name), total) as progress:
+            count = write_video(out, progress.over(frames), samples, comment)
+    print(f"{shown(out)}: {count} frames, {count / 25:.2f} s; synthetic, and its metadata says so")
     return 0
 
 
@@ -215,29 +229,33 @@ def evaluate(generated: Path, truth: Path, table: Path | None = None, align: boo
     Args:
         generated: Folder of generated videos, or of methods: <method>/<corpus>/<video>.
         truth: Folder of true videos with sound.
-        table: Also write the per-video rows as CSV.
+        table: Also write the per-video rows as CSV, into this file.
         align: Bring a video that frames the face otherwise over the truth first, by one similarity.
     """
     import pandas as pd
 
-    from s3dnerf.evaluation.folders import problem_lines, score_folders, score_table, scored_count
+    from s3dnerf.core.whole_files import claimed
+    from s3dnerf.evaluation.accounting import problem_lines, refuse_media
+    from s3dnerf.evaluation.folders import score_folders, score_table, scored_count
     from s3dnerf.evaluation.tools import load_tools
+    from s3dnerf.video.packs import write_atomic
 
+    if table is not None:
+        refuse_media(table, "--table")
     settings = load_settings()
-    tools = load_tools(settings, settings.data_dir / "train_sync" / "judge")
-    rows, problems = score_folders(generated, truth, tools, align=align)
-    if rows:
-        print(score_table(rows))
-    print(
-        "sync judged by: "
-        + (f"{tools.judge.name}; {tools.judge.protocol}" if tools.judge else f"nobody: {tools.why['judge']}")
-    )
-    for line in problem_lines(problems):
-        print(line)
-    scored, total = scored_count(rows)
-    print(f"{scored} of {total} videos scored")
-    if table:
-        pd.DataFrame(rows).to_csv(table, index=False)
+    with contextlib.nullcontext() if table is None else claimed(table, "--table"):
+        tools = load_tools(settings, settings.data_dir / "train_sync" / "judge")
+        rows, problems = score_folders(generated, truth, tools, align=align)
+        if rows:
+            print(score_table(rows))
+        judge = f"{tools.judge.name}; {tools.judge.protocol}" if tools.judge else f"nobody: {tools.why['judge']}"
+        print(f"sync judged by: {judge}")
+        for line in problem_lines(problems):
+            print(line)
+        scored, total = scored_count(rows)
+        print(f"{scored} of {total} videos scored")
+        if table is not None:
+            write_atomic(table, pd.DataFrame(rows).to_csv(index=False).encode())
     return 0 if scored else 1
 
 

@@ -24,7 +24,15 @@ from typing import Any
 import numpy as np
 
 from s3dnerf.core.rates import FPS_HZ
-from s3dnerf.evaluation.other_methods import MethodVideo, find_methods, framed_like_truth, shows, videos_of
+from s3dnerf.evaluation.accounting import problem_lines
+from s3dnerf.evaluation.other_methods import (
+    MethodVideo,
+    find_methods,
+    framed_like_truth,
+    other_files,
+    shows,
+    videos_of,
+)
 from s3dnerf.evaluation.protocol import Tools, as_rows, prepare_truth, score_pair, score_truth
 from s3dnerf.evaluation.tools import load_tools
 from s3dnerf.metrics.fps import measure_speed
@@ -313,6 +321,8 @@ def main(context: Context) -> dict[str, Any]:
     forget()
     settings = context.settings
     methods = find_methods(settings.evaluate.methods)
+    for line in problem_lines(other_files(settings.evaluate.methods)):
+        logger.info(f"evaluate: {line}")
     jobs = plan(settings, methods)
     forget_keys(settings.data_dir, KIND)
     kept = {job.key: None if context.ignore_store else kept_clip(job.key) for job in jobs}

@@ -28,6 +28,8 @@ from s3dnerf.corpora.records import (
     DELIBERATE,
     EXCLUDED_COLUMNS,
     FILE_COLUMNS,
+    FOLDER,
+    INVENTORY_COLUMNS,
     CorpusError,
     Layout,
     RawFile,
@@ -39,6 +41,7 @@ from s3dnerf.corpora.splits import check_files, check_people
 from s3dnerf.settings.schema import CORPORA, IngestSettings, Settings
 from s3dnerf.video.clock import clock_of
 from s3dnerf.video.encoding import VideoError
+from s3dnerf.video.file_kinds import passed_over
 from s3dnerf.video.packs import write_atomic
 from s3dnerf.video.probing import probe
 from stages.code_lock import stage_versions
@@ -164,15 +167,17 @@ def probe_all(context: Context, wanted: dict[str, str]) -> dict[str, dict[str, A
 
 
 def inventory(settings_out: Path) -> dict[str, list[RawFile]]:
-    """The inventory's rows by corpus. Raises StageError when there is none."""
+    """The inventory's rows by corpus. Raises StageError when there is none, or one of an earlier version."""
     import pandas as pd
 
     if not settings_out.is_file():
         raise StageError(f"{settings_out}: no such file — run the stage that makes it: dvc repro inventory")
     table = pd.read_parquet(settings_out)
     rows: dict[str, list[RawFile]] = {corpus: [] for corpus in CORPORA}
-    for corpus, path, size, sha in zip(table["corpus"], table["path"], table["size"].tolist(), table["sha256"]):
-        rows[corpus].append(RawFile(path, size, sha))
+    if list(table.columns) != list(INVENTORY_COLUMNS):
+        raise StageError(f"{settings_out}: of an earlier version of this program — make it again: dvc repro inventory")
+    for corpus, *file in zip(*(table[name].tolist() for name in INVENTORY_COLUMNS)):
+        rows[corpus].append(RawFile(*file))
     return rows
 
 
@@ -180,7 +185,9 @@ def readable_files(layout_files: list[RawFile]) -> tuple[list[RawFile], list[tup
     """Files that a layout may use, and those that none can: (file, reason, detail)."""
     good, bad = [], []
     for file in layout_files:
-        if "\\x" in file.path:
+        if file.kind == FOLDER:
+            bad.append((file, "unreadable_folder", "may not be opened (no permission): nothing in it is used"))
+        elif "\\x" in file.path:
             bad.append((file, "name_not_utf8", "rename the file: its name is not UTF-8"))
         elif not file.sha256:
             bad.append(
@@ -193,10 +200,13 @@ def readable_files(layout_files: list[RawFile]) -> tuple[list[RawFile], list[tup
 
 def find_layout(corpus: str, root: Path, files: list[RawFile], settings: IngestSettings) -> Layout:
     """A corpus's layout, with the files that no layout can use accounted for as well."""
-    good, bad = readable_files(files)
+    nobodys = {file.path: what for file in files if (what := passed_over(file.path, file.kind))}
+    good, bad = readable_files([file for file in files if file.path not in nobodys])
     layout = FINDERS[corpus](root, good, settings)
+    for path, what in nobodys.items():
+        layout.drop_file(path, what.role, what.reason, what.detail)
     for file, reason, detail in bad:
-        layout.drop_file(file.path, role_of(file), reason, detail)
+        layout.drop_file(file.path, FOLDER if file.kind == FOLDER else role_of(file), reason, detail)
         if file.is_video:
             layout.exclude(f"{corpus}+{file.path}", reason, detail)
     return layout

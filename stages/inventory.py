@@ -8,7 +8,8 @@ It also fills the store from the outs on disk (:mod:`stages.seeding`): those tha
 as made here.
 
 Reads the folders that ``raw.*`` names; writes ``data/<preset>/inventory/files.parquet`` (corpus, path relative to the
-corpus's folder, size, sha256) and ``weights/<section>.json`` (see :mod:`stages.weight_hashes`).
+corpus's folder, size, sha256, kind: what the first bytes say) and ``weights/<section>.json`` (see
+:mod:`stages.weight_hashes`). A folder that may not be opened is a row of its own, its path ending in ``/``.
 
 Run: ``python -m flows.run inventory``
 """
@@ -25,13 +26,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from s3dnerf.corpora.records import INVENTORY_COLUMNS, table_bytes
+from s3dnerf.corpora.records import FOLDER, INVENTORY_COLUMNS, table_bytes
 from s3dnerf.settings.schema import CORPORA
-from s3dnerf.video.packs import file_sha256, write_atomic
+from s3dnerf.video.file_kinds import hash_and_kind, passed_over
+from s3dnerf.video.packs import write_atomic
 from stages.context import Context
 from stages.passing_faults import retried
 from stages.preprocessing import StageError
-from stages.raw_files import inventory_cache, read_inventory_cache
+from stages.raw_files import CACHE_COLUMNS, inventory_cache, read_inventory_cache
 from stages.seeding import fill_store
 from stages.weight_hashes import write_weights
 
@@ -47,9 +49,10 @@ def path_text(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
+def walk(root: str) -> Iterator[tuple[str, os.stat_result | None]]:
     """Everything below ``root`` but folders, links followed, no folder twice: path relative to it (sorted by folder)
-    and its state.
+    and its state; None where the system does not let us see it, and with ``/`` at its end for a folder that may not be
+    opened.
     """
     seen: set[tuple[int, int]] = set()
     todo = [""]
@@ -59,24 +62,40 @@ def walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
         if (state.st_dev, state.st_ino) in seen:
             continue
         seen.add((state.st_dev, state.st_ino))
-        with os.scandir(os.path.join(root, folder)) as entries:
-            for entry in sorted(entries, key=lambda e: e.name):
-                path = os.path.join(folder, entry.name)
-                try:
-                    state = entry.stat()
-                except OSError as error:
-                    if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES):
-                        raise  # of the disk or the mount
-                    state = entry.stat(follow_symlinks=False)  # a link that points nowhere: accounted for, never opened
-                if stat.S_ISDIR(state.st_mode):
-                    todo.append(path)
-                else:
-                    yield path, state
+        try:
+            with os.scandir(os.path.join(root, folder)) as found:
+                entries = sorted(found, key=lambda e: e.name)
+        except PermissionError:
+            if not folder:
+                raise
+            yield f"{folder}/", None
+            continue
+        for entry in entries:
+            path, seen_as = os.path.join(folder, entry.name), _state(entry)
+            if seen_as is not None and stat.S_ISDIR(seen_as.st_mode):
+                todo.append(path)
+            else:
+                yield path, seen_as
+
+
+def _state(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """The state of what an entry leads to; of the entry itself for a link that points nowhere; None in a folder whose
+    names may be read and nothing else.
+    """
+    try:
+        return entry.stat()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES):
+            raise  # of the disk or the mount
+    try:
+        return entry.stat(follow_symlinks=False)
+    except PermissionError:
+        return None
 
 
 def check_roots(context: Context) -> dict[str, str]:
-    """Corpus → raw folder for the corpora in use. Raises StageError naming the setting of a folder that is not
-    there.
+    """Corpus → raw folder for the corpora in use. Raises StageError naming the setting of a folder that is not there
+    or may not be opened.
     """
     roots = {corpus: getattr(context.settings.raw, corpus) for corpus in CORPORA}
     for corpus, root in roots.items():
@@ -85,25 +104,32 @@ def check_roots(context: Context) -> dict[str, str]:
             put = "put the corpus there, name its folder, or set it to null to leave it out"
             todo = "run `dvc repro sample`, which makes it" if made else put
             raise StageError(f"raw.{corpus}: {root}: no such folder — {todo}")
+        if root is not None:
+            try:
+                os.scandir(root).close()
+            except PermissionError as refused:
+                todo = "allow this user to read it, or set it to null to leave it out"
+                raise StageError(f"raw.{corpus}: {root}: the folder may not be opened — {todo}") from refused
     return {corpus: root for corpus, root in roots.items() if root is not None}
 
 
-def _hash(path: str) -> str:
-    """sha256 of a raw file; '' of one that nobody may read: ingest excludes it by its missing hash.
+def _look(path: str) -> tuple[str, str]:
+    """sha256 of a raw file and what its first bytes say; '' and '' of one that nobody may read: ingest excludes it by
+    its missing hash.
 
     Raises StillFailing where the disk or the mount fails: that says nothing of the file.
     """
     try:
-        return retried(f"inventory: {path}", lambda: file_sha256(path))
+        return retried(f"inventory: {path}", lambda: hash_and_kind(path))
     except PermissionError:
-        return ""
+        return "", ""
 
 
 def _write_cache(path: Path, rows: list[dict[str, Any]]) -> None:
     import pandas as pd
 
     buffer = io.BytesIO()
-    pd.DataFrame(rows, columns=["root", "path", "size", "mtime_ns", "sha256"]).to_parquet(buffer, index=False)
+    pd.DataFrame(rows, columns=CACHE_COLUMNS).to_parquet(buffer, index=False)
     write_atomic(path, buffer.getvalue())
 
 
@@ -120,20 +146,23 @@ def main(context: Context) -> dict[str, Any]:
     for corpus, root in roots.items():
         before, absolute = len(rows), os.path.abspath(root)
         for path, state in walk(root):
-            text, size, mtime = path_text(path), state.st_size, state.st_mtime_ns
+            text = path_text(path)
+            size, mtime = (state.st_size, state.st_mtime_ns) if state is not None else (0, 0)
             kept = known.get((absolute, text))
-            if not stat.S_ISREG(
-                state.st_mode
-            ):  # a link that points nowhere, a pipe or a socket: opening it may wait for ever
-                sha = ""
+            if state is None or not stat.S_ISREG(state.st_mode):
+                # a link that points nowhere, a pipe or a socket: opening it may wait for ever
+                sha, kind = "", FOLDER if path.endswith("/") else ""
             elif kept and (kept.size, kept.mtime_ns) == (size, mtime):
-                sha = kept.sha256
+                sha, kind = kept.sha256, kept.kind
             else:
-                sha = _hash(os.path.join(root, path))
+                sha, kind = _look(os.path.join(root, path))
                 hashed += 1
-            rows.append({"corpus": corpus, "path": text, "size": size, "sha256": sha})
+            if kind == FOLDER and not passed_over(text):
+                logger.warning(f"inventory: raw.{corpus}: {text}: this folder may not be opened (no permission)")
+            row = {"path": text, "size": size, "sha256": sha, "kind": kind}
+            rows.append({"corpus": corpus, **row})
             if sha and time.time_ns() - mtime > RACY_S * 1e9:
-                cache.append({"root": absolute, "path": text, "size": size, "mtime_ns": mtime, "sha256": sha})
+                cache.append({"root": absolute, "mtime_ns": mtime, **row})
             total += size
             if time.monotonic() - said > SAY_EVERY_S:
                 logger.info(f"inventory: {len(rows)} files, {total / 1e9:.1f} GB so far")

@@ -19,6 +19,8 @@ from s3dnerf.core.errors import PassingFault, S3DNeRFError
 from s3dnerf.video.packs import file_sha256
 from stages.content_store import STORE
 
+CACHE_COLUMNS = ["root", "path", "size", "mtime_ns", "sha256", "kind"]
+
 
 class RawFileChanged(S3DNeRFError, RuntimeError):
     """A raw file is not the one that the inventory saw; nothing made of it may be kept under that one's key."""
@@ -26,11 +28,14 @@ class RawFileChanged(S3DNeRFError, RuntimeError):
 
 @dataclass(frozen=True)
 class SeenFile:
-    """A raw file as the inventory saw it; ``size`` in bytes, −1 where it kept no time (the file was seconds old)."""
+    """A raw file as the inventory saw it; ``size`` in bytes, −1 where it kept no time (the file was seconds old);
+    ``kind``: what its first bytes say.
+    """
 
     sha256: str
     size: int = -1
     mtime_ns: int = -1
+    kind: str = ""
 
 
 def inventory_cache(preset: str) -> Path:
@@ -39,13 +44,15 @@ def inventory_cache(preset: str) -> Path:
 
 
 def read_inventory_cache(path: Path) -> dict[tuple[str, str], SeenFile]:
-    """(absolute raw folder, path in it) → file; empty where there is no cache."""
+    """(absolute raw folder, path in it) → file; empty where there is no cache, or one of another form."""
     import pandas as pd
 
     if not path.is_file():
         return {}
     table = pd.read_parquet(path)
-    seen = map(SeenFile, table["sha256"].tolist(), table["size"].tolist(), table["mtime_ns"].tolist())
+    if list(table.columns) != CACHE_COLUMNS:  # an earlier version's: made again
+        return {}
+    seen = map(SeenFile, *(table[name].tolist() for name in ("sha256", "size", "mtime_ns", "kind")))
     return dict(zip(zip(table["root"], table["path"]), seen))
 
 

@@ -251,7 +251,7 @@ def make_preset(root: Path, settings: Settings, passes: bool = True) -> None:
         _more_of_ingest(data, corpus)
         _more_parts(data, corpus)
         files = pd.read_parquet(data / "ingest" / corpus / "files.parquet")
-        inventory += [{"corpus": corpus, "path": p, "size": 10, "sha256": "0" * 64} for p in files["path"]]
+        inventory += [{"corpus": corpus, "path": p, "size": 10, "sha256": "0" * 64, "kind": ""} for p in files["path"]]
     (data / "inventory").mkdir(parents=True)
     pd.DataFrame(inventory).to_parquet(data / "inventory" / "files.parquet", index=False)
     for role in ("expert", "judge"):

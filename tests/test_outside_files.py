@@ -42,6 +42,7 @@ from s3dnerf.sync.syncnet import load_syncnet
 from s3dnerf.synthesis.synthesizer import load_generator
 from s3dnerf.training.checkpoints import MAGIC, load_checkpoint
 from s3dnerf.training.perceptual import VGG19
+from s3dnerf.video import pictures
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.packs import CorpusPacks, write_pack, write_table
 from s3dnerf.video.pictures import read_picture
@@ -364,9 +365,7 @@ HUGE = {
 def test_a_huge_picture_is_refused_before_it_is_decoded(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import cv2
-
-    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(pictures, "decode", lambda *_: pytest.fail("decoded"))
     path = tmp_path / "portrait"
     path.write_bytes(HUGE[kind])
     with pytest.raises(VideoError, match=str(path)) as error:

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from s3dnerf.corpora.records import AUDIO_SUFFIXES, FileFate, Layout, RawFile, Span, role_of, slug
+from s3dnerf.corpora.records import FileFate, Layout, RawFile, Span, role_of, slug
 from s3dnerf.corpora.splits import canonical_names, held_out
 from s3dnerf.settings.schema import IngestSettings
 
@@ -90,7 +90,7 @@ def find(root: Path, files: Iterable[RawFile], settings: IngestSettings) -> Layo
         facts = parse_path(file)
         if facts and facts["kind"] == "video" and file.is_video:
             videos.append((file, facts))
-        elif facts and facts["kind"] == "audio" and file.suffix in AUDIO_SUFFIXES:
+        elif facts and facts["kind"] == "audio" and file.is_audio:
             key = (facts["person"], facts["take"], facts["emotion"], facts["level"], facts["sentence"])
             if key in sounds:
                 layout.drop_file(file.path, "audio", "duplicate", f"the sound of {sounds[key].path} comes first")

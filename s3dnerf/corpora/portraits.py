@@ -1,8 +1,9 @@
 """A plain folder of one-person videos: those of AD-NeRF and GeneFace (table 2), or anyone's own. For evaluation: all
 ``test``.
 
-<name>.mp4, <name>.mpg, …   in any folder below the root; the person is the file's name without trailing digits after a
-``_`` or ``-`` (``May_1.mp4``, ``May_2.mp4`` are one person), or what ``ingest.same_person`` says
+<name>.mp4, <name>.mpg, …   in any folder below the root, known by their suffix or else by their first bytes; the person
+is the file's name without trailing digits after a ``_`` or ``-`` (``May_1.mp4``, ``May_2.mp4`` are one person), or what
+``ingest.same_person`` says
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from s3dnerf.corpora.records import FileFate, Layout, RawFile, Span, role_of, slug
 from s3dnerf.corpora.splits import canonical_names
 from s3dnerf.settings.schema import IngestSettings
+from s3dnerf.video.file_kinds import IN_WORDS
 
 
 def find(root: Path, files: Iterable[RawFile], settings: IngestSettings) -> Layout:
@@ -22,7 +24,9 @@ def find(root: Path, files: Iterable[RawFile], settings: IngestSettings) -> Layo
     names: dict[str, str] = {}
     for file in sorted(files, key=lambda f: f.path):
         if not file.is_video:
-            layout.drop_file(file.path, role_of(file), "not_in_layout", "not a video by its suffix")
+            layout.drop_file(
+                file.path, role_of(file), "not_in_layout", f"{IN_WORDS.get(file.kind, file.kind)}, not a video"
+            )
             continue
         name = f"portraits_{slug(file.stem)}"
         if name in names:  # the same name in two folders: both are kept, the later under its whole path

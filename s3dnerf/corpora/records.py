@@ -16,10 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from s3dnerf.core.errors import S3DNeRFError
+from s3dnerf.video.file_kinds import meant_as
+from s3dnerf.video.signatures import AUDIO, VIDEO
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".mpg", ".mpeg", ".m4v", ".flv", ".ts")
-AUDIO_SUFFIXES = (".wav", ".m4a", ".mp3", ".aac", ".flac", ".ogg")
-
+FOLDER = "folder"
 CLIP_COLUMNS = {
     "clip": "str",
     "corpus": "str",
@@ -44,7 +44,7 @@ CLIP_COLUMNS = {
 }
 FILE_COLUMNS = {"path": "str", "role": "str", "status": "str", "reason": "str", "detail": "str", "clips": "int64"}
 EXCLUDED_COLUMNS = {"clip": "str", "stage": "str", "reason": "str", "detail": "str"}
-INVENTORY_COLUMNS = {"corpus": "str", "path": "str", "size": "int64", "sha256": "str"}
+INVENTORY_COLUMNS = {"corpus": "str", "path": "str", "size": "int64", "sha256": "str", "kind": "str"}
 
 # Left out on purpose or never held: these do not count against ``ingest.max_failed_fraction``.
 DELIBERATE = frozenset(
@@ -59,6 +59,10 @@ DELIBERATE = frozenset(
         "not_in_layout",
         "orphan",
         "overlap",
+        "companion_file",
+        "system_file",
+        "editor_file",
+        "unfinished_download",
     }
 )
 
@@ -69,11 +73,21 @@ class CorpusError(S3DNeRFError, ValueError):
 
 @dataclass(frozen=True)
 class RawFile:
-    """One row of the inventory. ``path`` is relative to the corpus's raw root, with ``/``."""
+    """One row of the inventory.
+
+    Attributes
+    ----------
+    path : relative to the corpus's raw root, with ``/``
+    size : bytes
+    sha256 : '' where the file cannot be read
+    kind : what its first bytes say (:func:`s3dnerf.video.signatures.content_kind`); :data:`FOLDER` for a folder that
+        may not be opened
+    """
 
     path: str
     size: int
     sha256: str
+    kind: str = ""
 
     @property
     def name(self) -> str:
@@ -97,8 +111,13 @@ class RawFile:
 
     @property
     def is_video(self) -> bool:
-        """Whether the suffix is a video's."""
-        return self.suffix in VIDEO_SUFFIXES
+        """Whether it is meant as a video: by its suffix, or by its first bytes where the suffix says nothing."""
+        return meant_as(self.name, self.kind) == VIDEO
+
+    @property
+    def is_audio(self) -> bool:
+        """Whether it is meant as a sound file, as :attr:`is_video` says of videos."""
+        return meant_as(self.name, self.kind) == AUDIO
 
 
 @dataclass
@@ -174,10 +193,10 @@ def read_text(path: Path) -> str:
 
 
 def role_of(file: RawFile) -> str:
-    """What a file is by its suffix alone."""
+    """What a file is meant as: ``video``, ``audio`` or ``other``."""
     if file.is_video:
         return "video"
-    return "audio" if file.suffix in AUDIO_SUFFIXES else "other"
+    return "audio" if file.is_audio else "other"
 
 
 def table_bytes(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> bytes:

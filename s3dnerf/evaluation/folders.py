@@ -4,8 +4,9 @@ Reads ``<generated>/<name>.mp4`` (one method) or ``<generated>/<method>/<corpus>
 ``<truth>/<name>.mp4``, in any container that ffmpeg reads; writes nothing. Both videos are brought to 25 Hz by their
 timestamps and to 256², and the truth's sound is judged. A corrupt, shorter, longer, faceless or missing video is named
 and counted, the others are scored; what was changed so that two files could be compared (size, rate, start) is named as
-well. A truth is read and measured once for all methods; a pair is held in memory (5 MB a second of each video, and as
-much again while it is measured).
+well, and so is every other file in the two folders (:mod:`s3dnerf.evaluation.accounting`). A truth is read and
+measured once for all methods; a pair is held in memory (5 MB a second of each video, and as much again while it is
+measured).
 
 Run: ``s3dnerf evaluate --generated DIR --truth DIR``.
 """
@@ -20,8 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from s3dnerf.core.file_names import shown
 from s3dnerf.core.rates import FPS_HZ, RATE_HZ, SAMPLES_PER_FRAME
-from s3dnerf.evaluation.other_methods import LOOKS, SAME_FRAMING_PX, VIDEOS, fit_framing, share_outside, steady_apart
+from s3dnerf.evaluation.accounting import look_into, not_read, outside_layout, problem_lines
+from s3dnerf.evaluation.other_methods import LOOKS, SAME_FRAMING_PX, fit_framing, share_outside, steady_apart
 from s3dnerf.evaluation.protocol import SIZE_PX, Tools, Truth, as_rows, prepare_truth, score_pair
 from s3dnerf.evaluation.reading import HOW, Problem, compared_otherwise, read_video
 from s3dnerf.faces.lips import crop_boxes
@@ -47,38 +50,31 @@ class GeneratedVideo:
     path: Path
 
 
-def _by_stem(folder: Path) -> tuple[dict[str, Path], list[Problem]]:
-    """The videos of a folder by name, and those whose name another one has already."""
-    videos: dict[str, Path] = {}
-    problems = []
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEOS):
-        if path.stem in videos:
-            problems.append(
-                Problem(path.stem, "same_name", f"{path.name} is not read: {videos[path.stem].name} has this name")
-            )
-        else:
-            videos[path.stem] = path
-    return videos, problems
-
-
 def generated_videos(generated: Path, method: str, corpus: str) -> tuple[list[GeneratedVideo], list[Problem]]:
-    """The videos of a folder, or of a folder of methods; sorted. Raises FileNotFoundError where there is none of
-    either.
+    """The videos of a folder, or of a folder of methods, and what every other file there is; sorted.
+
+    Raises FileNotFoundError where there is none of either, saying what there is instead.
     """
-    flat, problems = _by_stem(generated)
-    if flat:
-        return [GeneratedVideo(method, corpus, name, path) for name, path in flat.items()], problems
-    videos = []
-    for folder in sorted(p for p in generated.glob("*/*") if p.is_dir()):
-        by_name, doubled = _by_stem(folder)
-        videos += [
-            GeneratedVideo(folder.parent.name, folder.name.lower(), name, path) for name, path in by_name.items()
-        ]
-        problems += [Problem(d.name, d.what, d.detail, folder.parent.name) for d in doubled]
+    flat = look_into(generated, generated)
+    if flat.videos:
+        skipped = not_read(flat.folders, generated, "videos lie beside it, and are taken for one method's")
+        videos = [GeneratedVideo(method, corpus, name, path) for name, path in flat.videos.items()]
+        return videos, [*flat.problems, *skipped]
+    videos, problems = [], flat.problems
+    for of_method in flat.folders:
+        inside = look_into(of_method, generated)
+        problems += outside_layout(inside, generated, "expected <method>/<corpus>/<name>")
+        for folder in inside.folders:
+            found = look_into(folder, generated)
+            whose = shown(of_method.name)
+            videos += [
+                GeneratedVideo(whose, shown(folder.name).lower(), name, path) for name, path in found.videos.items()
+            ]
+            problems += [replace(p, method=whose) if p.what == "same_name" else p for p in found.problems]
+            problems += not_read(found.folders, generated, "expected <method>/<corpus>/<name>")
     if not videos:
-        raise FileNotFoundError(
-            f"{generated}: no videos ({', '.join(VIDEOS)}), neither in it nor as <method>/<corpus>/<name>"
-        )
+        there = "".join(f"; {line}" for line in problem_lines(problems))
+        raise FileNotFoundError(f"{generated}: no videos, neither in it nor as <method>/<corpus>/<name>{there}")
     return videos, problems
 
 
@@ -108,17 +104,20 @@ def score_folders(
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: no such folder")
     videos, problems = generated_videos(generated, method, corpus)
-    truths, doubled = _by_stem(truth)
-    problems += doubled
+    of_truth = look_into(truth, truth)
+    truths = of_truth.videos
+    problems += [*of_truth.problems, *not_read(of_truth.folders, truth, "true videos lie beside each other")]
     methods = sorted({m.method for m in videos})
     rows: list[dict[str, Any]] = []
     for name, path in truths.items():
         partners = {m.method: m for m in videos if m.name == name}
         if not partners:
-            problems.append(Problem(name, "no_generated_video", f"{path.name} has no partner"))
+            problems.append(Problem(name, "no_generated_video", f"{shown(path.name)} has no partner"))
             continue
         problems += [
-            Problem(name, "no_generated_video", f"{path.name} has no partner", m) for m in methods if m not in partners
+            Problem(name, "no_generated_video", f"{shown(path.name)} has no partner", m)
+            for m in methods
+            if m not in partners
         ]
         measured_truth, truth_problems = _read_truth(name, path, tools)
         problems += truth_problems
@@ -128,7 +127,8 @@ def score_folders(
             rows += as_rows(measured, name, video.corpus, name, video.method)
     unknown = [m for m in videos if m.name not in truths]
     problems += [
-        Problem(m.name, "no_truth", f"{m.path.name} has no partner in {truth.name}", m.method) for m in unknown
+        Problem(m.name, "no_truth", f"{shown(m.path.name)} has no partner in {shown(truth.name)}", m.method)
+        for m in unknown
     ]
     return rows, sorted(problems, key=lambda p: (p.name, p.method, p.what))
 
@@ -138,7 +138,7 @@ def _read_truth(name: str, path: Path, tools: Tools) -> tuple[Truth | None, list
     try:
         read = read_video(path)
     except VideoError as bad:
-        return None, [Problem(name, f"truth_{bad.reason}", str(bad)[:300])]
+        return None, [Problem(name, f"truth_{bad.reason}", shown(str(bad))[:300])]
     frames, problems = read.frames, read.problems(name, "truth_")
     samples = mel = None
     try:
@@ -149,7 +149,7 @@ def _read_truth(name: str, path: Path, tools: Tools) -> tuple[Truth | None, list
             problems.append(Problem(name, "truth_sound_chosen", sound.note))
     except VideoError as bad:
         what = "truth_without_sound" if bad.reason == "no_audio" else "truth_sound_unreadable"
-        problems.append(Problem(name, what, str(bad)[:300]))
+        problems.append(Problem(name, what, shown(str(bad))[:300]))
     if samples is not None:
         whole = SAMPLES_PER_FRAME * len(frames)
         if not len(samples) or float(np.abs(samples).max()) < SILENT:
@@ -196,9 +196,9 @@ def _score_one(
         read = read_video(video.path)
     except VideoError as bad:
         unmeasured = [
-            not_measured(r, f"{bad.reason}: {str(bad)[:200]}", failed=len(truth.frames)) for r in tools.recipes()
+            not_measured(r, f"{bad.reason}: {shown(str(bad))[:200]}", failed=len(truth.frames)) for r in tools.recipes()
         ]
-        return [Problem(video.name, bad.reason, str(bad)[:300])], unmeasured
+        return [Problem(video.name, bad.reason, shown(str(bad))[:300])], unmeasured
     frames = read.frames
     problems = [*read.problems(video.name), *compared_otherwise(video.name, video.path, truth_path)]
     if len(frames) != len(truth.frames):
@@ -282,19 +282,6 @@ def score_table(rows: list[dict[str, Any]]) -> str:
             f"{metric}: not measured in {count} of {len(of_metric)} videos: {why}" for why, count in missing.items()
         ]
     return "\n".join([*lines, HOW, *reasons])
-
-
-def problem_lines(problems: list[Problem], most: int = 3) -> list[str]:
-    """A line each problem; of more than ``most`` of one kind whose partner is missing, one line with all names."""
-    lines = []
-    for what in sorted({p.what for p in problems}):
-        of_kind = [p for p in problems if p.what == what]
-        names = [f"{p.method}/{p.name}" if p.method else p.name for p in of_kind]
-        if what in ("no_generated_video", "no_truth") and len(of_kind) > most:
-            lines.append(f"{what}: {len(of_kind)} videos: {', '.join(names)}")
-        else:
-            lines += [f"{name}: {what}: {p.detail}" for name, p in zip(names, of_kind)]
-    return lines
 
 
 def scored_count(rows: list[dict[str, Any]]) -> tuple[int, int]:

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from s3dnerf.core.rates import FPS_HZ
+from s3dnerf.evaluation.accounting import look_into, not_read, outside_layout
 from s3dnerf.evaluation.protocol import SIZE_PX, Tools, Truth
+from s3dnerf.evaluation.reading import Problem
 from s3dnerf.faces.types import EYES, NOSE
 from s3dnerf.faces.warping import apply, invert, warp
 from s3dnerf.metrics.lmd import metric_landmarks
 from s3dnerf.training.clips import Clip
 
-VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".m4v")
 LOOKS = 25  # frames that decide about the framing
 SAME_FRAMING_PX = 10.0
 STEADY = np.r_[NOSE, EYES]  # speech hardly moves them
@@ -45,15 +46,32 @@ def find_methods(folder: str | None) -> list[MethodVideo]:
     A folder that names no corpus of the pipeline is listed as well: nothing will fit its videos, and ``evaluate`` says
     so.
     """
+    return _look_through(folder)[0]
+
+
+def other_files(folder: str | None) -> list[Problem]:
+    """What every file of such a folder is that :func:`find_methods` does not list."""
+    return _look_through(folder)[1]
+
+
+def _look_through(folder: str | None) -> tuple[list[MethodVideo], list[Problem]]:
     root = Path(folder) if folder else None
     if root is None or not root.is_dir():
-        return []
-    videos = []
-    for path in sorted(p for p in root.glob("*/*/*") if p.suffix.lower() in VIDEOS):
-        videos.append(
-            MethodVideo(path.parts[-3], path.parts[-2].lower(), path.stem, str(path), str(path.relative_to(root)))
-        )
-    return videos
+        return [], []
+    expected = "expected <method>/<corpus>/<name>"
+    top = look_into(root, root)
+    videos, problems = list[MethodVideo](), outside_layout(top, root, expected)
+    for of_method in top.folders:
+        inside = look_into(of_method, root)
+        problems += outside_layout(inside, root, expected)
+        for of_corpus in inside.folders:
+            found = look_into(of_corpus, root)
+            problems += [p for p in found.problems if p.what != "same_name"]  # videos_of takes one of them
+            problems += not_read(found.folders, root, expected)
+            for path in sorted([*found.videos.values(), *found.same_name]):
+                label = str(path.relative_to(root))
+                videos.append(MethodVideo(of_method.name, of_corpus.name.lower(), path.stem, str(path), label))
+    return videos, problems
 
 
 def shows(video: MethodVideo, record: dict[str, Any]) -> bool:

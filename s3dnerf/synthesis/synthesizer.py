@@ -19,7 +19,9 @@ import torch
 from torch.nn import functional
 
 from s3dnerf.core.errors import S3DNeRFError
+from s3dnerf.core.file_names import shown
 from s3dnerf.core.rates import FPS_HZ, SAMPLES_PER_FRAME
+from s3dnerf.core.whole_files import taking_the_place_of
 from s3dnerf.model.crossmodal import speech_windows
 from s3dnerf.model.s3dnerf import Identity, Rendered, S3DNeRF
 from s3dnerf.settings.loading import settings_from
@@ -282,46 +284,21 @@ def write_video(
     from s3dnerf.video.encoding import NoFrames, VideoError, feed_ffmpeg
 
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part.mp4")
-    with tempfile.TemporaryDirectory(prefix="s3dnerf-") as folder:
+    picture = ["-c:v", "libx264", "-preset", "medium", "-crf", str(crf), "-pix_fmt", "yuv420p", "-profile:v", "high"]
+    metadata = ["-map_metadata", "-1", "-metadata", f"comment={comment}", "-metadata", f"description={comment}"]
+    output = ["-map", "0:v", "-map", "1:a", *picture, "-c:a", "aac", "-b:a", "128k", *metadata]
+    with tempfile.TemporaryDirectory(prefix="s3dnerf-") as folder, taking_the_place_of(path) as part:
         sound = Path(folder, "speech.wav")
         sound.write_bytes(wav_bytes(whole_frames(samples)))
-        video_codec = [
-            "-c:v",
-            "libx264",
-            "-preset",
-            "medium",
-            "-crf",
-            str(crf),
-            "-pix_fmt",
-            "yuv420p",
-            "-profile:v",
-            "high",
-        ]
-        metadata = ["-map_metadata", "-1", "-metadata", f"comment={comment}", "-metadata", f"description={comment}"]
-        output = [
-            "-map",
-            "0:v",
-            "-map",
-            "1:a",
-            *video_codec,
-            "-c:a",
-            "aac",
-            "-b:a",
-            "128k",
-            *metadata,
-            "-movflags",
-            "+faststart",
-            str(part),
-        ]
+        # file: so that no name is taken for a protocol or an option
+        target = ["-movflags", "+faststart", "-f", "mp4", f"file:{part}"]
         try:
-            count = feed_ffmpeg(frames, output, FPS_HZ, inputs=["-i", str(sound)])
-            part.replace(path)
+            return feed_ffmpeg(frames, [*output, *target], FPS_HZ, inputs=["-i", f"file:{sound}"])
         except NoFrames as none:
             raise SynthesisError("no frames to write") from none
         except VideoError as failed:
-            raise SynthesisError(f"{path} cannot be written: {failed}") from failed
-        finally:
-            part.unlink(missing_ok=True)
-    return count
+            raise SynthesisError(f"{shown(path)} cannot be written: {failed}") from failed
+        except OSError as fault:  # of a full disk: name the file that a person asked for
+            if fault.errno is not None:
+                fault.filename = str(path)
+            raise

@@ -54,7 +54,7 @@ def run_job(name: str, kind: type[J], train: Train[J], arguments: list[str] | No
     parser = argparse.ArgumentParser(prog=name, description="Run one training job.")
     parser.add_argument("--job", required=True, type=Path, help="the job's JSON file")
     job = kind.from_json(parser.parse_args(arguments).job.read_text(encoding="utf-8"))
-    with one_message(name), joined() as world:
+    with one_message(name, stoppable=False), joined() as world:
         log_to_stdout("s3dnerf", "__main__", level=logging.INFO if world.is_main() else logging.ERROR)
         train(job, world)
 

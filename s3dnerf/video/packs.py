@@ -9,7 +9,7 @@ A corpus folder of a stage (``data/<preset>/<stage>/<corpus>/``) holds
 - ``packs.json``: each tar's name and sha256, so that nobody need read a corpus to know that it is the same;
 - ``quarantine.parquet``: clips that stopped here: clip, stage, reason, detail.
 
-Writes are to a temporary name, flushed to disk, renamed.
+Writes are to a temporary name, flushed to disk, renamed (:mod:`s3dnerf.core.whole_files`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +27,7 @@ from typing import IO, Any
 import numpy as np
 
 from s3dnerf.core.errors import S3DNeRFError
+from s3dnerf.core.whole_files import naming, taking_the_place_of
 
 PACK_STAGES = ("resample", "align", "masks", "lips", "speech")  # in the order in which they run
 INDEX_COLUMNS = ["pack", "clip", "kind", "offset", "size", "crc32"]
@@ -68,21 +68,10 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-@contextlib.contextmanager
-def _naming(path: str | Path) -> Iterator[None]:
-    """An error of the system that does not say where, such as a full disk's, names ``path``."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is not None and error.filename is None:
-            error.filename = str(path)
-        raise
-
-
 def copy_sha256(source: IO[bytes], target: str | Path) -> str:
     """Copy an open file to ``target``; hex SHA-256 of what was copied, from the same one reading."""
     digest = hashlib.sha256()
-    with _naming(target), open(target, "wb") as handle:
+    with naming(target), open(target, "wb") as handle:
         while piece := source.read(COPY_BYTES):
             digest.update(piece)
             handle.write(piece)
@@ -90,25 +79,15 @@ def copy_sha256(source: IO[bytes], target: str | Path) -> str:
 
 
 @contextlib.contextmanager
-def _taking_the_place_of(path: Path) -> Iterator[IO[bytes]]:
-    """A file of a temporary name beside ``path``, open to be written; after the block flushed to disk and renamed, or
-    removed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with _naming(path), open(part, "wb") as handle:
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+def _written_whole(path: str | Path) -> Iterator[IO[bytes]]:
+    """A file open to be written that takes the place of ``path`` after the block, whole."""
+    with taking_the_place_of(path) as part, naming(path), open(part, "wb") as handle:
+        yield handle
 
 
 def write_atomic(path: str | Path, data: bytes) -> None:
     """Write ``data`` to a temporary name beside ``path``, flush it to disk, rename."""
-    with _taking_the_place_of(Path(path)) as handle:
+    with _written_whole(path) as handle:
         handle.write(data)
 
 
@@ -120,7 +99,7 @@ def write_pack(path: str | Path, clips: Mapping[str, Mapping[str, Any]]) -> list
     """
     rows = []
     with (
-        _taking_the_place_of(Path(path)) as handle,
+        _written_whole(path) as handle,
         tarfile.open(fileobj=handle, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
         for clip in sorted(clips):

@@ -161,6 +161,19 @@ def test_portraits() -> None:
     assert len({span.name for span in layout.spans}) == 4 and layout.files["readme.txt"].reason == "not_in_layout"
 
 
+def test_a_portrait_s_video_is_known_by_its_bytes_where_its_name_says_nothing() -> None:
+    kinds = {"May.dat": "video", "Obama": "media", "me.MPEG": "", "me.wmv": "", "photo.jpg": "picture", "speech.caf": "audio",
+             "still.gif": "picture", "main.ts": "text", "notes": "text"}  # fmt: skip
+    layout = portraits.find(
+        Path("raw"), [RawFile(path, 1, path, kind) for path, kind in kinds.items()], IngestSettings()
+    )
+    assert {span.video for span in layout.spans} == {"May.dat", "Obama", "me.MPEG", "me.wmv"}
+    left = {path: (fate.role, fate.reason, fate.detail) for path, fate in layout.files.items() if fate.reason}
+    assert left["photo.jpg"] == ("other", "not_in_layout", "a picture, not a video")
+    assert left["speech.caf"] == ("audio", "not_in_layout", "a sound, not a video")
+    assert {left[path][2] for path in ("main.ts", "notes")} == {"a text, not a video"} and len(left) == 5
+
+
 def test_empty_tables_keep_their_types(tmp_path: Path) -> None:
     (tmp_path / "t.parquet").write_bytes(table_bytes([], CLIP_COLUMNS))
     empty = pd.read_parquet(tmp_path / "t.parquet")

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s3dnerf.evaluation.folders import lips_of, problem_lines, score_folders, score_table, scored_count
+from s3dnerf.evaluation.accounting import problem_lines
+from s3dnerf.evaluation.folders import lips_of, score_folders, score_table, scored_count
 from s3dnerf.evaluation.protocol import Tools, prepare_truth
 from s3dnerf.evaluation.reading import HOW, read_video
 from s3dnerf.faces.dlib_backend import DlibBackend
@@ -156,6 +157,7 @@ def test_bad_videos_are_named_and_the_others_scored(folders: tuple[Path, Path], 
         ("empty", "zero_bytes"),
         ("absent", "no_generated_video"),
         ("unasked", "no_truth"),
+        ("ours/notes.txt", "not_a_video"),
     }
     value = {(r["clip"], r["metric"]): r for r in rows}
     assert (

@@ -198,6 +198,10 @@ KINDS = [
     Kind("RD_Short_000.mp4", "ingest", "too_short", _film(lambda frames: frames[:12])),
     Kind("RD_Backwards_000.mkv", "ingest", "broken_timestamps", _backwards),
     Kind("RD_Notimes_000.mp4", "ingest", "broken_timestamps", _no_times),
+    Kind("._RD_Ames_000.mp4", "ingest", "companion_file", lambda path, people: path.write_bytes(bytes.fromhex("00051607") + bytes(4092))),
+    Kind("Thumbs.db", "ingest", "system_file", _text("of a system")),
+    Kind(".~lock.list.csv#", "ingest", "editor_file", _text("of an editor")),
+    Kind("RD_Loading_000.mp4.part", "ingest", "unfinished_download", _bytes(lambda data: data + b"\0\0\0\x09freep")),
     # what resample hears, and sees in the times of the frames
     Kind("RD_Silent_000.mp4", "resample", "silent", _sound(lambda sound: 0 * sound)),
     Kind("RD_Shortsound_000.mp4", "resample", "audio_too_short", _sound(lambda sound: sound[:4800])),
@@ -215,6 +219,7 @@ KINDS = [
     Kind("RD_Odd_000.mp4", "", "", _film(lambda frames: [f[:239, :257] for f in frames], codec=(*X264[:-1], "yuv444p"))),
     Kind("RD_Large_000.mp4", "", "", _film(lambda frames: frames[:18], 1, codec=("-c:v", "mpeg4", "-q:v", "4"), filters="scale=2340:2160,pad=3840:2160:750:0")),
     Kind("RD_Matroska_000.avi", "", "", _film(lambda frames: frames[2:], 2, extra=("-f", "matroska"))),
+    Kind("RD_Nosuffix_000", "", "", lambda path, people: write(path, people[2].frames[1:], "25", sound=people[2].sound, extra=("-f", "mp4"))),
     Kind("RD_ü space_000.mp4", "", "", _film(lambda frames: frames[1:], 1)),
 ]  # fmt: skip
 if os.name == "posix" and os.geteuid() != 0:  # root may read everything

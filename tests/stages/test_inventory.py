@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from stages import inventory
@@ -34,7 +36,7 @@ def test_rows(raw: Path) -> None:
     settings = settings_for(hdtf=raw)
     assert run(settings, "inventory") == {"files": 3, "bytes": 3, "hashed": 3}
     found = table(settings, "inventory", "files")
-    assert list(found.columns) == ["corpus", "path", "size", "sha256"]
+    assert list(found.columns) == ["corpus", "path", "size", "sha256", "kind"]
     assert found["path"].tolist() == ["clips/a.mp4", "clips/b.mp4", "list.txt"] and found["size"].tolist() == [1, 2, 0]
     assert found["sha256"][2] == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
@@ -78,6 +80,85 @@ def test_links(raw: Path) -> None:
     run(settings, "inventory")
     found = dict(zip(*(table(settings, "inventory", "files")[c] for c in ("path", "sha256"))))
     assert found["dead.mp4"] == "" and found["linked/far.mp4"] and not any(path.startswith("loop") for path in found)
+
+
+def test_what_the_first_bytes_say_stands_beside_the_hash_and_is_kept_with_it(raw: Path) -> None:
+    (raw / "clips/b.mp4").write_bytes(b"\0\0\0\x18ftypisom")
+    os.utime(raw / "clips/b.mp4", (OLD, OLD))
+    settings = settings_for(hdtf=raw)
+    for _ in range(2):  # looked at, and from the cache
+        run(settings, "inventory")
+        found = table(settings, "inventory", "files")
+        assert dict(zip(found["path"], found["kind"])) == {
+            "clips/a.mp4": "text",
+            "clips/b.mp4": "media",
+            "list.txt": "",
+        }
+    cache = raw.parent / ".packs/inventory" / f"{settings.preset}.parquet"
+    pd.read_parquet(cache).drop(columns="kind").to_parquet(cache, index=False)
+    before = out_bytes(settings)  # a cache of an earlier version is made again
+    assert run(settings, "inventory")["hashed"] == 3 and out_bytes(settings) == before
+    out = settings.data_dir / "inventory" / "files.parquet"
+    pd.read_parquet(out).drop(columns="kind").to_parquet(out, index=False)
+    with pytest.raises(StageError, match="of an earlier version of this program — make it again: dvc repro inventory"):
+        run(settings, "ingest")
+
+
+class Locked:
+    """Lets nobody open some folders, and nobody see what lies in others, as the system does for everybody but root."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
+        self.folders, self.scandir = {str(folder) for folder in folders}, os.scandir
+        monkeypatch.setattr(os, "scandir", self)
+
+    def __call__(self, path: str):
+        if str(path) in self.folders:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return self.scandir(path)
+
+
+def test_a_folder_that_may_not_be_opened_is_named_and_the_others_are_used(
+    raw: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("locked", ".Trashes"):
+        (raw / name).mkdir()
+        (raw / name / "x.mp4").write_bytes(b"x")
+    Locked(monkeypatch, raw / "locked", raw / ".Trashes")
+    settings = settings_for(hdtf=raw)
+    assert run(settings, "inventory")["files"] == 5
+    rows = table(settings, "inventory", "files").set_index("path")
+    assert rows.loc["locked/", "kind"] == "folder" and rows.loc["locked/", "sha256"] == ""
+    said = [m for m in caplog.messages if "may not be opened" in m]
+    assert said == ["inventory: raw.hdtf: locked/: this folder may not be opened (no permission)"]
+    Locked(monkeypatch, raw)
+    with pytest.raises(StageError, match=r"raw\.hdtf: .*: the folder may not be opened — allow this user to read it"):
+        run(settings, "inventory")
+
+
+def test_a_folder_whose_names_may_be_read_and_nothing_else(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = inventory._state
+
+    def seen(entry: os.DirEntry[str]) -> os.stat_result | None:
+        return None if entry.name == "a.mp4" else state(entry)
+
+    monkeypatch.setattr(inventory, "_state", seen)
+    settings = settings_for(hdtf=raw)
+    run(settings, "inventory")
+    rows = table(settings, "inventory", "files").set_index("path")
+    assert rows.loc["clips/a.mp4", "sha256"] == "" and rows.loc["clips/b.mp4", "sha256"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may open everything")
+def test_real_permissions(raw: Path) -> None:
+    (raw / "locked").mkdir(mode=0o000)
+    (raw / "named").mkdir()
+    (raw / "named/x.mp4").write_bytes(b"x")
+    (raw / "named").chmod(0o444)
+    try:
+        assert {path for path, _ in inventory.walk(str(raw))} >= {"locked/", "named/x.mp4", "clips/a.mp4"}
+    finally:
+        (raw / "locked").chmod(0o755)
+        (raw / "named").chmod(0o755)
 
 
 def test_a_missing_folder_is_one_clear_error(raw: Path) -> None:

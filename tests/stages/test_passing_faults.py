@@ -226,7 +226,7 @@ def test_a_disk_that_fails_under_the_inventory_excludes_no_file(
         raise OSError(number, os.strerror(number), path)
 
     with monkeypatch.context() as broken:
-        broken.setattr("stages.inventory.file_sha256", failing)
+        broken.setattr("stages.inventory.hash_and_kind", failing)
         with pytest.raises(FAILED, match=r"raw/clips/\w+\.mp4"):
             run(project.settings, "inventory")
     assert not Path("data/tiny/inventory/files.parquet").exists()
