@@ -1,12 +1,10 @@
 """The command ``s3dnerf``: what a person types.
 
-``doctor`` which backends are real, which stand in, what to fetch · ``preset NAME`` switch the settings · ``run`` the
-graph · ``report`` what the last report says · ``sheets`` pictures of what preprocessing made of a few clips ·
-``synthesize`` portrait + speech → video · ``evaluate`` score anyone's videos · ``audit`` whether a report is to be
-believed, and what changed between two · ``retrain`` and promote what is no worse · ``store`` what lies in the pack
-store, and its clean-up · ``deps`` the code deps of ``dvc.yaml``.
-
-They are about the project that they are typed in, or in a folder of; paths mean what they mean there.
+``doctor`` which backends are real, what to fetch · ``preset`` switch the settings · ``run`` the graph · ``report`` what
+the last one says · ``sheets`` pictures of preprocessing · ``synthesize`` portrait + speech → video · ``evaluate`` score
+anyone's videos · ``audit`` is a report to be believed · ``retrain`` and promote what is no worse · ``store`` what is
+kept, and its clean-up · ``deps`` and ``code``: what is stale. They are about the project that they are typed in, or in a
+folder of; paths mean what they mean there.
 prefect, dvc and mlflow are imported only inside the commands that need them.
 """
 

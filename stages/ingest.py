@@ -4,7 +4,8 @@ Reads ``data/<preset>/inventory/files.parquet``, the corpora's lists and the hea
 ``.packs/ingest/<preset>.json``); writes ``data/<preset>/ingest/<corpus>/``
 
 - ``clips.parquet``: one row a clip (columns in :data:`s3dnerf.corpora.records.CLIP_COLUMNS`);
-- ``files.parquet``: one row a raw file: role, used or excluded, reason, detail, clips;
+- ``files.parquet``: one row a raw file: role, used or excluded, reason, detail (of a used video: what is done to show
+  it right, such as ``deinterlaced``), clips;
 - ``excluded.parquet``: clips and annotated intervals that never became a record, with reason and detail.
 
 Run: ``python -m flows.run ingest``
@@ -101,6 +102,7 @@ def facts_of(path: str) -> dict[str, Any]:
         "first_tick": clock.first_tick,
         "end_tick": clock.end_tick,
         "has_audio": info.has_audio,
+        "notes": list(info.notes),
         "reason": "",
         "detail": "",
     }
@@ -258,6 +260,7 @@ def cut_corpus(
     for span in layout.spans:
         found = facts[by_path[span.video].sha256]
         fault = span_fault(span, corpus, found, by_path)
+        layout.files[span.video].note = ", ".join(found.get("notes", []))
         content = by_path[span.video].sha256, by_path[span.audio].sha256 if span.audio else ""
         held = first.setdefault(content, (span.video, span.audio)) if fault is None else (span.video, span.audio)
         if held != (span.video, span.audio):
@@ -302,7 +305,7 @@ def file_rows(files: list[RawFile], layout: Layout, records: list[dict[str, Any]
         media = fate.role in ("video", "audio")
         used = count > 0 if media else not fate.reason
         reason = "" if used else fate.reason or "no_clip"
-        detail = "" if used else fate.detail or "none of its clips could be used"
+        detail = fate.note if used else fate.detail or "none of its clips could be used"
         status = "used" if used else "excluded"
         rows.append(
             {"path": file.path, "role": fate.role, "status": status, "reason": reason, "detail": detail, "clips": count}

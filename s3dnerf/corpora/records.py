@@ -148,11 +148,14 @@ class Span:
 
 @dataclass
 class FileFate:
-    """What a raw file is and what became of it; ``reason`` '' while nothing speaks against it."""
+    """What a raw file is and what became of it; ``reason`` '' while nothing speaks against it; ``note``: how a used one
+    is read.
+    """
 
     role: str
     reason: str = ""
     detail: str = ""
+    note: str = ""
 
 
 @dataclass
