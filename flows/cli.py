@@ -3,9 +3,9 @@
 ``doctor`` which backends are real, what to fetch · ``preset`` switch the settings · ``run`` the graph · ``report`` what
 the last one says · ``sheets`` pictures of preprocessing · ``synthesize`` portrait + speech → video · ``evaluate`` score
 anyone's videos · ``audit`` is a report to be believed · ``retrain`` and promote what is no worse · ``store`` what is
-kept, and its clean-up · ``deps`` and ``code``: what is stale. They are about the project that they are typed in, or in a
-folder of; paths mean what they mean there.
-prefect, dvc and mlflow are imported only inside the commands that need them.
+kept, and its clean-up · ``deps`` and ``code``: what is stale. They are about the project that they are typed in, or
+in a folder of; paths mean what they mean there. prefect, dvc and mlflow are imported only inside the commands that need
+them.
 """
 
 from __future__ import annotations
