@@ -71,7 +71,8 @@ def test_passing_faults_are_tried_again_in_the_worker(tmp_path: Path, caplog: py
 
 
 SCRIPT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest may itself run where it is ignored, as under nohup
 from flows.worker_pool import WorkerPool
 from tests.flows import pieces_of_work as work
 
