@@ -184,9 +184,12 @@ def run_doctor(write: bool = False) -> int:
             )
         if missing:
             print(f"    where to get it: {component.where}\n    licence: {component.licence}")
+    import av
+
     from s3dnerf.video.encoding import ffmpeg_path
 
-    print(f"ffmpeg: {Path(ffmpeg_path()).name} (from the package imageio-ffmpeg)")
+    print(f"reads media: FFmpeg {av.ffmpeg_version_info} (in the package av {av.__version__})")
+    print(f"writes video: {Path(ffmpeg_path()).name} (from the package imageio-ffmpeg)")
     print(
         "speech synthesiser of the sample: "
         + ("espeak-ng (espeakng-loader)" if importlib.util.find_spec("espeakng_loader") else "missing")

@@ -74,8 +74,6 @@ def read_video(path: str | Path) -> ReadVideo:
             "to the face alike"
         )
         raise VideoError(f"{path}: {reason}", "not_square")
-    if not info.ordered:
-        raise VideoError(f"{path}: presentation times stand still or go back", "broken_timestamps")
     clock = clock_of(info)
     index = clock.frames[max(0, -clock.first_tick) :]
     index = np.concatenate([np.full(max(0, clock.first_tick), index[0], index.dtype), index]) if len(index) else index

@@ -14,6 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from s3dnerf.core.rates import FPS_HZ
+from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.probing import VideoInfo
 
 
@@ -76,7 +77,9 @@ def fps_map(pts: np.ndarray, last_pts_end: int, time_base: Fraction, fps_hz: int
 
 
 def clock_of(info: VideoInfo) -> Clock:
-    """The 25 Hz clock of a probed file."""
+    """The 25 Hz clock of a probed file. Raises VideoError (broken_timestamps) where its frames' times go back."""
+    if (np.diff(info.pts) < 0).any():
+        raise VideoError("presentation times go back", "broken_timestamps")
     return fps_map(info.pts - info.start_pts, info.last_pts_end - info.start_pts, info.time_base)
 
 

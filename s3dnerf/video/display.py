@@ -112,9 +112,9 @@ def _orientation(frame: av.VideoFrame, path: str) -> tuple[bool, bool, bool]:
     size = max(abs(a), abs(b), abs(c), abs(d))
     small = 0.02 * size  # a degree
     if size and abs(b) <= small and abs(c) <= small and min(abs(a), abs(d)) > 0.9 * size:
-        return False, a < 0, d < 0
+        return False, bool(a < 0), bool(d < 0)
     if size and abs(a) <= small and abs(d) <= small and min(abs(b), abs(c)) > 0.9 * size:
-        return True, c < 0, b < 0
+        return True, bool(c < 0), bool(b < 0)
     degrees = np.degrees(np.arctan2(b, a)) if size else float("nan")
     raise VideoError(
         f"{path}: to be shown turned by {degrees:.0f}°: expected a multiple of 90° — turn it with a video editor",

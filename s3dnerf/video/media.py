@@ -95,7 +95,10 @@ def open_media(path: str, **options: str) -> av.container.InputContainer:
         container = av.open(f"file:{path}", options={**guards, **options}, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         refuse_system_fault(error, path)
-        raise VideoError(f"{path}: not a readable video or sound file: {plain_error(error)}") from error
+        why = plain_error(error)
+        if isinstance(error, OSError) and error.errno == errno.EINVAL:  # of a demuxer that is not among the readable
+            why = "it is a playlist, a list of files, text, a picture or another kind that is not read here"
+        raise VideoError(f"{path}: not a readable video or sound file: {why}") from error
     for stream in (*container.streams.video, *container.streams.audio):
         stream.codec_context.thread_count = 1
         stream.codec_context.thread_type = "NONE"

@@ -138,7 +138,7 @@ KINDS = [
     Kind("AIFF", _file("a.aiff")),
     Kind("AIFF-C, floating point", _file("a.aif", "-c:a", "pcm_f32be")),
     Kind("Core Audio", _file("a.caf", "-c:a", "pcm_s16be")),
-    Kind("Core Audio, ALAC", _file("a.caf", "-c:a", "alac")),
+    Kind("Core Audio, ALAC", _file("a.caf", "-c:a", "alac"), 4 * LOSSLESS),
     Kind("Sun audio", _file("a.au")),
     Kind("FLAC", _file("a.flac")),
     Kind("WavPack", _file("a.wv")),

@@ -96,7 +96,7 @@ class Kind:
     make : writes it into a folder and returns its path
     bound : the greatest mean absolute difference of its frames from the made ones, 0–255; 0 where it is refused
     reason : why it is refused, the error's code
-    note : what the reader says that it did
+    note : what the reader says that it did, several with commas
     expected : the frames it must give, where they are not the made ones
     """
 
@@ -277,7 +277,7 @@ KINDS = [
     Kind("MPEG-2 transport stream", _file("a.ts", "-c:v", "mpeg2video", "-q:v", "2"), NEAR),
     Kind("MPEG-2 in MXF", _file("a.mxf", "-c:v", "mpeg2video", "-q:v", "2"), NEAR),
     Kind("MPEG-4 in AVI", _file("a.avi", "-c:v", "mpeg4", "-bf", "2", "-q:v", "2"), NEAR),
-    Kind("DV", _file("a.dv", "-c:v", "dvvideo", "-pix_fmt", "yuv420p", filters="scale=720:576:flags=bicubic"), NEAR, note="pixels of 16:15 made square"),
+    Kind("DV", _file("a.dv", "-c:v", "dvvideo", "-pix_fmt", "yuv420p", filters="scale=720:576:flags=bicubic"), NEAR, note="pixels of 16:15 made square, deinterlaced"),
     Kind("ProRes", _file("a.mov", "-c:v", "prores_ks", "-profile:v", "3")),
     Kind("DNxHR", _file("a.mov", "-c:v", "dnxhd", "-profile:v", "dnxhr_hq", "-pix_fmt", "yuv422p", filters="scale=512:384:flags=bicubic")),
     Kind("Motion JPEG in AVI", _file("a.avi", "-c:v", "mjpeg", "-q:v", "2")),
@@ -311,7 +311,8 @@ KINDS = [
         Kind(f"matrix {a} {b} {c} {d}", _matrix(a, b, c, d), note=note, expected=_shown(a, b, c, d))
         for a, b, c, d, note in (
             (0, 1, -1, 0, "turned by 90°"), (-1, 0, 0, -1, "turned by 180°"), (0, -1, 1, 0, "turned by 270°"),
-            (-1, 0, 0, 1, "mirrored"), (1, 0, 0, -1, "mirrored"), (0, 1, 1, 0, "mirrored"), (0, -1, -1, 0, "mirrored"),
+            (-1, 0, 0, 1, "mirrored"), (1, 0, 0, -1, "turned by 180°, mirrored"),
+            (0, 1, 1, 0, "turned by 270°, mirrored"), (0, -1, -1, 0, "turned by 90°, mirrored"),
         )
     ),
     Kind("wide pixels (4:3)", _file("a.mp4", *PLAIN, filters="scale=96:96:flags=bicubic,setsar=4/3"), NEAR, note="pixels of 4:3 made square"),
