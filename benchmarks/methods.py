@@ -4,9 +4,9 @@ frame.
     python -m benchmarks.methods [--generated ../shared/methods] [--truth ../shared/corpora/HDTF/clips]
 
 The project's side is what ``s3dnerf evaluate`` with the same two folders prints; the other is
-``tests/straightforward.py`` (the ffmpeg program, dlib, scikit-image). Where a method frames the face otherwise, once more
-``--align``. A judge or LPIPS takes part where the settings in force have one. Every video counts on its own: method,
-clip, metric. Writes benchmarks/results/methods.json.
+``tests/straightforward.py`` (the ffmpeg program, dlib, scikit-image). Where a method frames the face otherwise, once
+more ``--align``. A judge or LPIPS takes part where the settings in force have one. Every video counts on its own:
+method, clip, metric. Writes benchmarks/results/methods.json.
 """
 
 from __future__ import annotations

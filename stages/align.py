@@ -3,7 +3,8 @@
 Reads ``resample`` packs (``frames.npy``: the source frame of each 25 Hz tick) and the raw videos. Writes per clip
 ``mp4`` (256×256, 25 Hz), ``landmarks.npy`` float32 (N, 68, 2), ``matrix.npy`` float64 (2, 3), ``scores.npy`` float32
 (N,). Clips that cannot be used are quarantined: ``no_face``, ``two_faces``, ``face_lost``, ``face_too_small``,
-``face_leaves_frame``, ``scene_cut``, ``unreadable``, ``truncated``, ``damaged``. Run: ``python -m flows.run align``.
+``face_leaves_frame``, ``scene_cut``, ``unreadable``, ``truncated``, ``damaged``, ``changes_midway``. Run: ``python -m
+flows.run align``.
 """
 
 from __future__ import annotations
