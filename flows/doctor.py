@@ -84,7 +84,7 @@ COMPONENTS = (
         "alexnet",
         "off",
         {"evaluate.lpips_weights": "weights/lpips"},
-        "a folder with torchvision's alexnet .pth and the linear heads of lpips 0.1 (weights/v0.1/alex.pth)",
+        "s3dnerf fetch lpips; or a folder with torchvision's alexnet .pth and lpips' own weights/v0.1/alex.pth",
         "BSD-3-Clause and BSD-2-Clause",
         "reported as not measured",
     ),

@@ -9,10 +9,11 @@ network is written here with torchvision's layer names, so that its files load a
 - ``alexnet.pth``, or torchvision's own name ``alexnet-owt-7be5be79.pth`` (``features.0.weight`` …; the classifier in it
   is ignored);
 - ``lpips_alex.pth``, or lpips' own name ``alex.pth``: the linear heads (``lin0.model.1.weight`` …
-  ``lin4.model.1.weight``).
+  ``lin4.model.1.weight``);
+- or both as ``s3dnerf fetch lpips`` writes them, :data:`CONVERTED`, with the same names inside.
 
-Both are loaded with ``weights_only=True``. Without them LPIPS is not measured. Unit: none. Range: [0, ∞). Less is
-better.
+The first two are loaded with ``weights_only=True``. Without them LPIPS is not measured. Unit: none. Range: [0, ∞). Less
+is better.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ RECIPE = Recipe(
 )
 BACKBONE, HEADS = "alexnet.pth", "lpips_alex.pth"
 OWN_NAMES = {BACKBONE: "alexnet-owt-7be5be79.pth", HEADS: "alex.pth"}
+CONVERTED = ("alexnet.safetensors", "lpips_alex.safetensors")
 CHANNELS = (64, 192, 384, 256, 256)
 TAPS = (1, 4, 7, 9, 11)  # the ReLUs of torchvision's ``features``
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's mean and deviation for inputs in [−1, 1]
@@ -88,16 +90,27 @@ class LPIPS(nn.Module):
 
 
 def _tensors(folder: Path, name: str) -> dict[str, Tensor]:
-    path = folder / name if (folder / name).is_file() else folder / OWN_NAMES[name]
-    if not path.is_file():
-        raise LpipsWeightsError(f"{folder / name}: no such file (nor {OWN_NAMES[name]})")
+    names = (name, OWN_NAMES[name], CONVERTED[name == HEADS])
+    path = next((folder / n for n in names if (folder / n).is_file()), None)
+    if path is None:
+        raise LpipsWeightsError(f"{folder / name}: no such file (nor {' or '.join(names[1:])}): s3dnerf fetch lpips")
     try:
-        found = read_tensors(path)
+        found = _read_safetensors(path) if path.suffix == ".safetensors" else read_tensors(path)
     except WeightFileError as error:
         raise LpipsWeightsError(str(error)) from error
     if not isinstance(found, dict):
         raise LpipsWeightsError(f"{path}: not a plain file of tensors: holds a {type(found).__name__}")
     return found
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WeightFileError(f"{path}: not a safetensors file: {error}") from error
 
 
 def load_lpips(folder: str | Path) -> LPIPS:

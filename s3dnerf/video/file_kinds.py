@@ -120,8 +120,13 @@ def passed_over(path: str, content: str = UNKNOWN) -> PassedOver | None:
 
 
 def suffix_of(name: str) -> str:
-    """The suffix in lower case with its dot; '' where there is none."""
-    return os.path.splitext(name)[1].lower()
+    """The suffix in lower case with its dot; '' where there is none.
+
+    >>> suffix_of("clips/a.MP4"), suffix_of("clips/.mp4"), suffix_of("...mp4")
+    ('.mp4', '', '.mp4')
+    """
+    stem, _, suffix = os.path.basename(name).rpartition(".")
+    return f".{suffix.lower()}" if stem and suffix else ""
 
 
 def named_kind(name: str) -> str:

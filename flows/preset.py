@@ -1,0 +1,57 @@
+"""``s3dnerf preset``: write ``params.yaml`` from a preset, with settings of one's own changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from s3dnerf.core.errors import SettingsError
+from s3dnerf.core.yaml_text import YamlError, dump_yaml, load_yaml
+from s3dnerf.settings.loading import as_dict, experiment, preset_settings, settings_from
+from s3dnerf.settings.schema import Settings
+from s3dnerf.video.packs import write_atomic
+
+
+def preset(name: Annotated[str, tyro.conf.Positional], change: tuple[str, ...] = ()) -> int:
+    """Write params.yaml from a preset: tiny, sample, mini or paper. Every value is written out.
+
+    Args:
+        name: The preset. change: FIELD=VALUE, a setting that differs from the preset's, for example train.steps=4000
+        (values as YAML writes them).
+    """
+    settings = experiment(changed(preset_settings(name), change))
+    differs = f", with {', '.join(change)}" if change else ""
+    head = (
+        f"# Settings in force: the preset `{name}`{differs}, every value. Each one is explained in "
+        "s3dnerf/settings/schema.py.\n"
+    )
+    text = head + dump_yaml(settings)
+    path = Path("params.yaml")
+    if path.is_file() and path.read_bytes() == text.encode():
+        print(f"params.yaml holds the preset {name}{differs} already")
+        return 0
+    write_atomic(path, text.encode())
+    print(f"params.yaml now holds the preset {name}{differs}; next: dvc repro")
+    return 0
+
+
+def changed(settings: Settings, changes: tuple[str, ...]) -> Settings:
+    """Settings with some fields set: ``("train.steps=4000",)``. Raises SettingsError naming the field and what it
+    accepts.
+    """
+    values = as_dict(settings)
+    for change in changes:
+        where, equals, text = change.partition("=")
+        section, _, name = where.rpartition(".")
+        holder = values.get(section) if section else values
+        if not equals or not isinstance(holder, dict) or name not in holder:
+            raise SettingsError(
+                f"--change {change}: accepted: FIELD=VALUE with a field of params.yaml, for example train.steps=4000"
+            )
+        try:
+            holder[name] = load_yaml(text)
+        except YamlError as error:
+            raise SettingsError(f"--change {change}: the value is not YAML: {error}") from error
+    return settings_from(values)
