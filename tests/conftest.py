@@ -34,10 +34,12 @@ SLOW_MODULES = {
     "test_graph.py",
     "test_faults.py",
     "test_benchmarks_scale.py",
+    "core/test_processes.py",
     "evaluation/test_folders.py",
     "flows/test_cluster.py",
     "flows/test_executor.py",
     "flows/test_launch.py",
+    "flows/test_outputs.py",
     "flows/test_recorder.py",
     "flows/test_remote.py",
     "flows/retrain/test_deployment.py",
@@ -47,6 +49,7 @@ SLOW_MODULES = {
     "flows/test_tracking.py",
     "flows/test_worker_pool.py",
     "reporting/test_sheets.py",
+    "speech/test_kinds.py",
     "stages/test_align.py",
     "stages/test_bad_files.py",
     "stages/test_evaluate.py",
@@ -55,9 +58,11 @@ SLOW_MODULES = {
     "stages/test_report.py",
     "stages/test_store.py",
     "sync/test_judge.py",
+    "test_inputs.py",
     "test_pull.py",
     "training/test_distributed.py",
     "training/test_resuming.py",
+    "video/test_kinds.py",
 }
 
 
