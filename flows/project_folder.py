@@ -17,10 +17,15 @@ from typing import Any
 
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.text_files import read_text
+from s3dnerf.core.yaml_text import YamlError, load_yaml
 
-GRAPH, SETTINGS = "dvc.yaml", "params.yaml"
-FILES = (GRAPH, SETTINGS, "dvc.lock", "local.yaml", "stages/versions.yaml", "stages/code.lock")
+GRAPH, SETTINGS, LOCK = "dvc.yaml", "params.yaml", "dvc.lock"
+FILES = (GRAPH, SETTINGS, LOCK, "local.yaml", "stages/versions.yaml", "stages/code.lock")
 CODE = Path(__file__).resolve().parent.parent
+
+
+class HalfLock(SettingsError):
+    """``dvc.lock`` was left half written."""
 
 
 class NoProject(SettingsError):
@@ -76,7 +81,21 @@ def check_files() -> None:
     """
     for name in FILES:
         if Path(name).exists():
-            read_text(name, "dvc repro, which puts it right" if name == "dvc.lock" else "")
+            text = read_text(name, "dvc repro, which puts it right" if name == LOCK else "")
+            if name == LOCK and not _whole_lock(text):
+                raise HalfLock(
+                    f"{name}: half a file (dvc writes it in place, and was killed): git checkout {name}, then dvc "
+                    "repro; what was made is taken from the store"
+                )
+
+
+def _whole_lock(text: str) -> bool:
+    """Whether a ``dvc.lock`` holds what dvc asks of each stage."""
+    try:
+        stages = (load_yaml(text) or {}).get("stages", {})
+        return all("cmd" in entry for entry in stages.values())
+    except (YamlError, AttributeError, TypeError):
+        return False
 
 
 def at_project(

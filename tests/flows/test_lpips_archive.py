@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from flows import lpips_archive
 from s3dnerf.core.array_pickles import read_arrays
 from s3dnerf.core.weight_files import WeightFileError
-from s3dnerf.metrics import lpips, lpips_files
+from s3dnerf.metrics import lpips
 
 SHAPES = ((11, 11, 3, 64), (5, 5, 64, 192), (3, 3, 192, 384), (3, 3, 384, 256), (3, 3, 256, 256))
 
@@ -42,7 +43,7 @@ def packed(folder: Path, content: bytes) -> tuple[Path, str]:
     """An archive with this pickle in the package's place, and its hash."""
     path = folder / "package.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
-        member = tarfile.TarInfo(lpips_files.MEMBER)
+        member = tarfile.TarInfo(lpips_archive.MEMBER)
         member.size = len(content)
         archive.addfile(member, io.BytesIO(content))
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
@@ -51,7 +52,7 @@ def packed(folder: Path, content: bytes) -> tuple[Path, str]:
 def test_the_network_computes_with_the_package_s_weights(tmp_path: Path) -> None:
     weights = flax_weights()
     archive, sha256 = packed(tmp_path, pickle.dumps(weights))
-    written = lpips_files.convert(archive, tmp_path / "lpips", sha256)
+    written = lpips_archive.convert(archive, tmp_path / "lpips", sha256)
     assert [path.name for path in written] == list(lpips.CONVERTED)
     network = lpips.load_lpips(tmp_path / "lpips")
     image = torch.from_numpy(np.random.default_rng(1).random((1, 3, 64, 64)).astype(np.float32))
@@ -67,7 +68,7 @@ def test_the_network_computes_with_the_package_s_weights(tmp_path: Path) -> None
 def test_another_archive_is_refused(tmp_path: Path) -> None:
     archive, _ = packed(tmp_path, pickle.dumps(flax_weights()))
     with pytest.raises(WeightFileError, match=r"package\.tar\.gz: sha256 .*expected a286e44ce15d"):
-        lpips_files.convert(archive, tmp_path / "lpips")
+        lpips_archive.convert(archive, tmp_path / "lpips")
     assert not (tmp_path / "lpips").exists()
 
 
@@ -76,7 +77,7 @@ def test_a_missing_layer_is_named(tmp_path: Path) -> None:
     del weights["AlexNet_0"]["Conv_3"]
     archive, sha256 = packed(tmp_path, pickle.dumps(weights))
     with pytest.raises(WeightFileError, match="Conv_3/kernel"):
-        lpips_files.convert(archive, tmp_path / "lpips", sha256)
+        lpips_archive.convert(archive, tmp_path / "lpips", sha256)
 
 
 class Trap:
