@@ -63,6 +63,9 @@ class Machine:
         subprocess.run([base, "-m", "venv", "--without-pip", str(self.folder / ".venv")], check=True)
         packages = next((self.folder / ".venv" / "lib").glob("python*/site-packages"))
         (packages / "lent.pth").write_text(f"{lent}\n")
+        dvc = self.folder / ".venv" / "bin" / "dvc"  # which `dvc queue start` starts by its name
+        dvc.write_text(f'#!/bin/sh\nexec "{dvc.with_name("python")}" -m dvc "$@"\n')
+        dvc.chmod(0o755)
 
     def first_stages(self) -> dict[str, Any]:
         """`make setup` and the graph as far as UNTIL. Raises SystemExit with what was printed where one fails."""
@@ -86,8 +89,9 @@ class Machine:
         return (self.folder / ".prefect" / "prefect.db").is_file()
 
     def tests(self) -> str:
-        """The last line of `make test-fast`."""
-        return self.run("make", "test-fast").stdout.strip().splitlines()[-1]
+        """The last line of `make test-fast`, after those that name what failed."""
+        said = self.run("make", "test-fast").stdout.strip().splitlines()
+        return " | ".join([line for line in said if re.match("FAILED|ERROR|E   ", line)][:20] + said[-1:])
 
 
 def refusing_proxy(place: Path) -> tuple[Machine, dict[str, Any]]:
