@@ -14,6 +14,7 @@ import argparse
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -64,7 +65,7 @@ class Machine:
         packages = next((self.folder / ".venv" / "lib").glob("python*/site-packages"))
         (packages / "lent.pth").write_text(f"{lent}\n")
         dvc = self.folder / ".venv" / "bin" / "dvc"  # which `dvc queue start` starts by its name
-        dvc.write_text(f'#!/bin/sh\nexec "{dvc.with_name("python")}" -m dvc "$@"\n')
+        dvc.write_text(f'#!/bin/sh\nexec {shlex.quote(str(dvc.with_name("python")))} -m dvc "$@"\n')
         dvc.chmod(0o755)
 
     def first_stages(self) -> dict[str, Any]:
