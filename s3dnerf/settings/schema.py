@@ -148,8 +148,17 @@ class LipsSettings:
 class SpeechSettings:
     """Speech tokens at 50 Hz and the expert's mel; sound that is out of step with the picture."""
 
-    backend: str = opt("wav2vec2", "wav2vec2 through transformers, or log-mel windows", choices=("wav2vec2", "logmel"))
+    backend: str = opt(
+        "wav2vec2",
+        "wav2vec2 or Whisper's encoder through transformers, or log-mel windows",
+        choices=("wav2vec2", "whisper", "logmel"),
+    )
     model: str | None = opt("facebook/wav2vec2-base-960h", "hub name found in the local cache, or a folder (wav2vec2)")
+    whisper_model: str | None = opt(
+        "weights/whisper_tiny_en.safetensors",
+        "file of s3dnerf.speech.whisper_weights, hub name found in the local cache, or a folder (whisper)",
+    )
+    whisper_layer: int = opt(3, "encoder layer whose states are the tokens (whisper; tiny has 4)", ge=1, le=32)
     batch: int = opt(4, "clips a forward pass", ge=1, le=64)
     sync_filter: str = opt(
         "off",
