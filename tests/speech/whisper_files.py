@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-WIDTH, HEADS, LAYERS, POSITIONS = 24, 2, 3, 400
+WIDTH, HEADS, LAYERS, POSITIONS = 24, 2, 3, 600
 
 
 def small_model(seed: int = 0) -> Any:
