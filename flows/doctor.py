@@ -14,6 +14,7 @@ from pathlib import Path
 from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.settings.loading import as_dict, experiment, load_settings
 from s3dnerf.settings.schema import Settings
+from s3dnerf.speech.whisper import LICENCE, WHERE
 from s3dnerf.video.packs import write_atomic
 
 
@@ -21,8 +22,10 @@ from s3dnerf.video.packs import write_atomic
 class Component:
     """One component that has a real backend and a stand-in.
 
-    ``setting``: section.field that chooses. ``real``, ``stand_in``: its two values. ``files``: section.field → default
-    path of what the real one needs. ``where``, ``licence``: for a person. ``note``: what the stand-in is.
+    ``setting``: section.field that chooses. ``real``, ``stand_in``: two of its values. ``files``: section.field →
+    default path of what the real one needs. ``where``, ``licence``: for a person. ``note``: what the stand-in is.
+    ``instead_of``: the paper's backend where ``real`` is a model with weights of its own, but not the paper's; of
+    components with one setting the first whose files are here is chosen.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Component:
     where: str
     licence: str
     note: str
+    instead_of: str = ""
 
 
 COMPONENTS = (
@@ -67,6 +71,17 @@ COMPONENTS = (
         "huggingface-cli download facebook/wav2vec2-base-960h, or a folder with its files",
         "Apache-2.0",
         "log-mel windows",
+    ),
+    Component(
+        "speech features, Whisper",
+        "speech.backend",
+        "whisper",
+        "logmel",
+        {"speech.whisper_model": "weights/whisper_tiny_en.safetensors"},
+        WHERE,
+        LICENCE,
+        "log-mel windows",
+        "wav2vec2",
     ),
     Component(
         "sync judge",
@@ -146,10 +161,14 @@ def check(settings: Settings) -> list[tuple[Component, str, dict[str, bool]]]:
 
 def chosen(settings: Settings) -> Settings:
     """The settings with the real backend wherever all its files are here, the stand-in elsewhere."""
+    found: set[str] = set()  # settings whose real backend is here
     for component, _, files in check(settings):
         section, field = component.setting.split(".")
-        real = all(files.values())
-        changes: dict[str, str | None] = {field: component.real if real else component.stand_in}
+        real = all(files.values()) and component.setting not in found
+        changes: dict[str, str | None] = {}
+        if component.setting not in found:
+            changes[field] = component.real if real else component.stand_in
+        found |= {component.setting} if real else set()
         for name, default in component.files.items():
             if name.split(".")[0] == section:
                 changes[name.split(".")[1]] = (value_of(settings, name) or default) if real else None
@@ -163,20 +182,23 @@ def run_doctor(write: bool = False) -> int:
     wanting = 0
     for component, backend, files in check(settings):
         real = backend == component.real
+        another = backend in {c.real for c in COMPONENTS if c.setting == component.setting and c is not component}
         missing = [path for path, here in files.items() if not here]
         if real and missing:
             state, wanting = "MISSING FILES", wanting + 1
         else:
-            state = "real" if real else "off" if backend == "off" else "stand-in"
+            taken = f"stand-in for {component.instead_of}, with weights of its own" if component.instead_of else "real"
+            state = taken if real else "off" if backend == "off" else "not used" if another else "stand-in"
         print(f"{component.name}: {state} — {component.setting}: {backend}")
         if not real:
-            print("    reported as not measured" if backend == "off" else f"    what stands in: {component.note}")
+            if not another:
+                print("    reported as not measured" if backend == "off" else f"    what stands in: {component.note}")
             verdict = (
-                "its files are here: s3dnerf doctor --write switches to it"
+                "its files are here" + ("" if another else ": s3dnerf doctor --write switches to it")
                 if not missing
                 else "missing: " + ", ".join(missing)
             )
-            print(f"    the real one: {component.real}; {verdict}")
+            print(f"    {'instead' if component.instead_of else 'the real one'}: {component.real}; {verdict}")
         elif missing:
             print(
                 f"    missing: {', '.join(missing)}; or set {component.setting}: {component.stand_in} "

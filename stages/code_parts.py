@@ -35,6 +35,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "mel": ("s3dnerf.speech.mel", "s3dnerf.sync.speech_activity"),
     "backends.logmel": ("s3dnerf.speech.logmel",),
     "backends.wav2vec2": ("s3dnerf.speech.wav2vec2",),
+    "backends.whisper": ("s3dnerf.speech.whisper", "s3dnerf.speech.whisper_weights", "s3dnerf.speech.ctranslate2"),
     "sync_filter": ("s3dnerf.sync.filtering", "s3dnerf.sync.mouth_offset"),
     "sync_offsets": ("s3dnerf.sync.offsets",),
     "syncnet": ("s3dnerf.sync.syncnet", "s3dnerf.sync.mfcc"),
@@ -80,6 +81,7 @@ ALTERNATIVES = {
     "backends.deep3d": ("masks.backend", "deep3d"),
     "backends.logmel": ("speech.backend", "logmel"),
     "backends.wav2vec2": ("speech.backend", "wav2vec2"),
+    "backends.whisper": ("speech.backend", "whisper"),
 }
 
 # these look, check and list on every run, so that nothing of theirs can be stale

@@ -17,12 +17,15 @@ from typing import Any
 
 import numpy as np
 
+from s3dnerf.core.errors import MissingWeights
 from s3dnerf.core.rates import SAMPLES_PER_FRAME
 from s3dnerf.settings.schema import Settings, SpeechSettings
 from s3dnerf.speech.audio import wav_samples
 from s3dnerf.speech.features import SpeechBackend, speech_backend
 from s3dnerf.speech.mel import clip_mel
 from s3dnerf.speech.wav2vec2 import SpeechModelError, model_files
+from s3dnerf.speech.whisper import model_files as whisper_files
+from s3dnerf.speech.whisper_weights import WhisperWeightsError
 from s3dnerf.sync.filtering import EXCLUDED, SYNC_PART, ClipSync, judge_clip, shift_samples, threshold
 from s3dnerf.sync.mouth_offset import MouthOffset, mouth_offset, pooled_offset
 from s3dnerf.sync.offsets import shifted_distances, sync_result
@@ -36,17 +39,19 @@ SYNCNET_SETTING = "speech.sync_weights"
 
 
 def weights(settings: Settings) -> list[Path]:
-    """wav2vec2's files and SyncNet's. Raises StageError, before any work, when they are not here or not what they
-    should be.
+    """wav2vec2's or Whisper's files and SyncNet's. Raises StageError, before any work, when they are not here or not
+    what they should be.
     """
     speech, files = settings.speech, []
     try:
         if speech.backend == "wav2vec2":
             files += model_files(speech.model)
+        if speech.backend == "whisper":
+            files += whisper_files(speech.whisper_model)
         if speech.sync_filter == "syncnet":
             load_syncnet(speech.sync_weights, SYNCNET_SETTING)
             files.append(Path(str(speech.sync_weights)))
-    except (SpeechModelError, SyncNetWeightsError) as missing:
+    except (SpeechModelError, WhisperWeightsError, SyncNetWeightsError, MissingWeights) as missing:
         raise StageError(str(missing)) from missing
     return files
 

@@ -40,6 +40,7 @@ def named_weights(settings: Settings) -> dict[str, dict[str, str]]:
         },
         "speech": {
             "speech.model": speech.model if speech.backend == "wav2vec2" else None,
+            "speech.whisper_model": speech.whisper_model if speech.backend == "whisper" else None,
             "speech.sync_weights": speech.sync_weights if speech.sync_filter == "syncnet" else None,
         },
         "train": {"train.vgg_weights": train.vgg_weights if train.perceptual == "vgg19" else None},

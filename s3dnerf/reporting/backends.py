@@ -79,8 +79,10 @@ def backends(sources: Sources) -> list[Backend]:
             s.speech.backend,
             REAL if s.speech.backend == "wav2vec2" else STANDS_IN,
             "wav2vec2-base-960h",
-            _hashes(sources, "speech.model"),
-            "" if s.speech.backend == "wav2vec2" else "log-mel windows",
+            _hashes(sources, "speech.model", "speech.whisper_model"),
+            {"wav2vec2": "", "whisper": f"Whisper's encoder, layer {s.speech.whisper_layer}"}.get(
+                s.speech.backend, "log-mel windows"
+            ),
         ),
         Backend(
             "Perceptual loss",

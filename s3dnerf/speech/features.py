@@ -20,6 +20,8 @@ from s3dnerf.core.rates import FPS_HZ, SAMPLES_PER_FRAME
 from s3dnerf.settings.schema import SpeechSettings
 from s3dnerf.speech.logmel import LogMel
 
+OWN_WINDOWS = ("whisper",)  # backends whose ``tokens`` hears speech of any length, in windows of its own
+
 
 class SpeechBackend(Protocol):
     """What makes tokens. ``real`` is False for a stand-in; ``dim`` is a token's length."""
@@ -38,15 +40,21 @@ class SpeechBackend(Protocol):
 def speech_backend(settings: SpeechSettings) -> SpeechBackend:
     """The backend that ``settings.backend`` names, on the CUDA device where there is one.
 
-    Raises SpeechModelError when wav2vec2's files are not here, saying how to get them.
+    Raises SpeechModelError when wav2vec2's files are not here, MissingWeights when Whisper's are not, saying how to get
+    them; WhisperWeightsError for files that are something else.
     """
     if settings.backend == "logmel":
         return LogMel()
     import torch
 
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if settings.backend == "whisper":
+        from s3dnerf.speech.whisper import Whisper
+
+        return Whisper(settings.whisper_model, settings.whisper_layer, device)
     from s3dnerf.speech.wav2vec2 import Wav2Vec2
 
-    return Wav2Vec2(settings.model, "cuda" if torch.cuda.is_available() else "cpu")
+    return Wav2Vec2(settings.model, device)
 
 
 def tokens_of_long(
@@ -57,11 +65,11 @@ def tokens_of_long(
 
     Each part is heard with ``context_s`` of what comes before and after it, whose tokens are dropped. wav2vec2's memory
     grows with the square of what it hears at once; and what it was never trained to hear, an hour, it does not hear
-    well.
+    well. Whisper's backend has windows of its own.
     """
     frames = len(samples) // SAMPLES_PER_FRAME
     part, context = round(part_s * FPS_HZ), round(context_s * FPS_HZ)
-    if frames <= part + 2 * context:
+    if backend.name in OWN_WINDOWS or frames <= part + 2 * context:
         return backend.tokens(samples)
     parts = []
     for first in range(0, frames, part):

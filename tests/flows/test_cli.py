@@ -130,6 +130,22 @@ def test_doctor_writes_what_it_finds(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert settings_from(as_dict(written)) == written
 
 
+def test_doctor_takes_whisper_where_its_file_is_and_wav2vec2s_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert doctor.chosen(preset_settings("paper")).speech.backend == "logmel"
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "whisper_tiny_en.safetensors").write_bytes(b"x")
+    speech = doctor.chosen(preset_settings("sample")).speech
+    assert (speech.backend, speech.model) == ("whisper", None)
+    assert speech.whisper_model == "weights/whisper_tiny_en.safetensors"
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "config.json").write_text("{}")
+    paper = settings_from({"preset": "paper", "speech": {"model": "own"}})
+    assert doctor.chosen(paper).speech.backend == "wav2vec2" and doctor.chosen(paper).speech.whisper_model is None
+
+
 @pytest.mark.slow
 def test_a_portrait_and_a_voice_become_a_video(kit: Path, tmp_path: Path) -> None:
     words = [

