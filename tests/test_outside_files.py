@@ -36,9 +36,7 @@ from s3dnerf.reporting.audit import Report
 from s3dnerf.reporting.audit import manifest as manifest_rule
 from s3dnerf.settings.loading import load_settings
 from s3dnerf.settings.schema import IngestSettings
-from s3dnerf.speech.ctranslate2 import read_ctranslate2
 from s3dnerf.speech.wav2vec2 import Wav2Vec2
-from s3dnerf.speech.whisper import load_encoder
 from s3dnerf.sync.expert import SyncExpert, load_expert, save_expert
 from s3dnerf.sync.syncnet import load_syncnet
 from s3dnerf.synthesis.synthesizer import load_generator
@@ -49,7 +47,6 @@ from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.packs import CorpusPacks, write_pack, write_table
 from s3dnerf.video.pictures import read_picture
 from stages.ingest import span_fault
-from tests.speech.whisper_files import whisper_folder
 
 
 class Trap:
@@ -96,17 +93,6 @@ def _wav2vec2(name: str) -> Callable[[Path], object]:
         _speech_model(path.parent)
         shutil.copy(path, path.parent / name)
         return Wav2Vec2(str(path.parent))
-
-    return load
-
-
-def _whisper(name: str) -> Callable[[Path], object]:
-    def load(path: Path) -> object:
-        if name != "file":
-            whisper_folder(path.parent)
-            (path.parent / "model.safetensors").unlink()
-            shutil.copy(path, path.parent / name)
-        return load_encoder(str(path if name == "file" else path.parent), 1)
 
     return load
 
@@ -158,10 +144,6 @@ LOADERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "AlexNet": (_lpips(backbone=True), f"{lpips.BACKBONE}: {CALL}"),
     "LPIPS heads": (_lpips(backbone=False), f"{lpips.HEADS}: {CALL}"),
     "wav2vec2, pickle": (_wav2vec2("pytorch_model.bin"), f"outside cannot be loaded as wav2vec2: {CALL}"),
-    "whisper, pickle": (_whisper("pytorch_model.bin"), CALL),
-    "whisper, safetensors": (_whisper("model.safetensors"), "model.safetensors is not a safetensors file: .*header"),
-    "whisper, one file": (_whisper("file"), "weights.bin is not a safetensors file: .*header"),
-    "CTranslate2": (read_ctranslate2, "not a whole CTranslate2 file"),
     "wav2vec2, safetensors": (_wav2vec2("model.safetensors"), "outside cannot be loaded as wav2vec2: .*header"),
     "insightface": (_insightface, "outside: holds a file that is no model"),
     "lip-sync expert": (_expert, "weights.safetensors: not a safetensors file"),

@@ -149,15 +149,10 @@ class SpeechSettings:
     """Speech tokens at 50 Hz and the expert's mel; sound that is out of step with the picture."""
 
     backend: str = opt(
-        "wav2vec2",
-        "wav2vec2 or Whisper's encoder through transformers, or log-mel windows",
-        choices=("wav2vec2", "whisper", "logmel"),
+        "wav2vec2", "what makes tokens (logmel needs no weights)", choices=("wav2vec2", "whisper", "logmel")
     )
     model: str | None = opt("facebook/wav2vec2-base-960h", "hub name found in the local cache, or a folder (wav2vec2)")
-    whisper_model: str | None = opt(
-        "weights/whisper_tiny_en.safetensors",
-        "file of s3dnerf.speech.whisper_weights, hub name found in the local cache, or a folder (whisper)",
-    )
+    whisper_model: str | None = opt("weights/whisper_tiny_en.safetensors", "converted file, hub name, folder (whisper)")
     whisper_layer: int = opt(3, "encoder layer whose states are the tokens (whisper; tiny has 4)", ge=1, le=32)
     batch: int = opt(4, "clips a forward pass", ge=1, le=64)
     sync_filter: str = opt(
@@ -173,12 +168,8 @@ class SpeechSettings:
     )
     sync_tolerance_frames: int = opt(1, "an offset up to so many frames counts as in step", ge=0, le=15)
     sync_max_frames: int = opt(6, "sync_action shift: a larger offset excludes the clip", ge=1, le=15)
-    syncnet_confidence: float = opt(
-        3.0, "sync_filter syncnet: an offset is believed from this LSE-C on", ge=0.0, le=100.0
-    )
-    mouth_confidence: float = opt(
-        2.5, "sync_filter mouth: … from so many standard deviations of chance on", ge=0.0, le=100.0
-    )
+    syncnet_confidence: float = opt(3.0, "sync_filter syncnet: an offset counts from this LSE-C on", ge=0.0, le=100.0)
+    mouth_confidence: float = opt(2.5, "sync_filter mouth: … from so many deviations of chance on", ge=0.0, le=100.0)
     sync_weights: str | None = opt("weights/syncnet_v2.model", "SyncNet v2 weights (sync_filter syncnet)")
 
 

@@ -106,7 +106,7 @@ def test_a_missing_speech_model_stops_before_any_work(settings):
 def test_whisper_runs_with_its_weights_named_and_hashed(settings, tmp_path):
     folder = whisper_folder(tmp_path / "whisper")
     given = {"backend": "whisper", "whisper_model": str(folder), "whisper_layer": 2}
-    hearing = settings_from({"preset": "tiny", "speech": given})
+    hearing = settings_from({"preset": "tiny", "speech": given, "ingest": {"max_failed_fraction": 1.0}})
     speech.main(Context(hearing, "speech"))
     packs = CorpusPacks(settings.data_dir / "speech" / "lrs2")
     for clip, samples in SOUNDS.items():
