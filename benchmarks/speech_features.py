@@ -27,7 +27,6 @@ import argparse
 import dataclasses
 import importlib
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -191,7 +190,7 @@ def main() -> None:
         settings, clips = preprocessed(args.corpora.resolve(), work)
     moved, counts = in_step(clips, settings.speech)
     result: dict[str, Any] = {
-        **origin("python -m benchmarks.speech_features " + " ".join(sys.argv[1:]), "git", "hardware"),
+        **origin(f"python -m benchmarks.speech_features --layers {args.layers}", "git", "hardware"),
         "clips": len(clips),
         "people": len({clip.speaker for clip in clips}),
         "frames": sum(len(clip.landmarks) for clip in clips),
@@ -202,7 +201,7 @@ def main() -> None:
         try:
             backend = speech_backend(speech)
         except S3DNeRFError as lacking:
-            result["r2"][name] = {"not measured": str(lacking).splitlines()[0]}
+            result["r2"][name] = {"not measured": str(lacking).splitlines()[0].partition(" — ")[0]}
             continue
         begun = time.perf_counter()
         tokens = [backend.tokens(clip.samples) for clip in clips[:5]]
