@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.environment_paths import first_lines
 from flows.git_calls import BEGIN, git_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,8 +21,7 @@ ODD = 'it\'s 50% "a folder" ? #1 é'
 LISTED = ("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PYTHONPATH", "PYTHONHOME", "PATH")
 
 # played in place of every Python that make starts; `-m venv FOLDER` leaves a copy of itself in it
-PLAYED = f"""#!{sys.executable}
-import json, os, pathlib, shutil, sys
+PLAYED = f"""{first_lines(sys.executable).decode()}import json, os, pathlib, shutil, sys
 words = sys.argv[1:]
 row = {{"words": words, "folder": os.getcwd(), "set": {{name: os.environ.get(name) for name in {LISTED!r}}}}}
 with open(os.environ["CALLS"], "a") as calls:
