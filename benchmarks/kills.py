@@ -36,9 +36,10 @@ ROOT = Path(__file__).resolve().parent.parent
 QUIET_S = 30.0
 
 
-def clone(folder: Path) -> Path:
-    """A fresh clone of HEAD with the settings of the preset tiny."""
+def clone(folder: Path, revision: str) -> Path:
+    """A fresh clone at a revision with the settings of the preset tiny."""
     subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+    subprocess.run(["git", "checkout", "-q", revision], cwd=folder, check=True)
     (folder / "dvc.lock").unlink(missing_ok=True)
     subprocess.run(
         [sys.executable, "-m", "flows.cli", "preset", "tiny"], cwd=folder, check=True, stdout=subprocess.DEVNULL
@@ -126,13 +127,15 @@ def main() -> int:
     differing: list[str] = []
     with tempfile.TemporaryDirectory() as place:
         begun = time.monotonic()
-        folder = clone(Path(place) / "alone")
+        # all of one revision, whatever is committed meanwhile
+        revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+        folder = clone(Path(place) / "alone", head := revision.stdout.strip())
         expected = whole(folder, start(folder, "inline"))
         whole_s = time.monotonic() - begun
         print(f"left alone: {len(expected)} hashes, {whole_s:.0f} s", flush=True)
         runs = locks = 0
         while len(kills) < args.kills:
-            folder, ended = clone(Path(place) / f"killed{runs}"), False
+            folder, ended = clone(Path(place) / f"killed{runs}", head), False
             while not ended:
                 spent = len(kills) == args.kills
                 runner, everything, moment_s = (
