@@ -92,7 +92,7 @@ class Machine:
     def tests(self) -> str:
         """The last line of `make test-fast`, after those that name what failed."""
         said = self.run("make", "test-fast").stdout.strip().splitlines()
-        return " | ".join([line for line in said if re.match("FAILED|ERROR|E   ", line)][:20] + said[-1:])
+        return " | ".join([line for line in said if re.match("FAILED|ERROR", line)] + said[-1:])
 
 
 def refusing_proxy(place: Path) -> tuple[Machine, dict[str, Any]]:
