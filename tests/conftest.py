@@ -39,6 +39,7 @@ SLOW_MODULES = {
     "flows/test_cluster.py",
     "flows/test_executor.py",
     "flows/test_launch.py",
+    "flows/test_makefile.py",
     "flows/test_outputs.py",
     "flows/test_recorder.py",
     "flows/test_remote.py",
@@ -62,6 +63,7 @@ SLOW_MODULES = {
     "test_pull.py",
     "training/test_distributed.py",
     "training/test_resuming.py",
+    "video/test_decoder.py",
     "video/test_kinds.py",
 }
 
