@@ -1,4 +1,4 @@
-"""ffmpeg as a child process: with a time limit, and with faults of the machine told from faults of the file.
+"""Children that read and write media: with a time limit, and with faults of the machine told from faults of the file.
 
 A child that was killed by a signal (the kernel's, when memory runs out), that came to no end in time, or that ran into
 an error of the system (memory, open files, a mount that is gone) says nothing about the file it read:
@@ -57,20 +57,6 @@ def refuse_passing(returncode: int, log: str, what: str) -> None:
         raise OSError(number, os.strerror(number), what)
     if returncode and (fault := SYSTEM_FAULTS.search(log)):
         raise PassingFault(f"{what}: ffmpeg failed by the system: {fault[0]}")
-
-
-def run_child(command: list[str], path: str | Path) -> subprocess.CompletedProcess[bytes]:
-    """Run ffmpeg over a file to its end: its output, log and status.
-
-    Raises PassingFault where it took more than :func:`patience_s`, or ended by the machine's fault.
-    """
-    limit_s = patience_s(path)
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=limit_s, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise PassingFault(f"{path}: reading took more than {limit_s:.0f} s") from error
-    refuse_passing(done.returncode, done.stderr.decode(errors="replace"), str(path))
-    return done
 
 
 class Guard:

@@ -1,4 +1,4 @@
-"""Asks the process that opens media files, one a thread of work, started when first needed and used again.
+"""Asks the process that opens media files, started when first needed and used again.
 
 A file that takes the decoder down, a decoder that the system killed and one that does not move on are told apart:
 the first is the file's fault (VideoError, ``crashes_decoder``), the others are PassingFault. Reads and writes nothing
@@ -104,7 +104,8 @@ class Ended(PassingFault):
             name = signal.Signals(-code).name if code < 0 else f"status {code}"
         except ValueError:
             name = f"signal {-code}"
-        super().__init__(f"{path}: the decoder was killed by {name} (out of memory is the usual reason)")
+        usual = "" if -code in CRASHES else " (out of memory is the usual reason)"
+        super().__init__(f"{path}: the decoder was ended by {name}{usual}")
         self.code, self.name = code, name
 
 

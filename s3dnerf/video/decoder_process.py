@@ -25,7 +25,7 @@ from s3dnerf.video.display import Converter, Display
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.inspection import inspect
 from s3dnerf.video.media import FrameTimes, decoded_pictures, decoder_of, open_pictures, packets
-from s3dnerf.video.sound_tracks import mono_sound
+from s3dnerf.video.sound_tracks import chosen_track, mono_sound
 
 Message = tuple[dict[str, Any], bytes | memoryview]
 # containers in which FFmpeg finds the key frame before a time reliably; others are decoded from their start
@@ -33,25 +33,42 @@ SEEKABLE = ("mov", "matroska")
 SEEK_BEFORE_S = 1.0
 
 
+Found = tuple[dict[str, Any], Display, list[tuple[int, int]]]
+
+
 class Files:
-    """What was found of the file that was asked about last: its frames are asked for next."""
+    """What was found of the file that was asked about last: its frames, or another part of its sound, are asked for
+    next.
+    """
 
     def __init__(self) -> None:
         self._of: tuple[str, int, int] | None = None
-        self._found: tuple[dict[str, Any], Display, list[tuple[int, int]]] | None = None
+        self._found: Found | None = None
+        self._track: tuple[int, str] | None = None
 
-    def inspect(self, path: str) -> tuple[dict[str, Any], Display, list[tuple[int, int]]]:
-        """See :func:`s3dnerf.video.inspection.inspect`."""
+    def _look(self, path: str) -> None:
+        """Forget what was found where the file is another one now."""
         try:
             state = os.stat(path)
         except FileNotFoundError as error:
             raise VideoError(f"{path}: no such file", "missing") from error
         key = (os.path.abspath(path), state.st_size, state.st_mtime_ns)
-        if self._of != key or self._found is None:
-            self._of = None
+        if self._of != key:
+            self._of, self._found, self._track = key, None, None
+
+    def inspect(self, path: str) -> Found:
+        """See :func:`s3dnerf.video.inspection.inspect`."""
+        self._look(path)
+        if self._found is None:
             self._found = inspect(path)
-            self._of = key
         return self._found
+
+    def track(self, path: str, rate_hz: int) -> tuple[int, str]:
+        """See :func:`s3dnerf.video.sound_tracks.chosen_track`, which decodes where there are several."""
+        self._look(path)
+        if self._track is None:
+            self._track = chosen_track(path, rate_hz)
+        return self._track
 
 
 def probe(files: Files, request: dict[str, Any]) -> Iterator[Message]:
@@ -75,7 +92,7 @@ def frames(files: Files, request: dict[str, Any]) -> Iterator[Message]:
         start = rows[request["numbers"][0]][0] - int(SEEK_BEFORE_S / time_base)
         if by_time and facts["container"].split(",")[0] in SEEKABLE and start > facts["start_pts"]:
             container.seek(start, stream=stream)
-        converter = Converter(stream, shown, tuple(request["crop"]), time_base)
+        converter = Converter(shown, tuple(request["crop"]), time_base)
         queue: list[tuple[int, bool]] = []
         for count, frame in enumerate(_decoded_frames(container, stream, path, faults)):
             number = count
@@ -105,7 +122,8 @@ def _decoded_frames(
 
 def sound(files: Files, request: dict[str, Any]) -> Iterator[Message]:
     """Samples float32 (n,) of :func:`s3dnerf.video.sound_tracks.mono_sound`, with its note."""
-    samples, note = mono_sound(request["path"], request["first"], request["last"], request["rate_hz"])
+    path, rate_hz = request["path"], request["rate_hz"]
+    samples, note = mono_sound(path, files.track(path, rate_hz), request["first"], request["last"], rate_hz)
     yield {"note": note}, memoryview(samples.tobytes())
 
 

@@ -179,15 +179,14 @@ class Converter:
     where fields are joined one frame later.
     """
 
-    def __init__(
-        self, stream: av.VideoStream, display: Display, crop: tuple[int, int, int, int], time_base: Fraction
-    ) -> None:
-        self.display, self.crop, self.stream, self.time_base = display, crop, stream, time_base
+    def __init__(self, display: Display, crop: tuple[int, int, int, int], time_base: Fraction) -> None:
+        self.display, self.crop, self.time_base = display, crop, time_base
         whole = (0, 0, display.width_px, display.height_px)
         self.inside = crop  # the part to cut from the converted picture
         steps = []
         if display.interlaced:
-            self._fields: av.filter.Graph | None = self._graph([("bwdif", "mode=send_frame:deint=interlaced")], None)
+            fields = [("bwdif", "mode=send_frame:deint=interlaced")]
+            self._fields: av.filter.Graph | None = self._graph(fields, display.pixel_format)
         else:
             self._fields = None
         if crop != whole and display.pixel_aspect == 1:
@@ -201,17 +200,17 @@ class Converter:
             scale += f":in_color_matrix={display.matrix}"
         self.deep = display.curve != "sdr" or display.primaries != "bt709"
         target = ("gbrap16le" if display.alpha else "gbrp16le") if self.deep else "rgba" if display.alpha else "rgb24"
-        self._target = target
         self._steps = [*steps, ("scale", scale), ("format", target)]
         self._convert: av.filter.Graph | None = None
         self._waiting: list[bool] = []
 
-    def _graph(self, steps: list[tuple[str, str]], frame: av.VideoFrame | None) -> av.filter.Graph:
+    def _graph(self, steps: list[tuple[str, str]], pixel_format: str) -> av.filter.Graph:
         graph = av.filter.Graph()
         graph.threads = 1
         w, h = self.display.stored
-        name = frame.format.name if frame is not None else self.display.pixel_format
-        nodes = [graph.add_buffer(width=w, height=h, format=av.VideoFormat(name, w, h), time_base=self.time_base)]
+        nodes = [
+            graph.add_buffer(width=w, height=h, format=av.VideoFormat(pixel_format, w, h), time_base=self.time_base)
+        ]
         nodes += [graph.add(name, arguments) for name, arguments in steps]
         graph.link_nodes(*nodes, graph.add("buffersink")).configure()
         return graph
@@ -273,8 +272,8 @@ class Converter:
         return f"{w}×{h} {self.display.pixel_format}{', interlaced' if self.display.interlaced else ''}"
 
     def _picture(self, frame: av.VideoFrame) -> np.ndarray:
-        if self._convert is None:
-            self._convert = self._graph(self._steps, frame)
+        if self._convert is None:  # joined fields may have another format than the stored ones
+            self._convert = self._graph(self._steps, frame.format.name)
         self._convert.vpush(frame)
         given = self._convert.vpull()
         picture = given.to_ndarray()

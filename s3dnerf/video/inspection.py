@@ -29,7 +29,7 @@ def is_interlaced(stream: av.VideoStream, frames: list[av.VideoFrame]) -> bool:
 
 
 def _rows_of_packets(
-    path: str, faults: list[str]
+    container: av.container.InputContainer, stream: av.VideoStream, path: str, faults: list[str]
 ) -> tuple[list[tuple[int, int]], bool, list[tuple[av.VideoFrame, int]]]:
     """(pts, duration) of each packet that is shown; whether all have a time and none is broken; the first frames and
     their times.
@@ -37,20 +37,18 @@ def _rows_of_packets(
     rows: list[tuple[int, int]] = []
     head: list[tuple[av.VideoFrame, int]] = []
     whole, count, bad, times = True, 0, list[str](), FrameTimes()
-    container, stream = open_pictures(path)
-    with container:
-        context = decoder_of(stream)
-        for packet in packets(container, stream, path, faults):
-            if packet.size or packet.pts is not None:
-                count += 1
-                whole = whole and packet.pts is not None and not packet.is_corrupt
-                if not packet.is_discard and packet.pts is not None:  # else hidden by an edit list: decoded, not shown
-                    rows.append((packet.pts, packet.duration or 0))
-            if packet.is_corrupt:
-                faults.append("a packet is cut off or marked as damaged")
-            if len(head) < HEAD_FRAMES:
-                head += [(frame, times.of(frame)) for frame in decoded_pictures(context, packet, path, bad)]
-        announced = len(stream.index_entries) if container.format.name in INDEXED else 0
+    context = decoder_of(stream)
+    for packet in packets(container, stream, path, faults):
+        if packet.size or packet.pts is not None:
+            count += 1
+            whole = whole and packet.pts is not None and not packet.is_corrupt
+            if not packet.is_discard and packet.pts is not None:  # else hidden by an edit list: decoded, not shown
+                rows.append((packet.pts, packet.duration or 0))
+        if packet.is_corrupt:
+            faults.append("a packet is cut off or marked as damaged")
+        if len(head) < HEAD_FRAMES:
+            head += [(frame, times.of(frame)) for frame in decoded_pictures(context, packet, path, bad)]
+    announced = len(stream.index_entries) if container.format.name in INDEXED else 0
     if announced > count:
         faults.append(f"the file is cut off: {count} of {announced} pictures of its index are there")
     return rows, whole and not bad, head[:HEAD_FRAMES]
@@ -70,22 +68,23 @@ def _rows_of_frames(path: str, faults: list[str]) -> list[tuple[int, int]]:
     return rows
 
 
-def edit_shift(path: str) -> tuple[Fraction, bool]:
+def _index(stream: av.VideoStream) -> dict[int, int]:
+    """Where each picture that is shown lies in the file → its time of decoding, in the stream's unit."""
+    return {entry.pos: entry.timestamp for entry in stream.index_entries if not entry.is_discard}
+
+
+def edit_shift(path: str, shown: dict[int, int]) -> tuple[Fraction, bool]:
     """Seconds by which an edit list moves the picture ahead of its time; and whether it moves parts apart.
 
     An edit list may begin between two frames. FFmpeg hides the frame before its start and moves all others forward,
     until the first one shown stands at the start; the sound is cut to the sample and not moved. The index with and
     without that (the demuxer's option ``advanced_editlist``) has the same packets at other times: the difference is
-    what was moved, by one amount where the list is a single piece.
+    what was moved, by one amount where the list is a single piece. ``shown``: the index with it.
     """
-    found, time_base = [], Fraction(1)
-    for options in (dict[str, str](), RAW_INDEX):
-        container, stream = open_pictures(path, **options)
-        with container:
-            entries = {entry.pos: entry.timestamp for entry in stream.index_entries if not entry.is_discard}
-            found.append(entries)
-            time_base = unit_of(stream)
-    moved = {found[1][pos] - time for pos, time in found[0].items() if pos in found[1]}
+    container, stream = open_pictures(path, **RAW_INDEX)
+    with container:
+        raw, time_base = _index(stream), unit_of(stream)
+    moved = {raw[pos] - time for pos, time in shown.items() if pos in raw}
     if not moved:
         return Fraction(0), False
     return (moved.pop() * time_base, False) if len(moved) == 1 else (Fraction(0), True)
@@ -95,12 +94,13 @@ def inspect(path: str) -> tuple[dict[str, Any], Display, list[tuple[int, int]]]:
     """Facts of a file, how it is shown, and (pts, duration) of each of its frames by time.
 
     The facts are those of :class:`s3dnerf.video.probing.VideoInfo`. Raises VideoError with a reason: ``missing``,
-    ``zero_bytes``, ``unreadable``, ``no_video``, ``no_frames`` and those of :mod:`s3dnerf.video.display`; PassingFault.
+    ``zero_bytes``, ``unreadable``, ``no_video`` and those of :mod:`s3dnerf.video.display`; PassingFault.
     """
     faults: list[str] = []
-    rows, whole, head = _rows_of_packets(path, faults)
     container, stream = open_pictures(path)
     with container:
+        index = _index(stream) if container.format.name in INDEXED else {}
+        rows, whole, head = _rows_of_packets(container, stream, path, faults)
         interlaced = is_interlaced(stream, [frame for frame, _ in head])
         by_time = sorted(rows)
         # packets may have lost their presentation times and look well: the first frames that decoding gives must agree
@@ -110,21 +110,19 @@ def inspect(path: str) -> tuple[dict[str, Any], Display, list[tuple[int, int]]]:
         if not rows or not head:
             raise VideoError(f"{path}: no frame can be decoded: {'; '.join(faults[:2]) or 'no frames'}")
         shown = display_of(stream, head[0][0], interlaced, path)
-        time_base, name = unit_of(stream), container.format.name
-        start_pts = _rescale(container.start_time or 0, Fraction(1, av.time_base), time_base)
-        declared = float(container.duration / av.time_base) if container.duration else float("nan")
-        facts = {
-            "start_pts": start_pts,
+        time_base = unit_of(stream)
+        facts: dict[str, Any] = {
+            "start_pts": _rescale(container.start_time or 0, Fraction(1, av.time_base), time_base),
             "time_base": [time_base.numerator, time_base.denominator],
-            "declared_s": declared,
-            "container": name,
+            "declared_s": float(container.duration / av.time_base) if container.duration else float("nan"),
+            "container": container.format.name,
             "by_packets": by_packets,
-            "audio_tracks": len(container.streams.audio),
+            "has_audio": bool(container.streams.audio),
             "damage": "; ".join(dict.fromkeys(faults))[:200],
         }
-    early, several = edit_shift(path) if name.startswith("mov") else (Fraction(0), False)
+    early, several = edit_shift(path, index) if index else (Fraction(0), False)
     facts |= {"early_s": float(early), "several_edits": several, "rotation": shown.rotation, "notes": shown.notes()}
-    facts |= {"width_px": shown.width_px, "height_px": shown.height_px, "interlaced": interlaced}
+    facts |= {"width_px": shown.width_px, "height_px": shown.height_px}
     return facts, shown, rows
 
 

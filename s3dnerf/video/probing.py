@@ -38,7 +38,6 @@ class VideoInfo:
     declared_s : the container's own word for its duration (nan where it says nothing)
     damage : what was found wrong while reading ('' for a sound file)
     container : FFmpeg's name of the format
-    audio_tracks : how many sound tracks there are
     notes : what is done so that frames are shown right (``deinterlaced``, ``tone-mapped from HLG``, …), in words
     """
 
@@ -58,7 +57,6 @@ class VideoInfo:
     declared_s: float = float("nan")
     damage: str = ""
     container: str = ""
-    audio_tracks: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -98,7 +96,7 @@ def _probe(path: str, absolute: str, size: int, mtime_ns: int) -> VideoInfo:
         height_px=facts["height_px"],
         duration_s=float((int(pts[-1]) + last - start_pts) * time_base),
         frame_times_s=times,
-        has_audio=facts["audio_tracks"] > 0,
+        has_audio=facts["has_audio"],
         rotation=facts["rotation"],
         pts=pts,
         time_base=time_base,
@@ -109,6 +107,5 @@ def _probe(path: str, absolute: str, size: int, mtime_ns: int) -> VideoInfo:
         declared_s=facts["declared_s"],
         damage=facts["damage"],
         container=facts["container"],
-        audio_tracks=facts["audio_tracks"],
         notes=tuple(facts["notes"]),
     )

@@ -197,13 +197,13 @@ def chosen_track(path: str, rate_hz: int) -> tuple[int, str]:
     return said(best, why)
 
 
-def mono_sound(path: str, first: int, last: int | None, rate_hz: int) -> tuple[np.ndarray, str]:
-    """Samples ``first`` … ``last`` of a file's sound as one channel, float32 (n,), and what was chosen, in words.
+def mono_sound(path: str, track: tuple[int, str], first: int, last: int | None, rate_hz: int) -> tuple[np.ndarray, str]:
+    """Samples ``first`` … ``last`` of a sound track as one channel, float32 (n,), and what was chosen, in words.
 
-    ``last`` None: to the end. Raises VideoError: ``missing``, ``zero_bytes``, ``unreadable``, ``no_audio``;
-    PassingFault.
+    ``track``: of :func:`chosen_track`. ``last`` None: to the end. Raises VideoError: ``missing``, ``zero_bytes``,
+    ``unreadable``; PassingFault.
     """
-    number, note = chosen_track(path, rate_hz)
+    number, note = track
     channels, power, layout = _channels(path, number, rate_hz, first, last)
     samples, how = one_channel(channels, power, layout)
     return np.ascontiguousarray(samples, np.float32), "; ".join(filter(None, (note, how)))
