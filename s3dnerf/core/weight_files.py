@@ -1,7 +1,7 @@
 """Weight files from outside, read as data: tensors come out, nothing in them is run.
 
-Reads a file of ``torch.save``; writes nothing. A pickle can name any function and call it: torch's ``weights_only``
-reader knows tensors and containers alone, and stops at anything else.
+Reads files of ``torch.save`` and safetensors; writes nothing. A pickle can name any function and call it: torch's
+``weights_only`` reader knows tensors and containers alone, and stops at anything else.
 """
 
 from __future__ import annotations
@@ -46,3 +46,14 @@ def read_tensors(path: str | Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except READING as error:
         raise WeightFileError(f"{path}: {refusal(error)}") from error
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Tensors, on the CPU, and metadata of a safetensors file. Raises WeightFileError for any other file; OSError."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise WeightFileError(f"{path}: not a safetensors file: {str(error)[:200]}") from error

@@ -27,7 +27,7 @@ from torch import nn
 
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.shapes import Float, Tensor
-from s3dnerf.core.weight_files import WeightFileError, read_tensors
+from s3dnerf.core.weight_files import WeightFileError, read_safetensors, read_tensors
 from s3dnerf.metrics.result import DOWN, Measured, Recipe, not_measured, over_frames
 
 RECIPE = Recipe(
@@ -95,22 +95,12 @@ def _tensors(folder: Path, name: str) -> dict[str, Tensor]:
     if path is None:
         raise LpipsWeightsError(f"{folder / name}: no such file (nor {' or '.join(names[1:])}): s3dnerf fetch lpips")
     try:
-        found = _read_safetensors(path) if path.suffix == ".safetensors" else read_tensors(path)
+        found = read_safetensors(path)[0] if path.suffix == ".safetensors" else read_tensors(path)
     except WeightFileError as error:
         raise LpipsWeightsError(str(error)) from error
     if not isinstance(found, dict):
         raise LpipsWeightsError(f"{path}: not a plain file of tensors: holds a {type(found).__name__}")
     return found
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise WeightFileError(f"{path}: not a safetensors file: {error}") from error
 
 
 def load_lpips(folder: str | Path) -> LPIPS:

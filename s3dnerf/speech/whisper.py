@@ -30,7 +30,7 @@ import numpy as np
 
 from s3dnerf.core.errors import MissingWeights
 from s3dnerf.core.rates import RATE_HZ, SAMPLES_PER_FRAME
-from s3dnerf.core.weight_files import WeightFileError, read_tensors
+from s3dnerf.core.weight_files import WeightFileError, read_safetensors, read_tensors
 from s3dnerf.speech.whisper_weights import FACTS, PACKAGE, WhisperWeightsError
 
 if TYPE_CHECKING:
@@ -82,17 +82,6 @@ def model_files(model: str | None) -> list[Path]:
     return [folder / "config.json", weights[0]]
 
 
-def _safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except SafetensorError as error:
-        raise WhisperWeightsError(f"{SETTING}: {path} is not a safetensors file: {str(error)[:200]}") from error
-
-
 def _facts(path: Path, text: str) -> dict[str, Any]:
     """A JSON object."""
     try:
@@ -112,7 +101,10 @@ def read_encoder(model: str | None) -> tuple[dict[str, torch.Tensor], int, int]:
     """
     files = model_files(model)
     if len(files) == 1:
-        tensors, metadata = _safetensors(files[0])
+        try:
+            tensors, metadata = read_safetensors(files[0])
+        except WeightFileError as error:
+            raise WhisperWeightsError(f"{SETTING}: {error}") from error
         if FACTS not in metadata:
             raise WhisperWeightsError(
                 f"{SETTING}: {files[0]} was not written by s3dnerf.speech.whisper_weights: name a folder instead"
@@ -129,7 +121,7 @@ def read_encoder(model: str | None) -> tuple[dict[str, torch.Tensor], int, int]:
             )
         heads, layers = facts.get("encoder_attention_heads"), facts.get("encoder_layers")
         try:
-            given = _safetensors(files[1])[0] if files[1].suffix == ".safetensors" else read_tensors(files[1])
+            given = read_safetensors(files[1])[0] if files[1].suffix == ".safetensors" else read_tensors(files[1])
         except WeightFileError as error:
             raise WhisperWeightsError(f"{SETTING}: {error}") from error
         if not isinstance(given, dict):

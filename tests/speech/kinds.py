@@ -93,6 +93,20 @@ def _tracks(name: str, first: np.ndarray, second: np.ndarray, *words: str) -> Ca
     return make
 
 
+def _changing(folder: Path) -> Path:
+    """One channel in the first second, two in the second, as broadcasts change at a programme's end."""
+    made = _wav(folder, speech())
+    coder = ("-c:a", "mp2", "-b:a", "128k")
+    ffmpeg("-i", made, "-t", "1", *coder, folder / "first.ts")
+    both, later = (
+        ("-af", "pan=stereo|c0=c0|c1=c0"),
+        ("-output_ts_offset", "1.03"),
+    )  # the coder's delay is in it, as above
+    ffmpeg("-ss", "1", "-i", made, *both, *coder, *later, folder / "second.ts")
+    (folder / "both.ts").write_bytes((folder / "first.ts").read_bytes() + (folder / "second.ts").read_bytes())
+    return folder / "both.ts"
+
+
 def _late(folder: Path) -> Path:
     """Half a second of speech's lead is not in the file: the track starts later than the picture."""
     ffmpeg("-f", "lavfi", "-i", "color=red:s=64x64:r=25:d=2", "-itsoffset", "0.5", "-i", _wav(folder, speech()[8000:]), "-c:v", "libx264", "-c:a", "aac", "-b:a", "160k", folder / "late.mp4")  # fmt: skip
@@ -172,6 +186,7 @@ KINDS = [
     Kind("two tracks, none marked, a tone first", _tracks("a.mka", tone(), speech(), "-disposition:a:0", "0", "-disposition:a:1", "0"), note="number 2 is used: the loudest with a voice"),
     Kind("two tracks, none marked, the weaker voice second", _tracks("a.mka", speech(), 0.2 * speech(), "-disposition:a:0", "0", "-disposition:a:1", "0"), note="number 1 is used: the loudest with a voice"),
     Kind("a commentary beside it", _tracks("a.mka", speech(), speech()[::-1], "-disposition:a:0", "default", "-disposition:a:1", "default+comment"), note="number 1 is used: marked as default"),
+    Kind("one channel, then two", _changing, 0.05, late_ms=30),
     Kind("starts half a second late", _late, LOSSY),
     # what names other files is never followed
     Kind("HLS playlist", _text("a.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:2,\nsecret.ts\n#EXT-X-ENDLIST\n"), 0, "unreadable"),
