@@ -13,8 +13,8 @@ from tests.test_outside_files import CALL, KINDS, Trap
 
 PLACES = {
     "pytorch_model.bin": CALL,
-    "model.safetensors": "model.safetensors is not a safetensors file: .*header",
-    "one.safetensors": "one.safetensors is not a safetensors file: .*header",
+    "model.safetensors": "model.safetensors: not a safetensors file: .*header",
+    "one.safetensors": "one.safetensors: not a safetensors file: .*header",
     "model.bin": "not a whole CTranslate2 file",
 }
 
