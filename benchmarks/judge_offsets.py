@@ -44,7 +44,7 @@ def found_offsets(judge: TrainedJudge, folder: ClipFolder, data: Path, record: d
     boxes = folder.packs["lips"].read(record["clip"], "crop_boxes.npy")
     samples = clip_samples(data, record)[: SAMPLES_PER_FRAME * len(frames)]
     return np.array(
-        [judge.measure(frames, boxes, mel=clip_mel(shift_samples(samples, -k))).offset_frames for k in SHIFTS]
+        [judge.measure(frames, boxes, audio=clip_mel(shift_samples(samples, -k))).offset_frames for k in SHIFTS]
     )
 
 

@@ -47,9 +47,7 @@ def left(generator: S3DNeRF, test: GeneratorData) -> float:
     with torch.no_grad():
         for number in range(TESTED):
             batch = make_motion_batch([test.motion_sample(number, 0)], CPU)
-            identity = generator.encode_face(
-                batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks
-            )
+            identity = generator.encode_face(batch.source)
             losses.append(float(lip_motion_loss(generator, identity, batch.motion)))
     return sum(losses) / len(losses)
 

@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--truth", type=Path, default=Path("../shared/corpora/HDTF/clips"))
     chosen = parser.parse_args()
     settings = load_settings()
-    tools = load_tools(settings, settings.data_dir / "train_sync" / "judge")
+    tools = load_tools(settings, settings.data_dir / "train_sync" / "judge", any_sound=True)
     tools.landmark_every = tools.picture_every = 1
     rows, problems = score_folders(chosen.generated, chosen.truth, tools)
     aligned, noted = score_folders(chosen.generated, chosen.truth, tools, align=True)

@@ -29,8 +29,10 @@ import torch
 from benchmarks.record import origin, write
 from s3dnerf.core.cores import usable_cores
 from s3dnerf.faces.camera import intrinsics, world_to_camera
+from s3dnerf.model.cameras import Camera
+from s3dnerf.model.field import Identity, Portrait
 from s3dnerf.model.reference import render_reference
-from s3dnerf.model.s3dnerf import Identity, S3DNeRF
+from s3dnerf.model.s3dnerf import S3DNeRF
 from s3dnerf.model.source_lips import SHAPE
 from s3dnerf.settings.loading import preset_settings
 from s3dnerf.settings.schema import ModelSettings, Settings
@@ -79,7 +81,7 @@ def cameras(frames: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(poses), torch.from_numpy(INTRINSICS).expand(frames, 3, 3)
 
 
-class Portrait:
+class Speaker:
     """A generator with random weights, one portrait and the speech of some frames, on a device."""
 
     def __init__(self, settings: ModelSettings, device: torch.device, frames: int) -> None:
@@ -93,14 +95,13 @@ class Portrait:
 
     @torch.inference_mode()
     def encode(self) -> Identity:
-        return self.model.encode(
-            self.picture, self.picture, self.poses[:1], self.intrinsics[:1], self.box, self.landmarks
-        )
+        camera = Camera(self.poses[:1], self.intrinsics[:1])
+        return self.model.encode(Portrait(self.picture, self.picture, camera, self.box, self.landmarks))
 
     @torch.inference_mode()
     def render(self, identity: Identity, first: int, count: int, path: Callable[..., Any] | None = None) -> Any:
         part = slice(first, first + count)
-        given = (identity, self.speech[part], self.poses[part], self.intrinsics[part])
+        given = (identity, self.speech[part], Camera(self.poses[part], self.intrinsics[part]))
         return self.model.render(*given) if path is None else path(self.model, *given)
 
     def all_frames(self, identity: Identity, batch: int) -> None:
@@ -114,7 +115,7 @@ class Portrait:
 
 def synthesis(settings: ModelSettings, device: torch.device, frames: int, compiled: bool) -> dict[str, Any]:
     """Frames a second, and each ratio to its baseline."""
-    made = Portrait(settings, device, frames)
+    made = Speaker(settings, device, frames)
     identity = made.encode()
     by_batch = {
         batch: frames / seconds(functools.partial(made.all_frames, identity, batch), device) for batch in (1, 5)
@@ -157,7 +158,7 @@ def growth(settings: ModelSettings, device: torch.device, frames: int) -> dict[s
     }
 
     def a_frame(given: ModelSettings) -> float:
-        made = Portrait(given, device, frames)
+        made = Speaker(given, device, frames)
         identity = made.encode()
         return seconds(lambda: made.all_frames(identity, 5), device) / frames
 
@@ -190,7 +191,8 @@ def drawn_sample(settings: Settings, random: np.random.Generator) -> dict[str, A
         "camera": poses.numpy(),
         "intrinsics": k.numpy(),
         "speech": random.standard_normal((t, m.speech_tokens, SPEECH_DIM)).astype(np.float32),
-        "mel": random.uniform(-4, 4, (16, 80)).astype(np.float32),
+        "audio": random.uniform(-4, 4, (16, 80)).astype(np.float32),
+        "landmarks": random.uniform(64, 192, (t, 68, 2)).astype(np.float32),
         "lip_box": np.repeat(np.array([[98, 150, 158, 210]], np.float32), t, 0),
         "noise": random.random((t, m.raw_px**2, m.coarse_samples + m.fine_samples + 1)).astype(np.float32),
         "backdrop": random.random((t, 3)).astype(np.float32),

@@ -2,6 +2,7 @@
 out in turn.
 
     python -m benchmarks.speech_features [--corpora ../shared/corpora] [--work FOLDER] [--whisper FILE] [--layers 3]
+    python -m benchmarks.speech_features --data data/sample     # after `make demo`: the synthetic people
 
 Over the real clips in HDTF's layout, preprocessed by this project's stages ingest to align with the preset ``mini``
 (one process; 12 ms a frame or so; with ``--work`` they are kept and found again). Targets, frame by frame: the inner
@@ -18,7 +19,8 @@ error² / Σ target² over all left-out frames.
 Twice: with the sound as recorded, and with each clip's sound moved as the sync filter of ``mini`` would (by the mouth's
 opening against loudness, its own clips' or its recording's offset; a clip that it cannot tell stays as it is, one that
 it would exclude is left out). Backends whose weights are not here are named with what they lack. Writes
-``benchmarks/results/speech_features.json``.
+``benchmarks/results/speech_features.json``, for the sample ``speech_features_sample.json`` (as recorded alone: its
+sound is in step).
 """
 
 from __future__ import annotations
@@ -93,21 +95,26 @@ def preprocessed(corpora: Path, work: Path) -> tuple[Settings, list[Clip]]:
         if not (settings.data_dir / "align" / "hdtf").is_dir():
             for name in STAGES:
                 importlib.import_module(f"stages.{name}").main(Context(settings=settings, stage=name))
-        index = pd.read_parquet(settings.data_dir / "ingest" / "hdtf" / "clips.parquet").sort_values("clip")
-        sounds, aligned = (CorpusPacks(settings.data_dir / stage / "hdtf") for stage in ("resample", "align"))
-        return settings, [
-            Clip(
-                row["clip"],
-                row["speaker"],
-                row["video"],
-                wav_samples(sounds.read(row["clip"], "wav")),
-                aligned.read(row["clip"], "landmarks.npy"),
-            )
-            for row in index.to_dict("records")
-            if row["clip"] in aligned and row["clip"] in sounds
-        ]
+        return settings, read_clips(settings.data_dir)
     finally:
         os.chdir(here)
+
+
+def read_clips(data_dir: Path) -> list[Clip]:
+    """HDTF's clips of ``data/<preset>`` that came through ``align``."""
+    index = pd.read_parquet(data_dir / "ingest" / "hdtf" / "clips.parquet").sort_values("clip")
+    sounds, aligned = (CorpusPacks(data_dir / stage / "hdtf") for stage in ("resample", "align"))
+    return [
+        Clip(
+            row["clip"],
+            row["speaker"],
+            row["video"],
+            wav_samples(sounds.read(row["clip"], "wav")),
+            aligned.read(row["clip"], "landmarks.npy"),
+        )
+        for row in index.to_dict("records")
+        if row["clip"] in aligned and row["clip"] in sounds
+    ]
 
 
 def in_step(clips: list[Clip], speech: SpeechSettings) -> tuple[list[Clip], dict[str, Any]]:
@@ -179,22 +186,31 @@ def main() -> None:
     """Measure, print, write the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--corpora", type=Path, default=Path("../shared/corpora"))
+    parser.add_argument("--data", type=Path, help="preprocessed clips, data/<preset>, in place of the corpora")
     parser.add_argument("--work", type=Path, help="folder where preprocessed clips are kept (default: a temporary one)")
     parser.add_argument("--whisper", default="weights/whisper_tiny_en.safetensors", help="what speech.whisper_model is")
     parser.add_argument("--layers", default="3", help="Whisper's layers, divided by commas")
     args = parser.parse_args()
     one_thread()
-    with tempfile.TemporaryDirectory() as temporary:
-        work = (args.work or Path(temporary)).resolve()
-        work.mkdir(parents=True, exist_ok=True)
-        settings, clips = preprocessed(args.corpora.resolve(), work)
-    moved, counts = in_step(clips, settings.speech)
+    sounds: dict[str, list[Clip]] = {}
+    counts: dict[str, Any] = {}
+    if args.data:
+        clips = sounds["as recorded"] = read_clips(args.data)
+        given = f"--data {args.data} --layers {args.layers}"
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            work = (args.work or Path(temporary)).resolve()
+            work.mkdir(parents=True, exist_ok=True)
+            settings, clips = preprocessed(args.corpora.resolve(), work)
+        sounds["as recorded"] = clips
+        sounds["sound moved by the sync filter"], counts = in_step(clips, settings.speech)
+        given = f"--layers {args.layers}"
     result: dict[str, Any] = {
-        **origin(f"python -m benchmarks.speech_features --layers {args.layers}", "git", "hardware"),
+        **origin(f"python -m benchmarks.speech_features {given}", "git", "hardware"),
         "clips": len(clips),
         "people": len({clip.speaker for clip in clips}),
         "frames": sum(len(clip.landmarks) for clip in clips),
-        "sync_filter": {"clips": len(clips), **counts},
+        **({"sync_filter": {"clips": len(clips), **counts}} if counts else {}),
         "r2": {},
     }
     for name, speech in backends(args.whisper, [int(layer) for layer in args.layers.split(",")]).items():
@@ -207,12 +223,11 @@ def main() -> None:
         tokens = [backend.tokens(clip.samples) for clip in clips[:5]]
         seconds = (time.perf_counter() - begun) / sum(len(part) / 50 for part in tokens)
         result["r2"][name] = {
-            "as recorded": explained(clips, backend),
-            "sound moved by the sync filter": explained(moved, backend),
+            **{name: explained(of, backend) for name, of in sounds.items()},
             "seconds_per_second": round(seconds, 4),
         }
         print(name, result["r2"][name], flush=True)
-    print(write("speech_features", result))
+    print(write("speech_features_sample" if args.data else "speech_features", result))
 
 
 if __name__ == "__main__":

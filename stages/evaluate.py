@@ -43,6 +43,7 @@ from s3dnerf.reporting.png import png_bytes
 from s3dnerf.reporting.region_ratios import ratios
 from s3dnerf.settings.schema import Settings
 from s3dnerf.sync.filtering import clip_samples
+from s3dnerf.synthesis.source_frame import source_frame
 from s3dnerf.synthesis.synthesizer import Synthesizer, frame_pixels, load_generator
 from s3dnerf.training.clips import Clip, ClipFolder
 from s3dnerf.video.encoding import VideoError, encode_clip
@@ -179,6 +180,18 @@ def fit_length(tokens: np.ndarray, length: int) -> np.ndarray:
     return tokens[np.arange(length) % len(tokens)]
 
 
+def portrait_of(made: Synthesizer, clip: Clip, number: int) -> Any:
+    """The identity that frame ``number`` of a clip shows."""
+    return made.portrait(
+        clip.frames[number],
+        clip.masks[number],
+        clip.world_to_camera[number],
+        clip.intrinsics[number],
+        clip.box,
+        clip.landmarks[number],
+    )
+
+
 def generate(made: Synthesizer, identity: Any, tokens: np.ndarray, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
     """A clip's cameras with the given speech: frames uint8 (n, 256, 256, 3), and Δx of each raw pixel (n, 3, r, r),
     canonical units.
@@ -208,9 +221,9 @@ def measured_clip(job: Job) -> ClipResult:
     record = next(r for r in folder.records if r["clip"] == job.clip)
     clip = folder.load(record, max_frames=int(settings.evaluate.clip_s * FPS_HZ))
     n = len(clip.frames)
-    truth = prepare_truth(
-        clip.frames, clip.lip_boxes, clip_samples(settings.data_dir, record)[: 640 * n], clip.mel, tools
-    )
+    audio = None if tools.judge is None else {"mel": clip.mel, "tokens": clip.tokens}.get(tools.judge.reads)
+    samples = clip_samples(settings.data_dir, record)[: 640 * n]
+    truth = prepare_truth(clip.frames, clip.lip_boxes, samples, audio, tools)
     rows = as_rows(score_truth(truth, tools), job.clip, job.corpus, record["speaker"], TRUTH)
     mouth = {TRUTH: mouth_opening(truth.landmarks)}
     shown = {TRUTH: clip.frames}
@@ -228,18 +241,16 @@ def measured_clip(job: Job) -> ClipResult:
             )
         )
 
-    heat, acts = None, None
+    heat, acts, source = None, None, source_frame(clip.landmarks, settings.evaluate.source_frame)
     for variant in settings.train.variants:
         made = _synthesizer(settings.data_dir / "train_s3dnerf" / variant)
-        identity = made.portrait(
-            clip.frames[0], clip.masks[0], clip.world_to_camera[0], clip.intrinsics[0], clip.box, clip.landmarks[0]
-        )
+        identity = portrait_of(made, clip, source)
         frames, delta = generate(made, identity, clip.tokens, clip)
         score(method_of(settings, variant), frames)
         if variant != main_variant(settings):
             continue
         moved, moving = np.linalg.norm(delta, axis=1).mean(axis=0), np.linalg.norm(delta.std(axis=0), axis=0)
-        heat = heat_map(made, identity, clip, moved)
+        heat = heat_map(made, identity, clip, moved, source)
         acts = ratios(clip, moved, moving, heat)
         if job.wrong is None:
             failed(WRONG, "no other speaker whose speech could be taken")
@@ -248,7 +259,7 @@ def measured_clip(job: Job) -> ClipResult:
             tokens = other.packs["speech"].read(job.wrong[1], "tokens.npy").astype(np.float32)
             score(WRONG, generate(made, identity, fit_length(tokens, 2 * n), clip)[0])
             notes[WRONG] = job.wrong[1]
-    score(STILL, np.broadcast_to(clip.frames[0], clip.frames.shape))
+    score(STILL, np.broadcast_to(clip.frames[source], clip.frames.shape))
     for method, sha256 in job.methods:
         try:
             matrix = folder.packs["align"].read(job.clip, "matrix.npy")
@@ -264,8 +275,8 @@ def measured_clip(job: Job) -> ClipResult:
     if picture is not None:
         pictures[STRIP] = png_bytes(picture.pop("image"))
     if heat is not None:
-        source = heat.pop("source")
-        pictures |= {SOURCE: png_bytes(source)} if job.picture else {}
+        portrait = heat.pop("source")
+        pictures |= {SOURCE: png_bytes(portrait)} if job.picture else {}
     opened = {name: [None if np.isnan(v) else round(float(v), 3) for v in values] for name, values in mouth.items()}
     return ClipResult(rows, opened, notes, acts, picture, heat if job.picture else None, pictures)
 
@@ -278,9 +289,7 @@ def measure_fps(settings: Settings, record: dict[str, Any]) -> dict[str, Any]:
 
     speed = measure_speed(
         read=lambda: folder.load(record, max_frames=FPS_HZ),
-        portrait=lambda c: made.portrait(
-            c.frames[0], c.masks[0], c.world_to_camera[0], c.intrinsics[0], c.box, c.landmarks[0]
-        ),
+        portrait=lambda c: portrait_of(made, c, source_frame(c.landmarks, settings.evaluate.source_frame)),
         frames=lambda identity: made.frames(identity, clip.tokens, clip.world_to_camera, clip.intrinsics, BATCH),
         write=lambda frames: encode_clip(frames, crf=14),
         device=str(made.device),

@@ -26,7 +26,7 @@ def plan(context: Context) -> list[Job]:
     settings = context.settings
     expert = settings.data_dir / "train_sync" / "expert"
     clips = settings.data_dir / "ingest" / "hdtf" / "clips.parquet"
-    weights = [Path(str(settings.train.vgg_weights))] if settings.train.perceptual == "vgg19" else []
+    weights = [Path(str(settings.train.vgg_weights))] if settings.train.perceptual != "stand_in" else []
     data = data_fingerprint([*(settings.data_dir / stage / "hdtf" for stage in STAGES), clips, expert, *weights])
     basis = stage_basis("train_s3dnerf", settings)
     jobs = []

@@ -16,7 +16,7 @@ from s3dnerf.settings.loading import as_dict
 from s3dnerf.training.checkpoints import data_fingerprint
 from s3dnerf.training.clips import STAGES
 from s3dnerf.training.sync_data import SyncDataError, split_for
-from s3dnerf.training.train_sync import NOT_IN_CARD, Job, train
+from s3dnerf.training.train_sync import NOT_IN_CARD, Job, backend_settings, train
 from s3dnerf.video.packs import PackError
 from stages.context import Context
 from stages.keys import key_of, stage_basis
@@ -42,7 +42,8 @@ def plan(context: Context, role: str) -> Job:
 
 def stated(job: Job) -> dict[str, Any]:
     """The settings that a role's card states."""
-    return {name: value for name, value in as_dict(job.settings.sync).items() if name not in NOT_IN_CARD[job.role]}
+    sync = {name: value for name, value in as_dict(job.settings.sync).items() if name not in NOT_IN_CARD[job.role]}
+    return sync if job.settings.sync.audio == "mel" else {**sync, "speech": backend_settings(job.settings)}
 
 
 def main(context: Context) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def named_weights(settings: Settings) -> dict[str, dict[str, str]]:
             "speech.whisper_model": speech.whisper_model if speech.backend == "whisper" else None,
             "speech.sync_weights": speech.sync_weights if speech.sync_filter == "syncnet" else None,
         },
-        "train": {"train.vgg_weights": train.vgg_weights if train.perceptual == "vgg19" else None},
+        "train": {"train.vgg_weights": train.vgg_weights if train.perceptual != "stand_in" else None},
         # its methods are not weights, but files from outside that decide what evaluate says
         "evaluate": {**evaluation_weights(settings), "evaluate.methods": settings.evaluate.methods},
     }

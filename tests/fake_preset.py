@@ -22,6 +22,7 @@ from s3dnerf.model.s3dnerf import S3DNeRF
 from s3dnerf.settings.loading import settings_from
 from s3dnerf.settings.schema import Settings
 from s3dnerf.speech.audio import wav_bytes
+from s3dnerf.speech.mel import clip_mel
 from s3dnerf.video.packs import INDEX_COLUMNS, QUARANTINE_COLUMNS, write_pack, write_table
 from tests.small_corpus import LIP_BOX, make_corpus
 
@@ -126,8 +127,14 @@ class FakeJudge:
     name: str = "a fake judge"
     real: bool = False
     protocol: str = "none"
+    reads: str = "mel"
 
-    def measure(self, frames: np.ndarray, lip_box: np.ndarray, samples: np.ndarray, mel: np.ndarray) -> SimpleNamespace:
+    def audio_of(self, samples: np.ndarray) -> np.ndarray:
+        return clip_mel(samples)
+
+    def measure(
+        self, frames: np.ndarray, lip_box: np.ndarray, samples: np.ndarray, audio: np.ndarray
+    ) -> SimpleNamespace:
         level = float(frames.mean()) / 255
         return SimpleNamespace(
             lse_c=1 + level, lse_d=8 - level, offset_frames=0, curve=[8.0] * 31, windows=len(frames) - 5

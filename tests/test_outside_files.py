@@ -41,7 +41,7 @@ from s3dnerf.sync.expert import SyncExpert, load_expert, save_expert
 from s3dnerf.sync.syncnet import load_syncnet
 from s3dnerf.synthesis.synthesizer import load_generator
 from s3dnerf.training.checkpoints import MAGIC, load_checkpoint
-from s3dnerf.training.perceptual import VGG19
+from s3dnerf.training.perceptual import VGG
 from s3dnerf.video import pictures
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.packs import CorpusPacks, write_pack, write_table
@@ -148,7 +148,7 @@ LOADERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "insightface": (_insightface, "outside: holds a file that is no model"),
     "lip-sync expert": (_expert, "weights.safetensors: not a safetensors file"),
     "generator": (_generator, "generator.safetensors: not a safetensors file"),
-    "VGG-19": (VGG19().load, "posix.mkdir|Unsupported operand"),
+    "VGG-19": (VGG("vgg19").load, "posix.mkdir|Unsupported operand"),
 }
 
 

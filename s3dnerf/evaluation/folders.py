@@ -32,7 +32,6 @@ from s3dnerf.faces.warping import warp
 from s3dnerf.metrics.lmd import metric_landmarks
 from s3dnerf.metrics.result import Measured, not_measured
 from s3dnerf.speech.audio import read_sound
-from s3dnerf.speech.mel import clip_mel
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.reading import probe
 
@@ -140,7 +139,7 @@ def _read_truth(name: str, path: Path, tools: Tools) -> tuple[Truth | None, list
     except VideoError as bad:
         return None, [Problem(name, f"truth_{bad.reason}", shown(str(bad))[:300])]
     frames, problems = read.frames, read.problems(name, "truth_")
-    samples = mel = None
+    samples = audio = None
     try:
         early_s = probe(path).early_s
         sound = read_sound(path, early_s, early_s + len(frames) / FPS_HZ)
@@ -156,11 +155,12 @@ def _read_truth(name: str, path: Path, tools: Tools) -> tuple[Truth | None, list
             problems.append(Problem(name, "truth_silent", "a sound track with nothing on it: sync is not measured"))
             samples = None
         else:
-            mel = clip_mel(np.pad(samples, (0, whole - len(samples))))
+            padded = np.pad(samples, (0, whole - len(samples)))
+            audio = None if tools.judge is None else tools.judge.audio_of(padded)
             if whole - len(samples) > SOUND_SHORT_FRAMES * SAMPLES_PER_FRAME:
                 lengths = f"{len(samples) / RATE_HZ:.2f} s of sound for {len(frames) / FPS_HZ:.2f} s of picture"
                 problems.append(Problem(name, "truth_sound_ends_early", lengths))
-    measured = prepare_truth(frames, None, samples, mel, tools)
+    measured = prepare_truth(frames, None, samples, audio, tools)
     measured.lip_box = lips_of(measured, tools)
     if measured.lip_box is None:
         problems.append(Problem(name, "truth_without_face", f"no face in any of {len(measured.landmarks)} frames"))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from s3dnerf.faces.types import FaceBackend
-from s3dnerf.metrics import cpbd, identity, lmd, lpips, psnr, ssim, sync
+from s3dnerf.metrics import cpbd, flicker, identity, lmd, lpips, mouth_motion, parallax, psnr, ssim, sync
 from s3dnerf.metrics.lmd import metric_landmarks
 from s3dnerf.metrics.result import Measured, Recipe, not_measured
 from s3dnerf.settings.schema import LipsSettings
@@ -76,6 +76,11 @@ class Tools:
             cpbd.RECIPE,
             *sync.recipes_of(self.judge_key),
             identity.recipe_of(self.identity_name),
+            mouth_motion.DEVIATION_RECIPE,
+            mouth_motion.CORRELATION_RECIPE,
+            parallax.RECIPE,
+            flicker.FACE_RECIPE,
+            flicker.BACKGROUND_RECIPE,
         ]
 
 
@@ -85,7 +90,7 @@ class Truth:
 
     Attributes
     ----------
-    frames, lip_box, samples, mel : as :func:`prepare_truth` takes them
+    frames, lip_box, samples, audio : as :func:`prepare_truth` takes them
     landmark_frames : (l,), numbers of the frames whose landmarks were sought
     landmarks : (l, 68, 2), nan where they failed
     descriptors : position in ``landmark_frames`` → description of the face
@@ -94,14 +99,14 @@ class Truth:
     frames: np.ndarray
     lip_box: np.ndarray | None
     samples: np.ndarray | None
-    mel: np.ndarray | None
+    audio: np.ndarray | None
     landmark_frames: np.ndarray
     landmarks: np.ndarray
     descriptors: dict[int, np.ndarray]
 
 
 def prepare_truth(
-    frames: np.ndarray, lip_box: np.ndarray | None, samples: np.ndarray | None, mel: np.ndarray | None, tools: Tools
+    frames: np.ndarray, lip_box: np.ndarray | None, samples: np.ndarray | None, audio: np.ndarray | None, tools: Tools
 ) -> Truth:
     """Landmarks and face descriptors of the truth.
 
@@ -110,7 +115,7 @@ def prepare_truth(
     frames : uint8 (n, 256, 256, 3), RGB, 25 Hz
     lip_box : float (4,) or a box a frame (n, 4), x0, y0, x1, y1 in pixels of the frame, or None where nobody made one
     samples : float32 (≤ 640 n,), 16 kHz, −1 … 1, as far as the sound goes; or None where the clip has none
-    mel : float32 (m, 80), the expert's mel, or None
+    audio : the samples in the form that the judge reads (:meth:`s3dnerf.sync.judge.SyncJudge.audio_of`), or None
     """
     landmark_frames = np.arange(0, len(frames), tools.landmark_every)
     landmarks = metric_landmarks(frames[landmark_frames], tools.faces)
@@ -119,7 +124,7 @@ def prepare_truth(
     if tools.recogniser is not None:
         for i in identity.spread(usable, tools.identity_frames):
             descriptors[i] = tools.recogniser.describe(frames[landmark_frames[i]], landmarks[i])
-    return Truth(frames, lip_box, samples, mel, landmark_frames, landmarks, descriptors)
+    return Truth(frames, lip_box, samples, audio, landmark_frames, landmarks, descriptors)
 
 
 def resize(frames: np.ndarray, size_px: int = SIZE_PX) -> np.ndarray:
@@ -168,7 +173,8 @@ def score_pair(generated: np.ndarray, truth: Truth, tools: Tools) -> tuple[list[
     landmarks = np.full_like(truth.landmarks, np.nan)
     unique, inverse = _unique_frames(generated[landmark_frames])
     landmarks[: len(landmark_frames)] = metric_landmarks(unique, tools.faces)[inverse]
-    face, mouth = lmd.measure(landmarks[: len(landmark_frames)], truth.landmarks[: len(landmark_frames)])
+    pair = landmarks[: len(landmark_frames)], truth.landmarks[: len(landmark_frames)]
+    face, mouth = lmd.measure(*pair)
     ours, theirs = generated[:: tools.picture_every], truth.frames[: paired : tools.picture_every]
     distinct, places = _unique_frames(ours)
     perceptual = lpips.measure(tools.network, ours, theirs, tools.why.get("lpips", ""))
@@ -181,6 +187,9 @@ def score_pair(generated: np.ndarray, truth: Truth, tools: Tools) -> tuple[list[
         blur,
         *judged(generated, truth, tools),
         likeness(generated, landmarks, truth, tools),
+        *mouth_motion.measure(*pair),
+        parallax.measure(*pair),
+        *flicker.measure(generated, truth.landmarks),
     ]
     return _with_lengths(measured, lengths, missing), landmarks
 
@@ -197,10 +206,10 @@ def judged(frames: np.ndarray, truth: Truth, tools: Tools) -> list[Measured]:
     """LSE-C, LSE-D and offset of a video against the truth's sound."""
     if tools.judge is None:
         return sync.unjudged(tools.judge_key, tools.why.get("judge", "no judge"))
-    if truth.samples is None or truth.mel is None:
+    if truth.samples is None:
         return sync.unjudged(tools.judge_key, "the truth has no sound")
     return sync.measure(
-        tools.judge, tools.judge_key, frames, truth.lip_box, truth.samples[: 640 * len(frames)], truth.mel
+        tools.judge, tools.judge_key, frames, truth.lip_box, truth.samples[: 640 * len(frames)], truth.audio
     )
 
 
@@ -229,7 +238,13 @@ def score_truth(truth: Truth, tools: Tools) -> list[Measured]:
     n, lost = len(truth.frames), int(np.isnan(truth.landmarks).any(axis=(1, 2)).sum())
     measured = {
         m.recipe.name: m
-        for m in [cpbd.measure(truth.frames[:: tools.picture_every]), *judged(truth.frames, truth, tools)]
+        for m in [
+            cpbd.measure(truth.frames[:: tools.picture_every]),
+            *judged(truth.frames, truth, tools),
+            *mouth_motion.measure(truth.landmarks, truth.landmarks),
+            parallax.measure(truth.landmarks, truth.landmarks),
+            *flicker.measure(truth.frames, truth.landmarks),
+        ]
     }
     rows = []
     for recipe in tools.recipes():

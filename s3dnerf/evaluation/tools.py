@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from s3dnerf.core.errors import MissingWeights
+from s3dnerf.core.rates import FPS_HZ, SAMPLES_PER_FRAME
 from s3dnerf.evaluation.protocol import Tools
 from s3dnerf.faces.detectors import face_backend
 from s3dnerf.metrics import identity, lpips
@@ -15,9 +18,17 @@ from s3dnerf.settings.schema import Settings
 from s3dnerf.video.packs import file_sha256
 
 
-def load_tools(settings: Settings, judge_folder: str | Path) -> Tools:
-    """Face backend, judge, LPIPS and recogniser of the settings. Raises MissingWeights when the face backend itself is
-    missing: without landmarks there is no protocol."""
+def load_tools(settings: Settings, judge_folder: str | Path, any_sound: bool = False) -> Tools:
+    """Face backend, judge, LPIPS and recogniser of the settings.
+
+    Parameters
+    ----------
+    judge_folder : of ``train_sync``'s judge
+    any_sound : whether the judge is to read sound that no stage prepared: its speech backend must be here then
+
+    Raises MissingWeights when the face backend itself is missing: without landmarks there is no protocol.
+    """
+    from s3dnerf.speech.wav2vec2 import SpeechModelError
     from s3dnerf.sync.judge import sync_judge
     from s3dnerf.sync.syncnet import SyncNetWeightsError
 
@@ -29,8 +40,10 @@ def load_tools(settings: Settings, judge_folder: str | Path) -> Tools:
         judge = sync_judge(chosen, judge_folder)
         if chosen.judge == "trained":  # another training is another judge
             key += "-" + file_sha256(Path(judge_folder) / "weights.safetensors")[:8]
-    except (SyncNetWeightsError, FileNotFoundError, ValueError) as missing:
-        why["judge"] = str(missing).splitlines()[0]
+        if any_sound:
+            judge.audio_of(np.zeros(FPS_HZ * SAMPLES_PER_FRAME, np.float32))
+    except (SyncNetWeightsError, SpeechModelError, MissingWeights, FileNotFoundError, ValueError) as missing:
+        judge, why["judge"] = None, str(missing).splitlines()[0]
     if chosen.lpips == "off":
         why["lpips"] = "switched off (evaluate.lpips: off): no AlexNet weights"
     else:

@@ -65,7 +65,7 @@ def measure(
     frames: np.ndarray,
     lip_box: np.ndarray | None,
     samples: np.ndarray | None,
-    mel: np.ndarray | None,
+    audio: np.ndarray | None,
 ) -> list[Measured]:
     """LSE-C, LSE-D and offset of one clip.
 
@@ -73,13 +73,14 @@ def measure(
     ----------
     judge : :class:`s3dnerf.sync.judge.SyncJudge`
     key : what the recipes' versions call it
-    frames : uint8 (n, 256, 256, 3); lip_box : (4,) or (n, 4) pixels; samples : (≤ 640 n,) at 16 kHz; mel : (m, 80)
+    frames : uint8 (n, 256, 256, 3); lip_box : (4,) or (n, 4) pixels; samples : (≤ 640 n,) at 16 kHz; audio :
+        the same in the form that the judge reads, or None
 
     A clip that the protocol cannot measure (too short, no box, no sound) has no value, with the judge's own words as
     the reason.
     """
     try:
-        found = judge.measure(frames, lip_box, samples=samples, mel=mel)
+        found = judge.measure(frames, lip_box, samples=samples, audio=audio)
     except ValueError as why:
         return unjudged(key, str(why))
     values = (found.lse_c, found.lse_d, float(found.offset_frames))

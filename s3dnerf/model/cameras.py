@@ -8,20 +8,68 @@ it to an OpenCV camera (x right, y down, z forward); pixels are those of the 256
 at its centre's depth is the whole square. The encoder sees the source through it, so that the planes, which divide
 camera coordinates by the box, lie on the picture they were made from. *Ray window*: the pixels of the raw image that
 the box can cover; outside it no ray meets the box.
+
+All of it is computed in float32 whatever the autocast: in bfloat16 a ray misses its pixel by up to three.
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 import torch
 
 from s3dnerf.core.shapes import Bool, Float, Int, Tensor
 
 FRAME_PX = 256
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
+@dataclass(frozen=True)
+class Camera:
+    """b cameras: poses (canonical head frame → OpenCV camera) and intrinsics of the 256-pixel frame."""
+
+    pose: Float[Tensor, "b 3 4"]
+    intrinsics: Float[Tensor, "b 3 3"]
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+    def __getitem__(self, part: slice | Int[Tensor, " n"]) -> Camera:
+        """Some of them."""
+        return Camera(self.pose[part], self.intrinsics[part])
+
+    def repeat(self, each: int) -> Camera:
+        """Each camera ``each`` times, side by side."""
+        return Camera(self.pose.repeat_interleave(each, 0), self.intrinsics.repeat_interleave(each, 0))
+
+
+def in_float32(function: Callable[P, R]) -> Callable[P, R]:
+    """``function`` of tensors without autocast, its floating-point tensors in float32."""
+
+    @functools.wraps(function)
+    def exact(*given: P.args, **named: P.kwargs) -> R:
+        tensors = [x for x in given if isinstance(x, torch.Tensor)]
+        floats = [x.float() if isinstance(x, torch.Tensor) and x.is_floating_point() else x for x in given]
+        with torch.autocast(tensors[0].device.type, enabled=False):
+            return function(*floats, **named)  # type: ignore[arg-type]
+
+    return exact
+
+
+@in_float32
 def to_camera(points: Float[Tensor, "b 3 p"], world_to_camera: Float[Tensor, "b 3 4"]) -> Float[Tensor, "b 3 p"]:
     """Canonical points in a camera's frame: R x + t."""
     return torch.baddbmm(world_to_camera[:, :, 3:], world_to_camera[:, :, :3], points)
+
+
+@in_float32
+def turned(directions: Float[Tensor, "b 3 p"], world_to_camera: Float[Tensor, "b 3 4"]) -> Float[Tensor, "b 3 p"]:
+    """Canonical directions in a camera's frame: R v."""
+    return world_to_camera[:, :, :3] @ directions
 
 
 def project(camera_points: Float[Tensor, "b 3 p"], intrinsics: Float[Tensor, "b 3 3"]) -> Float[Tensor, "b 2 p"]:
@@ -74,6 +122,7 @@ def source_window(
     return torch.nn.functional.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
+@in_float32
 def camera_rays(
     world_to_camera: Float[Tensor, "b 3 4"],
     intrinsics: Float[Tensor, "b 3 3"],
@@ -137,6 +186,7 @@ def all_pixels(batch: int, raw_px: int, device: torch.device) -> Int[Tensor, "b 
     return torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(1, -1, 2).expand(batch, -1, -1)
 
 
+@in_float32
 def head_motion(
     target: Float[Tensor, "b 3 4"],
     target_k: Float[Tensor, "b 3 3"],

@@ -1,8 +1,10 @@
 """The model's plain, slow path: what the fast one in :mod:`s3dnerf.model.s3dnerf` must equal, written to be read.
 
 Every ray of the raw image (no window), one frame at a time, points as rows; the deformation's inputs concatenated at
-each point; planes read by hand, plane by plane and level by level; compositing one sample after the other. Evaluation
-only (no noise). For tests: it needs a hundred times the time.
+each point; planes read by hand, plane by plane and level by level; compositing one sample after the other; what comes
+before the rays and after them is :mod:`s3dnerf.model.reference_finish`'s. Of the fast path it shares the networks'
+layers, the importance samples and the bounds of the box. Evaluation only (no noise). For tests: it needs a hundred
+times the time.
 """
 
 from __future__ import annotations
@@ -16,23 +18,13 @@ from torch.nn import functional
 from s3dnerf.core.shapes import Float, Tensor
 from s3dnerf.model import cameras
 from s3dnerf.model.appearance import SLOPE
+from s3dnerf.model.cameras import Camera
 from s3dnerf.model.deformation import position_code
+from s3dnerf.model.field import Conditions, Field, Identity
+from s3dnerf.model.reference_finish import bilinear, head_plane, plain_conditions, plain_frame
 from s3dnerf.model.rendering import importance
-from s3dnerf.model.s3dnerf import Conditions, Identity, Rendered, S3DNeRF
+from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
 from s3dnerf.model.triplane import PLANES
-
-
-def bilinear(picture: Float[Tensor, "c h w"], x: Float[Tensor, " p"], y: Float[Tensor, " p"]) -> Float[Tensor, "p c"]:
-    """A picture read at normalised places (−1 and 1 are the outer edges of the outer pixels), edges repeated."""
-    _, h, w = picture.shape
-    column, row = ((x + 1) * w / 2 - 0.5).clamp(0, w - 1), ((y + 1) * h / 2 - 0.5).clamp(0, h - 1)
-    left, top = column.floor().long().clamp(0, w - 1), row.floor().long().clamp(0, h - 1)
-    right, bottom = (left + 1).clamp(max=w - 1), (top + 1).clamp(max=h - 1)
-    fx, fy = (column - left)[:, None], (row - top)[:, None]
-    at = lambda r, c: picture[:, r, c].T  # noqa: E731
-    return (at(top, left) * (1 - fx) + at(top, right) * fx) * (1 - fy) + (
-        at(bottom, left) * (1 - fx) + at(bottom, right) * fx
-    ) * fy
 
 
 def plane_features(planes: list[Tensor], local: Float[Tensor, "p 3"]) -> Float[Tensor, "p f"]:
@@ -56,7 +48,7 @@ def bias(layer: nn.Conv1d | nn.Linear) -> Tensor:
 
 
 def deform_points(
-    model: S3DNeRF,
+    model: Field,
     planes: list[Tensor],
     given: Conditions,
     frame: int,
@@ -99,7 +91,7 @@ def field_points(
     model: S3DNeRF, planes: list[Tensor], given: Conditions, frame: int, x: Float[Tensor, "p 3"]
 ) -> tuple[Tensor, Tensor]:
     """Density (p,) and values (p, c) at canonical points of one frame."""
-    rotation, shift = given.world_to_camera[frame, :, :3], given.world_to_camera[frame, :, 3]
+    rotation, shift = given.camera.pose[frame, :, :3], given.camera.pose[frame, :, 3]
     delta = deform_points(model, planes, given, frame, x, x @ rotation.T + shift)
     seen = (x + delta) @ rotation.T + shift
     features = plane_features(planes, (seen - given.centre[frame, :, 0]) / given.box[frame, 3])
@@ -109,7 +101,7 @@ def field_points(
         h = h + given.pooled[frame] @ decoder.from_speech.weight.T
     d = torch.log1p(torch.exp(h)) @ decoder.out.weight[..., 0].T + bias(decoder.out)
     colour = 1.002 / (1 + torch.exp(-d[:, 1:4])) - 0.001
-    k = given.intrinsics[frame]
+    k = given.camera.intrinsics[frame]
     pixel = torch.stack([k[0, 0] * seen[:, 0] / seen[:, 2] + k[0, 2], k[1, 1] * seen[:, 1] / seen[:, 2] + k[1, 2]], 1)
     return functional.softplus(d[:, 0] - 1), torch.cat([colour, d[:, 4:], pixel / 128 - 1, delta], 1)
 
@@ -139,23 +131,24 @@ def render_reference(
     model: S3DNeRF,
     identity: Identity,
     speech: Float[Tensor, "b k s"],
-    world_to_camera: Float[Tensor, "b 3 4"],
-    intrinsics: Float[Tensor, "b 3 3"],
+    camera: Camera,
 ) -> Rendered:
     """:meth:`S3DNeRF.render` the plain way."""
-    s, given = model.settings, model.conditions(identity, speech)
-    each, images, hits = len(speech) // len(identity.box), [], 0
+    s, given = model.settings, plain_conditions(model, identity, speech)
+    each, hits = len(speech) // len(identity.box), 0
+    images: list[Tensor] = []
+    frames: list[tuple[Tensor, Tensor | None]] = []
     energies: Tensor | float = 0.0
     for frame in range(len(speech)):
         planes = [level[frame // each] for level in identity.planes]
-        camera, k, box = world_to_camera[frame], intrinsics[frame], given.box[frame]
-        origin = -camera[:, :3].T @ camera[:, 3]
+        pose, k, box = camera.pose[frame], camera.intrinsics[frame], given.box[frame]
+        origin = -pose[:, :3].T @ pose[:, 3]
         image = torch.zeros(s.feature_channels + 6, s.raw_px, s.raw_px)
         for row in range(s.raw_px):
             for column in range(s.raw_px):
                 u, v = (column + 0.5) * 256 / s.raw_px, (row + 0.5) * 256 / s.raw_px
                 toward = torch.stack([(u - k[0, 2]) / k[0, 0], (v - k[1, 2]) / k[1, 1], torch.ones(())])
-                direction = camera[:, :3].T @ (toward / toward.norm())
+                direction = pose[:, :3].T @ (toward / toward.norm())
                 near, far, hit = (x[0, 0] for x in cameras.box_bounds(origin[None], direction[None, None], box[None]))
                 if not hit:
                     continue
@@ -178,7 +171,14 @@ def render_reference(
                 total, sample_weights = composite_ray(density, values, distances / box[3], near / box[3], far / box[3])
                 image[:, row, column] = torch.cat([total, sample_weights.sum()[None]])
                 energies, hits = energies + values[:, -3:].square().sum(), hits + len(values)
+        raw, seen, _, alpha = image.split([s.feature_channels, 2, 3, 1])
+        rigid = head_plane(camera[frame : frame + 1], given.camera[frame : frame + 1], box, s.raw_px)
+        source = [level[frame // each] for level in identity.source]
+        frames.append(plain_frame(model.superres, raw, alpha, seen, rigid, source))
         images.append(image)
-    return model.finish(
-        identity, given, torch.stack(images), world_to_camera, intrinsics, torch.as_tensor(energies / max(hits, 1))
-    )
+    whole = torch.stack(images)
+    raw, _, delta, alpha = whole.split([s.feature_channels, 2, 3, 1], 1)
+    energy = torch.as_tensor(energies / max(hits, 1))
+    flows = [flow for _, flow in frames if flow is not None]
+    fine = torch.stack([frame for frame, _ in frames])
+    return Rendered(raw[:, :3], fine, alpha, delta, given.cells, energy, torch.stack(flows) if flows else None)

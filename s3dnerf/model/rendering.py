@@ -9,12 +9,15 @@ density means the same for a child and a giant. Compositing is in float32 whatev
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional
 
-from s3dnerf.core.shapes import Float, Tensor
+from s3dnerf.core.shapes import Bool, Float, Tensor
 from s3dnerf.model.appearance import init_convolutions
+from s3dnerf.model.cameras import box_bounds
 
 
 class Decoder(nn.Module):
@@ -106,3 +109,48 @@ def importance(
 def composite(sample_weights: Float[Tensor, "b r s"], values: Float[Tensor, "b c r s"]) -> Float[Tensor, "b c r"]:
     """Σ_i w_i v_i, in float32."""
     return (values.float() * sample_weights[:, None]).sum(-1)
+
+
+def render_rays(
+    field: Callable[[Float[Tensor, "b 3 p"]], tuple[Float[Tensor, "b 1 p"], Float[Tensor, "b c p"]]],
+    origins: Float[Tensor, "b 3"],
+    directions: Float[Tensor, "b r 3"],
+    box: Float[Tensor, "b 4"],
+    samples: tuple[int, int],
+    noise: Float[Tensor, "b r s"] | None,
+    counted: Bool[Tensor, "b r"],
+) -> tuple[Float[Tensor, "b c r"], Float[Tensor, "b r"], Float[Tensor, ""]]:
+    """Composited values, alpha, and mean ‖Δx‖², of rays through a field.
+
+    Parameters
+    ----------
+    field : canonical points → density and the values to composite, of which the last three are Δx
+    samples : how many a ray, coarse (stratified) and fine (where the coarse ones found something)
+    noise : [0, 1), coarse then fine samples; None in evaluation
+    counted : False for rays that only fill up a row
+    """
+    coarse, fine = samples
+    near, far, hit = box_bounds(origins, directions, box)
+    hit = hit & counted
+    unit = box[:, 3, None, None]
+    coarse_noise, fine_noise = (None, None) if noise is None else noise.split([coarse, fine], -1)
+
+    def sample_field(distances: Tensor) -> tuple[Tensor, Tensor]:
+        points = origins[:, None, None] + directions[:, :, None] * distances[..., None]  # [b, r, s, 3]
+        density, values = field(points.flatten(1, 2).transpose(1, 2))
+        return density.unflatten(2, (-1, distances.shape[-1]))[:, 0], values.unflatten(2, (-1, distances.shape[-1]))
+
+    distances = stratified(near, far, coarse, coarse_noise)
+    density, values = sample_field(distances)
+    if fine:
+        sample_weights = ray_weights(density.detach(), cell_lengths(distances, near, far) / unit)
+        finer = importance(distances, sample_weights, near, far, fine, fine_noise)
+        more_density, more_values = sample_field(finer)
+        distances, order = torch.cat([distances, finer], -1).sort(-1)
+        density = torch.cat([density, more_density], -1).gather(-1, order)
+        values = torch.cat([values, more_values], -1)
+        values = values.gather(-1, order[:, None].expand(-1, values.shape[1], -1, -1))
+    sample_weights = ray_weights(density, cell_lengths(distances, near, far) / unit)
+    energy = values[:, -3:].square().sum(1) * hit[..., None]  # ‖Δx‖² [b, r, s]
+    energy = energy.sum() / (hit.sum() * energy.shape[-1]).clamp_min(1)
+    return composite(sample_weights, values), sample_weights.sum(-1), energy

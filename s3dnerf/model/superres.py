@@ -7,9 +7,10 @@ composited like a colour; outside between staying where it was and moving with t
 paper's appendix, which would say how its module does this, was not available; without ``carry_source`` the source is
 read in place.
 
-The frame starts as that source picture and is painted over by a learned gate, inside the face from the coarse
-colours: the texture comes from the source, what the source does not show (a mouth that opens) from the rendered
-features.
+The final frame has 256² pixels whatever the network's resolution (``model.image_px``): it starts as the source picture
+at full size, looked up like that, and is painted over by a learned gate, inside the face from the coarse colours. The
+texture comes from the source, what the source does not show (a mouth that opens) from the rendered features. The
+network gives the paint and the gate; both are enlarged to the frame.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from torch.nn import functional
 
 from s3dnerf.core.shapes import Float, Tensor
 from s3dnerf.model.appearance import SLOPE, init_convolutions
+from s3dnerf.model.cameras import FRAME_PX
+
+# the gate's first opening as a logit: a source that moves along needs little paint, one read in place much
+GATE_MOVING, GATE_IN_PLACE = -4.0, -1.0
 
 
 def _resize(x: Tensor, side: int) -> Tensor:
@@ -35,7 +40,7 @@ def identity_grid(batch: int, side: int, like: Tensor) -> Float[Tensor, "b s s 2
 
 
 class SourceEncoder(nn.Module):
-    """The whole source picture → features at image_px, …, raw_px (finest first), a convolution a level."""
+    """The source picture at image_px → features at image_px, …, raw_px (finest first), a convolution a level."""
 
     def __init__(self, widths: list[int]) -> None:
         super().__init__()
@@ -58,7 +63,7 @@ class SuperResolution(nn.Module):
     ----------
     features : channels of the raw image
     width : channels at raw_px; halved a block, at least 16 (fewer are no faster)
-    raw_px, image_px : sides of the raw and the final image; log2(image_px / raw_px) up-sampling blocks
+    raw_px, image_px : sides of the raw image and of the painted one; log2(image_px / raw_px) up-sampling blocks
     carry_source : look the source up where it has moved to
     """
 
@@ -81,11 +86,11 @@ class SuperResolution(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         assert self.out.bias is not None
-        nn.init.constant_(self.out.bias[3:], -1.0)  # the gate starts at a quarter
+        nn.init.constant_(self.out.bias[3:], GATE_MOVING if carry_source else GATE_IN_PLACE)
 
-    def encode(self, picture: Float[Tensor, "b 3 s s"]) -> list[Float[Tensor, "b _c _h _w"]]:
-        """Once an identity: features of the whole source picture at image_px, then the picture itself."""
-        return [*self.source(picture), picture]
+    def encode(self, picture: Float[Tensor, "b 3 256 256"]) -> list[Float[Tensor, "b _c _h _w"]]:
+        """Once an identity: features of the whole source picture at image_px … raw_px, then the picture itself."""
+        return [*self.source(functional.interpolate(picture, (self.image_px,) * 2, mode="area")), picture]
 
     def moved(
         self,
@@ -93,8 +98,8 @@ class SuperResolution(nn.Module):
         alpha: Float[Tensor, "b 1 r r"],
         seen: Float[Tensor, "b r r 2"],
         rigid: Float[Tensor, "b r r 2"],
-    ) -> Float[Tensor, "b r r 2"]:
-        """Where each raw pixel's content stands in the source: a ``grid_sample`` grid.
+    ) -> Float[Tensor, "b 2 r r"]:
+        """Where each raw pixel's content stands in the source, x and y as ``grid_sample`` takes them.
 
         Parameters
         ----------
@@ -106,38 +111,43 @@ class SuperResolution(nn.Module):
         still = identity_grid(len(alpha), alpha.shape[-1], alpha)
         distance = (rigid - still).permute(0, 3, 1, 2)
         share = torch.sigmoid(self.share(torch.cat([source, alpha, distance], 1))).permute(0, 2, 3, 1)
-        return seen + (1.0 - alpha[:, 0, ..., None]) * (still + share * (rigid - still))
+        grid = seen + (1.0 - alpha[:, 0, ..., None]) * (still + share * (rigid - still))
+        return grid.permute(0, 3, 1, 2)
 
     def forward(
         self,
         raw: Float[Tensor, "b f r r"],
         alpha: Float[Tensor, "b 1 r r"],
-        seen: Float[Tensor, "b r r 2"],
-        rigid: Float[Tensor, "b r r 2"],
+        flow: Float[Tensor, "b 2 r r"] | None,
         encoded: list[Float[Tensor, "b _c _h _w"]],
-    ) -> Float[Tensor, "b 3 s s"]:
-        """The final frame in about [0, 1]. ``encoded`` is :meth:`encode`'s, one a frame."""
+    ) -> Float[Tensor, "b 3 256 256"]:
+        """The final frame in about [0, 1].
+
+        Parameters
+        ----------
+        flow : :meth:`moved`'s; None reads the source in place
+        encoded : :meth:`encode`'s, one a frame
+        """
         *levels, picture = encoded
-        side = raw.shape[-1]
-        if self.carry_source:
-            flow = self.moved(levels[-1], alpha, seen, rigid).permute(0, 3, 1, 2)  # [b, 2, r, r]
+
+        shift = None if flow is None else flow - identity_grid(len(flow), flow.shape[-1], flow).permute(0, 3, 1, 2)
 
         def look_up(level: Tensor) -> Tensor:
-            if not self.carry_source:
+            if shift is None:
                 return level
-            grid = _resize(flow, level.shape[-1]).permute(0, 2, 3, 1)
+            side = level.shape[-1]
+            # the shift is enlarged, not the place: at the frame's edges places would stop half a raw pixel inside
+            grid = _resize(shift, side).permute(0, 2, 3, 1) + identity_grid(len(shift), side, shift)
             return functional.grid_sample(level.float(), grid.float(), padding_mode="border", align_corners=False)
 
         beside = look_up(levels[-1])  # raw is composited already: it carries alpha
-        h = torch.cat([raw, beside if self.carry_source else beside * (1.0 - alpha), alpha], 1)
+        h = torch.cat([raw, beside * (1.0 - alpha) if flow is None else beside, alpha], 1)
         h = functional.leaky_relu(self.join(h), SLOPE, inplace=True)
         h = (h + functional.leaky_relu(self.refine(h), SLOPE, inplace=True)) * 0.7071
         for block, level in zip(self.blocks, levels[-2::-1]):
-            side *= 2
             h = functional.interpolate(h, scale_factor=2, mode="nearest")
             h = functional.leaky_relu(block(torch.cat([h, look_up(level)], 1)), SLOPE, inplace=True)
         picture = look_up(picture)
-        out = self.out(h).float()
-        inside = _resize(alpha, side)
-        paint = _resize(raw[:, :3], side) + (1.0 - inside) * picture + out[:, :3]
+        out, colours, inside = (_resize(x, FRAME_PX) for x in (self.out(h).float(), raw[:, :3], alpha))
+        paint = colours + (1.0 - inside) * picture + out[:, :3]
         return picture + torch.sigmoid(out[:, 3:]) * (paint - picture)

@@ -18,7 +18,7 @@ from typing import Any
 
 from s3dnerf.core.errors import S3DNeRFError, SettingsError
 from s3dnerf.core.yaml_text import YamlError, load_yaml
-from s3dnerf.metrics import cpbd, lmd, lpips, psnr, ssim
+from s3dnerf.metrics import cpbd, flicker, lmd, lpips, mouth_motion, parallax, psnr, ssim
 from s3dnerf.reporting.document import SCHEMA
 from s3dnerf.reporting.membership import UNACCOUNTED, USED, uses_of
 from s3dnerf.reporting.plots import flat_metrics
@@ -43,8 +43,13 @@ FILES = (
 CONTROLS = ("still", "wrong_speech", "truth")
 # metrics whose recipe does not depend on a judge or a recogniser: today's code says which version it computes
 CURRENT = {
-    r.name: r.version for r in (ssim.RECIPE, psnr.RECIPE, lpips.RECIPE, lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, cpbd.RECIPE)
-}
+    r.name: r.version
+    for r in (
+        ssim.RECIPE, psnr.RECIPE, lpips.RECIPE, lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, cpbd.RECIPE,
+        mouth_motion.DEVIATION_RECIPE, mouth_motion.CORRELATION_RECIPE, parallax.RECIPE,
+        flicker.FACE_RECIPE, flicker.BACKGROUND_RECIPE,
+    )
+}  # fmt: skip
 
 
 class ReportError(S3DNeRFError, RuntimeError):

@@ -90,7 +90,9 @@ def backends(sources: Sources) -> list[Backend]:
             REAL if perceptual["real"] else STANDS_IN,
             "VGG-19",
             _hashes(sources, "train.vgg_weights"),
-            "" if perceptual["real"] else "features of the frozen expert and a fixed random pyramid",
+            {"vgg19": "", "vgg16": "another network of ImageNet"}.get(
+                perceptual["name"], "features of the frozen expert and a fixed random pyramid"
+            ),
         ),
         _judge(sources, judge),
         Backend(

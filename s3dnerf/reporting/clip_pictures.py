@@ -39,28 +39,29 @@ def strip(shown: dict[str, np.ndarray], n: int, columns: int) -> dict[str, Any]:
     return {"names": list(shown), "frames": at.tolist(), "px": STRIP_PX, "image": np.concatenate(lines)}
 
 
-def heat_map(made: Synthesizer, identity: Any, clip: Clip, moved: np.ndarray) -> dict[str, Any]:
+def heat_map(made: Synthesizer, identity: Any, clip: Clip, moved: np.ndarray, source: int) -> dict[str, Any]:
     """Where speech acts: F_cm's mean over channels (fig. 3) averaged over the clip, its deviation over time, and mean
     ‖Δx‖.
 
     ``mean`` and ``moving`` (None in variants without F_cm) lie in ``window``: x0, y0, x1, y1 in pixels of the source
-    frame; ``moved`` covers the whole frame, in canonical units.
+    frame; ``moved`` covers the whole frame, in canonical units. ``source``: number of the source frame.
     """
     import torch
 
     with torch.inference_mode():
         windows = speech_windows(torch.from_numpy(clip.tokens).to(made.device), made.generator.settings.speech_tokens)
         cells = made.generator.conditions(identity, windows).cells
-    centre = clip.world_to_camera[0, :, :3] @ clip.box[:3] + clip.world_to_camera[0, :, 3]
-    focal = np.array([clip.intrinsics[0, 0, 0], clip.intrinsics[0, 1, 1]])
-    middle = focal * centre[:2] / centre[2] + clip.intrinsics[0, :2, 2]
+    camera, intrinsics = clip.world_to_camera[source], clip.intrinsics[source]
+    centre = camera[:, :3] @ clip.box[:3] + camera[:, 3]
+    focal = np.array([intrinsics[0, 0], intrinsics[1, 1]])
+    middle = focal * centre[:2] / centre[2] + intrinsics[:2, 2]
     reach = focal * clip.box[3] / centre[2]
     found: dict[str, Any] = {
         "mean": None,
         "moving": None,
         "moved": np.round(moved.astype(np.float64), 5).tolist(),
         "window": [round(float(v), 2) for v in (*(middle - reach), *(middle + reach))],
-        "source": clip.frames[0],
+        "source": clip.frames[source],
     }
     if cells is not None:
         values = cells.float().cpu().numpy().astype(np.float64)  # [n, cells, d]

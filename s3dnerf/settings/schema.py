@@ -9,12 +9,11 @@ Reads: a mapping (from YAML or JSON). Raises: :class:`SettingsError` naming the 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from s3dnerf.core.errors import SettingsError
 from s3dnerf.settings.checking import opt
+from s3dnerf.settings.consistency import check_together
 
 PRESETS = ("tiny", "sample", "mini", "paper")
 CORPORA = ("hdtf", "lrs2", "mead", "portraits")
@@ -186,6 +185,11 @@ class SyncSettings:
     crop_px: int = opt(96, "side of a lip crop", choices=(48, 96))
     width: int = opt(64, "channels of the first convolution", ge=4, le=256)
     embed: int = opt(512, "embedding size", ge=16, le=1024)
+    audio: str = opt(
+        "mel",
+        "what the audio tower reads: mel columns, or the speech backend's tokens (ours)",
+        choices=("mel", "tokens"),
+    )
     grey: bool = opt(False, "average the colours of a lip crop first: few speakers' colours mislead")
     gate: float = opt(
         0.9,
@@ -226,7 +230,7 @@ class ModelSettings:
     coarse_samples: int = opt(48, "stratified samples a ray", ge=2, le=256)
     fine_samples: int = opt(48, "importance samples a ray", ge=0, le=256)
     raw_px: int = opt(64, "side of the rendered feature image", ge=8, le=256)
-    image_px: int = opt(256, "side of the final frame", ge=32, le=256)
+    image_px: int = opt(256, "side of what super-resolution paints; the final frame has 256²", ge=32, le=256)
     superres_width: int = opt(128, "channels of the super-resolution blocks", ge=8, le=512)
     carry_source: bool = opt(
         False, "super-resolution reads the source where the rendered points come from, not in place (ours)"
@@ -273,6 +277,9 @@ class TrainSettings:
         0.0, "a constant a channel and window on that speech, in the same unit (ours)", ge=0.0, le=3.0
     )
     lambda_lips: float = opt(0.0, "weight of the lips' motion against landmarks, pixels² (ours; 0: the paper)", ge=0.0)
+    lambda_flow: float = opt(
+        0.0, "weight of the rendered flow's distance from the source's landmarks, pixels² (ours; 0: the paper)", ge=0.0
+    )
     lips_pix_weight: float = opt(
         1.0, "weight of the lip box's pixels in the pixel loss (1: the paper's plain ℓ2)", ge=1.0, le=100.0
     )
@@ -287,10 +294,10 @@ class TrainSettings:
     r1_every: int = opt(16, "steps between R1 penalties", ge=1)
     perceptual: str = opt(
         "vgg19",
-        "vgg19, or stand_in: a fixed random pyramid and the frozen expert's features",
-        choices=("vgg19", "stand_in"),
+        "vgg19 (the paper's), vgg16, or stand_in: a fixed random pyramid and the frozen expert's features",
+        choices=("vgg19", "vgg16", "stand_in"),
     )
-    vgg_weights: str | None = opt("weights/vgg19.pth", "VGG-19 weights (torchvision's file) for perceptual: vgg19")
+    vgg_weights: str | None = opt("weights/vgg19.pth", "that network's weights: torchvision's file, or s3dnerf fetch's")
     checkpoint_every: int = opt(1000, "steps between checkpoints", ge=1)
     strip_every: int = opt(5000, "steps between pictures of training samples", ge=1)
     processes: int = opt(4, "data-parallel processes", ge=1, le=1024)
@@ -303,6 +310,11 @@ class EvaluateSettings:
 
     clip_s: float = opt(10.0, "seconds of each test clip that are measured", ge=0.8, le=10.0)
     max_clips_per_speaker: int = opt(0, "test clips of a person (0: all)", ge=0)
+    source_frame: str = opt(
+        "first",
+        "the portrait: a clip's first frame, or calm: open eyes and the least open mouth of its first second (ours)",
+        choices=("first", "calm"),
+    )
     corpora: tuple[str, ...] = opt(("hdtf", "mead"), "corpora whose test clips are measured")
     judge: str = opt("syncnet", "syncnet: SyncNet v2; trained: train_sync's judge", choices=("syncnet", "trained"))
     syncnet_weights: str | None = opt("weights/syncnet_v2.model", "SyncNet v2 weights (judge: syncnet)")
@@ -360,40 +372,4 @@ class Settings:
         return Path("data") / self.preset
 
     def __post_init__(self) -> None:
-        unknown = [v for v in self.train.variants if v not in VARIANTS]
-        if unknown or not self.train.variants:
-            raise SettingsError(
-                f"train.variants: {list(self.train.variants)} — accepted: one or more of {', '.join(VARIANTS)}"
-            )
-        bad = [c for c in self.evaluate.corpora if c not in CORPORA]
-        if bad:
-            raise SettingsError(f"evaluate.corpora: {bad} — accepted: {', '.join(CORPORA)}")
-        if (
-            self.model.image_px % self.model.raw_px
-            or not math.log2(self.model.image_px / self.model.raw_px).is_integer()
-        ):
-            accepted = f"model.raw_px ({self.model.raw_px}) times a power of two"
-            raise SettingsError(f"model.image_px: {self.model.image_px} — accepted: {accepted}")
-        if self.model.slot_dim % self.model.heads:
-            raise SettingsError(
-                f"model.slot_dim: {self.model.slot_dim} — accepted: a multiple of model.heads ({self.model.heads})"
-            )
-        if self.align.crop_factor_min > self.align.crop_factor:
-            raise SettingsError(
-                f"align.crop_factor_min: {self.align.crop_factor_min} — accepted: at most align.crop_factor "
-                f"({self.align.crop_factor})"
-            )
-        if 0 < self.lips.follow_frames < LEAST_FOLLOW_FRAMES:
-            accepted = (
-                f"0, or at least {LEAST_FOLLOW_FRAMES:g}: boxes that follow syllables tell the sound by their own "
-                "motion"
-            )
-            raise SettingsError(f"lips.follow_frames: {self.lips.follow_frames:g} — accepted: {accepted}")
-        if self.sync.gate < 0.5 and self.preset != "tiny":
-            raise SettingsError(
-                f"sync.gate: {self.sync.gate} — accepted: at least 0.5, what guessing gives (less: preset tiny alone)"
-            )
-        if self.ingest.min_clip_s > self.ingest.clip_s:
-            raise SettingsError(
-                f"ingest.min_clip_s: {self.ingest.min_clip_s} — accepted: at most ingest.clip_s ({self.ingest.clip_s})"
-            )
+        check_together(self)

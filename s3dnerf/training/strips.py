@@ -46,21 +46,13 @@ def heat_map(cross_modal: Float[Tensor, "b n d"]) -> Float[Tensor, "b 1 h w"]:
 @torch.no_grad()
 def strip(generator: S3DNeRF, batch: Batch) -> np.ndarray:
     """One picture, uint8 (rows · 128, 7 · 128, 3), of a batch's frames."""
-    identity = generator.encode(
-        batch.source_face,
-        batch.source_full,
-        batch.source_camera,
-        batch.source_intrinsics,
-        batch.box,
-        batch.source_landmarks,
-    )
-    rendered = generator.render(identity, batch.speech, batch.camera, batch.intrinsics)
-    each = len(batch.speech) // len(batch.box)
-    half_side = batch.box[:, 3].repeat_interleave(each)[:, None, None, None]
+    rendered = generator.render(generator.encode(batch.source), batch.speech, batch.camera)
+    each = len(batch.speech) // len(batch.source.box)
+    half_side = batch.source.box[:, 3].repeat_interleave(each)[:, None, None, None]
     delta = rendered.delta_x.norm(dim=1, keepdim=True) / half_side / FULL_DELTA
     heat = heat_map(rendered.cross_modal) if rendered.cross_modal is not None else torch.zeros_like(rendered.alpha)
     columns = [
-        batch.source_full.repeat_interleave(each, 0),
+        batch.source.full.repeat_interleave(each, 0),
         batch.target,
         rendered.coarse,
         rendered.fine,

@@ -1,4 +1,4 @@
-"""Variation of lip and mel windows in training, so that what is learned holds for faces, rooms and voices never seen.
+"""Variation of lip crops and of sound in training, so that what is learned holds for new faces, rooms and voices.
 
 Each window is varied as a whole: its five crops move, mirror, blur and change colour together, since what matters is
 how they differ from each other. Evaluation uses :func:`plain_lips`. All draws come from one ``torch.Generator``.
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from s3dnerf.core.shapes import Float, Int, Tensor
+from s3dnerf.training.speech_variation import SpeechVariation
 
 TURN_DEGREES = 8.0
 SCALE = (0.85, 1.15)
@@ -22,6 +23,7 @@ LEVEL = 0.8  # ±10 dB
 TILT = 0.6
 MEL_SHIFT = 3  # bins: voices with longer or shorter throats
 MASK_BINS = 10
+TOKENS_VARIED = SpeechVariation(noise=0.3, gain=0.3)  # in standard deviations of a channel
 
 
 def plain_lips(lips: Int[Tensor, "b t c p p"], margin: int) -> Float[Tensor, "b t c s s"]:
@@ -86,3 +88,15 @@ def varied_mel(mel: Float[Tensor, "b m k"], generator: torch.Generator) -> Float
     place = torch.arange(bins, device=device)[None]
     masked = (place >= first[:, None]) & (place < (first + length)[:, None])  # [b, k]
     return torch.where(masked[:, None], out.mean(dim=(1, 2), keepdim=True), out)
+
+
+def varied_tokens(
+    tokens: Float[Tensor, "b 10 d"], std: Float[Tensor, " d"], generator: torch.Generator
+) -> Float[Tensor, "b 10 d"]:
+    """Token windows with noise and a constant of their own, a value a channel.
+
+    Parameters
+    ----------
+    std : of the training tokens, a value a channel
+    """
+    return TOKENS_VARIED.of(tokens, std, generator)

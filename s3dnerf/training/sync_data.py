@@ -20,7 +20,7 @@ import torch
 
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.settings.schema import Settings
-from s3dnerf.speech.mel import WINDOW_COLUMNS, mel_window_start
+from s3dnerf.sync.audio_windows import MEL, AudioWindows
 from s3dnerf.sync.crops import cut_lips
 from s3dnerf.sync.speech_activity import windows_with_speech
 from s3dnerf.training.clips import ClipFolder
@@ -44,7 +44,7 @@ class LipClip:
     Attributes
     ----------
     lips : uint8 (n, 3, s + 2 m, s + 2 m), lip crops with a margin of m pixels for small shifts
-    mel : float32 (≥ int(80 n / 25) + 16, 80)
+    audio : float32 (m, k), its sound as ``windows`` cut it
     speech : bool (n − 4,), which windows have speech
     margin : int, m
     """
@@ -52,18 +52,18 @@ class LipClip:
     clip: str
     speaker: str
     lips: np.ndarray
-    mel: np.ndarray
+    audio: np.ndarray
     speech: np.ndarray
     margin: int
+    windows: AudioWindows = MEL
 
     def lip_window(self, frame: int, frames: int = 5) -> np.ndarray:
         """uint8 (5, 3, s + 2 m, s + 2 m)"""
         return self.lips[frame : frame + frames]
 
-    def mel_window(self, frame: int) -> np.ndarray:
-        """float32 (16, 80)"""
-        start = mel_window_start(frame)
-        return self.mel[start : start + WINDOW_COLUMNS]
+    def audio_window(self, frame: int) -> np.ndarray:
+        """float32 (16, 80) of a mel, (10, D) of tokens"""
+        return self.windows.of(self.audio, frame)
 
 
 def crop_margin(size: int) -> int:
@@ -71,17 +71,19 @@ def crop_margin(size: int) -> int:
     return size // 12
 
 
-def load_lip_clip(folder: ClipFolder, record: dict[str, Any], size: int, frames: int = 5) -> LipClip:
-    """Decode one clip and keep its lips and mel; masks and landmarks are not read."""
-    clip = record["clip"]
+def load_lip_clip(
+    folder: ClipFolder, record: dict[str, Any], size: int, audio: AudioWindows = MEL, frames: int = 5
+) -> LipClip:
+    """Decode one clip and keep its lips and sound; masks and landmarks are not read."""
+    clip, speech = record["clip"], folder.packs["speech"]
     pictures = decode_clip(folder.packs["align"].read(clip, "mp4"))
-    mel = folder.packs["speech"].read(clip, "mel.npy").astype(np.float32)
+    mel = speech.read(clip, MEL.part).astype(np.float32)  # says where speech is, whatever is read
+    sound = mel if audio == MEL else speech.read(clip, audio.part).astype(np.float32)
     windows = max(0, len(pictures) - frames + 1)
     margin = crop_margin(size)
     lips = cut_lips(pictures, folder.packs["lips"].read(clip, "crop_boxes.npy"), size, margin)
-    return LipClip(
-        clip, f"{record['corpus']}/{record['speaker']}", lips, mel, windows_with_speech(mel, windows), margin
-    )
+    speaker = f"{record['corpus']}/{record['speaker']}"
+    return LipClip(clip, speaker, lips, sound, windows_with_speech(mel, windows), margin, audio)
 
 
 @dataclass(frozen=True)
@@ -161,10 +163,11 @@ class ClipPool:
         size: int,
         batch: int,
         seed: int,
+        audio: AudioWindows = MEL,
         pool_bytes: int = POOL_BYTES,
         workers: int = 1,
     ) -> None:
-        self.source, self.size, self.seed = list(source), size, seed
+        self.source, self.size, self.seed, self.audio = list(source), size, seed, audio
         side = size + 2 * crop_margin(size)
         per_clip = max(float(np.mean([r["duration_s"] for _, r in self.source])) * 25 * 3 * side**2, 1.0)
         self.capacity = min(len(self.source), max(2, int(pool_bytes / per_clip)))
@@ -191,7 +194,7 @@ class ClipPool:
 
     def _load(self, number: int) -> LipClip:
         folder, record = self.source[number]
-        return load_lip_clip(folder, record, self.size)
+        return load_lip_clip(folder, record, self.size, self.audio)
 
     def at(self, step: int) -> list[LipClip]:
         """The clips of a step, those without a usable window left out. Loads what is new, and begins with the next
@@ -215,12 +218,12 @@ class SyncBatch:
     Attributes
     ----------
     lips : uint8 (b, 5, 3, s + 2 m, s + 2 m)
-    mel : float32 (b, 16, 80)
+    audio : float32 (b, 16, 80) of mels, (b, 10, D) of tokens
     negatives : float32 (b, b), chance that window j is the negative of anchor i (:func:`negative_chances`)
     """
 
     lips: torch.Tensor
-    mel: torch.Tensor
+    audio: torch.Tensor
     negatives: torch.Tensor
 
 
@@ -272,7 +275,7 @@ def draw_batch(clips: Sequence[LipClip], size: int, rng: np.random.Generator) ->
     group = min(GROUP, max(2, size // 2))
     names = sorted({c.speaker for c in clips})
     free: list[int] = []
-    lips, mel, which, frames, speakers = [], [], [], [], []
+    lips, audio, which, frames, speakers = [], [], [], [], []
     for _ in range(max(2, size // group)):
         free = free or list(range(len(clips)))
         number = free[int(rng.integers(len(free)))]
@@ -280,11 +283,9 @@ def draw_batch(clips: Sequence[LipClip], size: int, rng: np.random.Generator) ->
         free = [n for n in free if clips[n].speaker != clip.speaker]
         for f in draw_frames(clip.speech, group, rng):
             lips.append(clip.lip_window(int(f)))
-            mel.append(clip.mel_window(int(f)))
+            audio.append(clip.audio_window(int(f)))
             which.append(number)
             frames.append(int(f))
             speakers.append(names.index(clip.speaker))
     chances = negative_chances(np.array(which), np.array(frames), np.array(speakers))
-    return SyncBatch(
-        torch.from_numpy(np.stack(lips)), torch.from_numpy(np.stack(mel)), torch.from_numpy(chances.astype(np.float32))
-    )
+    return SyncBatch(*map(torch.from_numpy, (np.stack(lips), np.stack(audio), chances.astype(np.float32))))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from s3dnerf.sync.audio_windows import MEL, AudioWindows
 from s3dnerf.sync.expert import SyncExpert
 from s3dnerf.sync.held_out import EmbeddedClip
 from s3dnerf.sync.offsets import REACH_FRAMES, shifted_distances
@@ -19,7 +20,9 @@ from s3dnerf.training.sync_data import LipClip, load_lip_clip
 WINDOWS_A_PASS = 64
 
 
-def some_clips(part: Sequence[tuple[ClipFolder, dict[str, Any]]], count: int, size: int) -> list[LipClip]:
+def some_clips(
+    part: Sequence[tuple[ClipFolder, dict[str, Any]]], count: int, size: int, audio: AudioWindows = MEL
+) -> list[LipClip]:
     """At most ``count`` clips with speech in them, taken from the speakers in turn, in a fixed order."""
     by_speaker: dict[str, list[tuple[ClipFolder, dict[str, Any]]]] = {}
     for folder, record in part:
@@ -30,7 +33,7 @@ def some_clips(part: Sequence[tuple[ClipFolder, dict[str, Any]]], count: int, si
     for folder, record in turns:
         if len(clips) == count:
             break
-        clip = load_lip_clip(folder, record, size)
+        clip = load_lip_clip(folder, record, size, audio)
         if clip.speech.any():
             clips.append(clip)
     return clips
@@ -45,10 +48,10 @@ def embed_clips(network: SyncExpert, clips: Sequence[LipClip], world: World) -> 
         for first in range(0, len(clip.speech), WINDOWS_A_PASS):
             frames = range(first, min(first + WINDOWS_A_PASS, len(clip.speech)))
             pictures = torch.from_numpy(np.stack([clip.lip_window(f) for f in frames])).to(world.device)
-            mel = torch.from_numpy(np.stack([clip.mel_window(f) for f in frames])).to(world.device)
+            sound = torch.from_numpy(np.stack([clip.audio_window(f) for f in frames])).to(world.device)
             with torch.no_grad(), world.autocast(network.settings.precision):
                 lips.append(network.visual(plain_lips(pictures, clip.margin)).float().cpu())
-                audio.append(network.audio(mel).float().cpu())
+                audio.append(network.audio(sound).float().cpu())
         unit = [torch.nn.functional.normalize(torch.cat(part), dim=1).numpy() for part in (lips, audio)]
         out.append(EmbeddedClip(clip.clip, clip.speaker, unit[0], unit[1], clip.speech))
     return out

@@ -22,8 +22,10 @@ from typing import Any
 
 import torch
 
+from s3dnerf.model.cameras import FRAME_PX
 from s3dnerf.model.discriminator import Discriminator, dual
-from s3dnerf.model.s3dnerf import Identity, Rendered, S3DNeRF
+from s3dnerf.model.field import Identity
+from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
 from s3dnerf.settings.loading import as_dict
 from s3dnerf.settings.schema import Settings
 from s3dnerf.sync.crops import crop_lips
@@ -95,6 +97,10 @@ def generator_losses(
         + losses.pixel_loss(seen, wanted, at[coarse.shape[-1]])
     }
     terms["deform"] = rendered.deform_energy.float()
+    if factors.flow and rendered.flow is not None:
+        each = len(batch.landmarks) // len(batch.source.box)
+        source = batch.source.landmarks.repeat_interleave(each, 0)
+        terms["flow"] = losses.landmark_flow_loss(rendered.flow, batch.landmarks, source)
     if factors.sync or (factors.per and not perceptual.real):
         # the expert knows whole frames: the coarse face stands before the true surroundings
         standing = coarse + (1.0 - rendered.alpha) * batch.outside
@@ -105,7 +111,7 @@ def generator_losses(
             true_lips = lip_windows(batch.target, batch.lip_box, expert)
             terms["per"] = terms["per"] + perceptual.lips(lips[0], true_lips) + perceptual.lips(lips[1], true_lips)
     if factors.sync:
-        audio = expert.audio(batch.mel)
+        audio = expert.audio(batch.audio)
         terms["sync"] = generator_sync_loss(expert.visual(lips[0]), audio) + generator_sync_loss(
             expert.visual(lips[1]), audio
         )
@@ -126,9 +132,7 @@ class Trainer:
         self.generator.speech.set_statistics(*data.speech_statistics())
         if self.generator.source_lips is not None:
             self.generator.source_lips.set_statistics(data.lips())
-        self.discriminator = Discriminator(
-            settings.model.discriminator_width, settings.model.image_px, self.train.frames
-        )
+        self.discriminator = Discriminator(settings.model.discriminator_width, FRAME_PX, self.train.frames)
         self.expert, self.perceptual = expert.to(self.device), PerceptualLoss(self.train, expert).to(self.device)
         for module in (self.generator, self.discriminator):
             world.broadcast(module.to(self.device))
@@ -143,14 +147,7 @@ class Trainer:
 
     def encode(self, batch: Batch) -> Identity:
         """The identities of a batch's source frames."""
-        return self.generator.encode(
-            batch.source_face,
-            batch.source_full,
-            batch.source_camera,
-            batch.source_intrinsics,
-            batch.box,
-            batch.source_landmarks,
-        )
+        return self.generator.encode(batch.source)
 
     def render(self, batch: Batch, identity: Identity | None = None) -> Rendered:
         """The batch's target frames.
@@ -163,7 +160,7 @@ class Trainer:
         rays = (
             None if self.train.outside_rays == 1.0 else training_rays(batch.mask, batch.draw, self.train.outside_rays)
         )
-        return self.generator.render(identity, batch.speech, batch.camera, batch.intrinsics, batch.noise, rays)
+        return self.generator.render(identity, batch.speech, batch.camera, batch.noise, rays)
 
     def update(
         self, network: torch.nn.Module, optimiser: torch.optim.Optimizer, loss: torch.Tensor, lr: float
@@ -266,6 +263,7 @@ def train(job: Job, world: World) -> None:
         losses.spread_until(settings.train),
         settings.train.motion_frames if taught else 0,
         SpeechVariation(settings.train.speech_noise, settings.train.speech_gain),
+        expert.windows,
     )
     trainer = Trainer(job, data, expert, world)
     state = load_checkpoint(work / "checkpoint.pt")
@@ -369,7 +367,7 @@ def card(job: Job, trainer: Trainer, data: GeneratorData, expert_card: dict[str,
             "steps_first": train.motion_steps,
             "lambda_lips": train.lambda_lips,
         },
-        "perceptual": {"name": trainer.perceptual.name, "real": trainer.perceptual.real},
+        "perceptual": {"name": trainer.perceptual.name, "real": trainer.perceptual.name == "vgg19"},
         "expert": {
             "sha256": file_sha256(Path(job.expert) / "weights.safetensors"),
             "passes": expert_card["passes"],

@@ -23,16 +23,18 @@ import torch
 
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.settings.loading import as_dict
-from s3dnerf.settings.schema import SyncSettings
+from s3dnerf.settings.schema import Settings, SyncSettings
+from s3dnerf.sync.audio_windows import audio_windows
 from s3dnerf.sync.expert import SyncExpert, save_expert
 from s3dnerf.sync.held_out import HeldOutAccuracy, held_out_accuracy
 from s3dnerf.sync.losses import expected_triplet_loss, spread
 from s3dnerf.sync.monitor import SyncMonitor, crop_findings, offset_findings, speaker_findings
+from s3dnerf.sync.towers import TokenTower
 from s3dnerf.training.checkpoints import load_checkpoint, save_checkpoint
 from s3dnerf.training.curves import Curves
 from s3dnerf.training.distributed import World
 from s3dnerf.training.jobs import TrainingJob, run_job
-from s3dnerf.training.sync_augment import varied_lips, varied_mel
+from s3dnerf.training.sync_augment import varied_lips, varied_mel, varied_tokens
 from s3dnerf.training.sync_data import ClipPool, LipClip, SyncDataError, SyncSplit, crop_margin, draw_batch, split_for
 from s3dnerf.training.sync_eval import embed_clips, offset_curves, some_clips
 from s3dnerf.video.packs import write_atomic
@@ -50,6 +52,14 @@ NOT_IN_CARD = {
 
 class SyncTrainingError(S3DNeRFError, RuntimeError):
     """Training cannot go on; the message says why and what to do."""
+
+
+SPEECH = ("backend", "model", "whisper_model", "whisper_layer")  # settings that decide what a token is
+
+
+def backend_settings(settings: Settings) -> dict[str, Any]:
+    """The settings of ``speech`` that decide what a token is."""
+    return {name: getattr(settings.speech, name) for name in SPEECH}
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,27 @@ def learning_rate(sync: SyncSettings, step: int, steps: int) -> float:
     return sync.lr * rise * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
+def varied_sound(network: SyncExpert, sound: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A batch's windows of mel or tokens, varied."""
+    tower = network.audio_tower
+    return (
+        varied_tokens(sound, 1.0 / tower.scale, generator)
+        if isinstance(tower, TokenTower)
+        else varied_mel(sound, generator)
+    )
+
+
+def new_network(sync: SyncSettings, clips: list[LipClip]) -> SyncExpert:
+    """An untrained network; of its tokens it knows the statistics of ``clips``."""
+    if sync.audio == "mel":
+        return SyncExpert(sync)
+    tokens = np.concatenate([clip.audio for clip in clips])
+    network = SyncExpert(sync, tokens.shape[1])
+    assert isinstance(network.audio_tower, TokenTower)
+    network.audio_tower.set_statistics(torch.from_numpy(tokens.mean(0)), torch.from_numpy(tokens.std(0)))
+    return network
+
+
 def train_step(
     network: SyncExpert, optimiser: torch.optim.Optimizer, clips: list[LipClip], job: Job, step: int, world: World
 ) -> dict[str, float]:
@@ -89,12 +120,12 @@ def train_step(
     generator = torch.Generator().manual_seed(int(draws.integers(1 << 62)))
     batch = draw_batch(clips, world.share(sync.batch), draws)
     lips = varied_lips(batch.lips.to(world.device), margin, generator)
-    mel = varied_mel(batch.mel.to(world.device), generator)
+    sound = varied_sound(network, batch.audio.to(world.device), generator)
     rate = learning_rate(sync, step, job.steps)
     for group in optimiser.param_groups:
         group["lr"] = rate
     with world.autocast(sync.precision):
-        e_lips, e_audio = network.visual(lips), network.audio(mel)
+        e_lips, e_audio = network.visual(lips), network.audio(sound)
     loss = expected_triplet_loss(e_lips, e_audio, batch.negatives.to(world.device), sync.margin)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
@@ -121,10 +152,11 @@ def train(job: Job, world: World) -> dict[str, Any] | None:
     """
     sync, work = job.settings.sync, Path(job.work)
     split = split_for(job.role, job.data_dir, job.settings)
-    pool = ClipPool(split.train, sync.crop_px, sync.batch, job.seed)
-    held_out = some_clips(split.held_out, HELD_OUT_CLIPS, sync.crop_px) if world.is_main() else []
+    audio = audio_windows(sync.audio)
+    pool = ClipPool(split.train, sync.crop_px, sync.batch, job.seed, audio)
+    held_out = some_clips(split.held_out, HELD_OUT_CLIPS, sync.crop_px, audio) if world.is_main() else []
     torch.manual_seed(job.seed)
-    network = SyncExpert(sync).to(world.device)
+    network = new_network(sync, pool.at(0)).to(world.device)
     world.broadcast(network)
     optimiser = torch.optim.Adam(network.parameters(), lr=sync.lr, betas=(0.9, 0.99))
     monitor = SyncMonitor(sync.margin, patience=max(20, min(2000, job.steps // 4)))
@@ -188,6 +220,14 @@ def train(job: Job, world: World) -> dict[str, Any] | None:
     return card
 
 
+def heard(job: Job, network: SyncExpert) -> dict[str, Any]:
+    """What a card says of the speech backend whose tokens its network reads; nothing of a network that reads mels."""
+    tower = network.audio_tower
+    if not isinstance(tower, TokenTower):
+        return {}
+    return {"token_dim": tower.token_dim, "speech": backend_settings(job.settings)}
+
+
 def judged(network: SyncExpert, clips: list[LipClip], job: Job, world: World) -> HeldOutAccuracy:
     """Held-out accuracy of the network as it stands; always the same trials."""
     return held_out_accuracy(embed_clips(network, clips, world), job.settings.sync.eval_trials, job.seed)
@@ -211,7 +251,7 @@ def write_result(
     network.load_state_dict(best["weights"])
     embedded = embed_clips(network, held_out, world)
     accuracy = held_out_accuracy(embedded, sync.eval_trials, job.seed)
-    trained = embed_clips(network, some_clips(split.train, TRAIN_CLIPS_JUDGED, sync.crop_px), world)
+    trained = embed_clips(network, some_clips(split.train, TRAIN_CLIPS_JUDGED, sync.crop_px, network.windows), world)
     train_accuracy = held_out_accuracy(trained, sync.eval_trials, job.seed).accuracy
     offsets = offset_curves(embedded)
     findings = [
@@ -223,6 +263,7 @@ def write_result(
     card = {
         "format": 1,
         "role": job.role,
+        **heard(job, network),
         "settings": {name: value for name, value in as_dict(sync).items() if name not in NOT_IN_CARD[job.role]},
         "seed": job.seed,
         "steps": job.steps,

@@ -135,8 +135,8 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 class Late(FakeJudge):
     """Hears the five-frame video three frames late."""
 
-    def measure(self, frames, lip_box, samples, mel):
-        found = super().measure(frames, lip_box, samples, mel)
+    def measure(self, frames, lip_box, samples, audio):
+        found = super().measure(frames, lip_box, samples, audio)
         found.offset_frames = -3 if len(frames) == 5 else 0
         return found
 
@@ -289,9 +289,9 @@ def test_the_truths_sound_in_any_form_is_judged_alike(tmp_path: Path, channels: 
     heard = []
 
     class Listening(FakeJudge):
-        def measure(self, frames, lip_box, samples, mel):
-            heard.append((samples, mel))
-            return super().measure(frames, lip_box, samples, mel)
+        def measure(self, frames, lip_box, samples, audio):
+            heard.append((samples, audio))
+            return super().measure(frames, lip_box, samples, audio)
 
     tools = Tools(faces=DrawnFaces(), judge=Listening(), judge_key="fake")
     sound = np.repeat(tone(0.96, 44100)[:, None], channels, axis=1)

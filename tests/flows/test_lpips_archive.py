@@ -18,7 +18,9 @@ from flows import lpips_archive
 from s3dnerf.core.array_pickles import read_arrays
 from s3dnerf.core.weight_files import WeightFileError
 from s3dnerf.metrics import lpips
+from s3dnerf.training.perceptual import VGG
 
+VGG16 = ((3, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 256), (256, 512), *[(512, 512)] * 3)
 SHAPES = ((11, 11, 3, 64), (5, 5, 64, 192), (3, 3, 192, 384), (3, 3, 384, 256), (3, 3, 256, 256))
 
 
@@ -39,13 +41,23 @@ def flax_weights() -> dict[str, Any]:
     return {"AlexNet_0": convolutions, **heads}
 
 
+def flax_vgg() -> dict[str, Any]:
+    """A VGG-16 as the package keeps it, each convolution filled with a number of its own."""
+    filled = {
+        f"Conv_{n}": {"kernel": np.full((3, 3, *shape), n, np.float32), "bias": np.full(shape[1], -n, np.float32)}
+        for n, shape in enumerate(VGG16)
+    }
+    return {"VGG16_0": filled}
+
+
 def packed(folder: Path, content: bytes) -> tuple[Path, str]:
-    """An archive with this pickle in the package's place, and its hash."""
+    """An archive with this pickle in AlexNet's place and :func:`flax_vgg` in VGG-16's, and its hash."""
     path = folder / "package.tar.gz"
-    with tarfile.open(path, "w:gz") as archive:
-        member = tarfile.TarInfo(lpips_archive.MEMBER)
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        for name, data in ((lpips_archive.ALEXNET, content), (lpips_archive.VGG16, pickle.dumps(flax_vgg()))):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -53,7 +65,7 @@ def test_the_network_computes_with_the_package_s_weights(tmp_path: Path) -> None
     weights = flax_weights()
     archive, sha256 = packed(tmp_path, pickle.dumps(weights))
     written = lpips_archive.convert(archive, tmp_path / "lpips", sha256)
-    assert [path.name for path in written] == list(lpips.CONVERTED)
+    assert [path.name for path in written] == [*lpips.CONVERTED, "vgg16.safetensors"]
     network = lpips.load_lpips(tmp_path / "lpips")
     image = torch.from_numpy(np.random.default_rng(1).random((1, 3, 64, 64)).astype(np.float32))
     # the first convolution written out: height, width, in, out
@@ -63,6 +75,16 @@ def test_the_network_computes_with_the_package_s_weights(tmp_path: Path) -> None
     wanted = np.einsum("cyx,yxco->o", window, kernel) + bias
     assert np.abs(network.features[0](image)[0, :, 3, 5].detach().numpy() - wanted).max() < 1e-5
     assert np.array_equal(network.heads[4].numpy().ravel(), weights["NetLinLayer_4"]["Conv_0"]["kernel"].ravel())
+
+
+def test_the_perceptual_network_takes_the_package_s_weights(tmp_path: Path) -> None:
+    archive, sha256 = packed(tmp_path, pickle.dumps(flax_weights()))
+    lpips_archive.convert(archive, tmp_path / "lpips", sha256)
+    network = VGG("vgg16").load(tmp_path / "lpips" / "vgg16.safetensors")
+    convolutions = [layer for layer in network.features if isinstance(layer, torch.nn.Conv2d)]
+    for n, layer in enumerate(convolutions):
+        assert bool((layer.weight == n).all()) and bool((layer.bias == -n).all())
+    assert len(convolutions) == len(VGG16)
 
 
 def test_another_archive_is_refused(tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def test_the_demo_runs_whatever_the_folder_is_called(place: Place) -> None:
     assert programs(place) == [
         "venv --clear",
         *["pip install"] * 3,
+        *["flows.cli fetch"] * 2,
         "flows.cli preset",
         "dvc repro",
         "flows.cli report",

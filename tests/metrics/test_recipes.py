@@ -14,7 +14,7 @@ import pytest
 
 import s3dnerf.metrics
 from s3dnerf.evaluation.protocol import Tools
-from s3dnerf.metrics import cpbd, lmd, psnr, ssim
+from s3dnerf.metrics import cpbd, flicker, lmd, mouth_motion, parallax, psnr, ssim
 from s3dnerf.metrics.result import Recipe
 
 NO_METRICS = {"result", "landmarks"}  # what a measurement is, and where landmarks come from
@@ -27,7 +27,9 @@ def recipes(name: str) -> list[Recipe]:
 
 
 def test_the_metrics_are_those_that_were_asked_for() -> None:
-    assert FILES == sorted(["ssim", "lpips", "lmd", "cpbd", "sync", "fps", "psnr", "identity"])
+    assert FILES == sorted(
+        ["ssim", "lpips", "lmd", "cpbd", "sync", "fps", "psnr", "identity", "mouth_motion", "parallax", "flicker"]
+    )
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -79,6 +81,10 @@ def test_values_stay_in_their_range(seed: int) -> None:
     ][seed]
     points, others = random.normal(0, 1e3, (2, 3, 68, 2))
     found = [ssim.measure(made, truth), psnr.measure(made, truth), cpbd.measure(made), *lmd.measure(points, others)]
+    heads, other_heads = random.normal(0, 1e3, (2, 12, 68, 2))
+    found += [*mouth_motion.measure(heads, other_heads), parallax.measure(heads, other_heads)]
+    moving = random.integers(0, 256, (4, *size, 3), dtype=np.uint8)
+    found += flicker.measure(moving, random.uniform(20, 40, (4, 68, 2)))
     for measured in found:
         if measured.value is None:
             assert measured.reason and measured.recipe.name == "psnr" and seed == 0

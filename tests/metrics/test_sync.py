@@ -35,7 +35,7 @@ def clip(frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_numbers_are_the_judges(judge: TrainedJudge) -> None:
     frames, samples, mel = clip(30)
     measured = {m.recipe.name: m for m in sync.measure(judge, "trained-ab12", frames, LIP_BOX, samples, mel)}
-    said = judge.measure(frames, LIP_BOX, samples=samples, mel=mel)
+    said = judge.measure(frames, LIP_BOX, samples=samples, audio=mel)
     assert measured["lse_c"].value == pytest.approx(said.lse_c) and measured["lse_d"].value == pytest.approx(said.lse_d)
     assert measured["sync_offset"].value == said.offset_frames and measured["lse_c"].counted == said.windows == 26
     assert measured["lse_c"].recipe.version == "sync-1-trained-ab12"

@@ -66,6 +66,37 @@ def test_slot_attention_rows_sum_to_one_and_slots_keep_their_cells() -> None:
     assert torch.allclose(attention.sum(-1), torch.ones(2, 16), atol=1e-5)
 
 
+def test_slots_compete_for_tokens() -> None:
+    """A softmax over slots, then each slot's weights over tokens add up to one (Locatello et al., 2020)."""
+    torch.manual_seed(0)
+    slots = Aggregation(24, 16, grid=4, iterations=1).slots
+    given, keys = torch.randn(1, 4, 16), torch.randn(1, 6, 16)
+    queries = slots.query(slots.norm_slots(given))[0]
+    by_hand = torch.empty(4, 6)
+    for token in range(6):
+        scores = torch.stack([(queries[slot] * keys[0, token]).sum() / 4 for slot in range(4)])
+        by_hand[:, token] = scores.exp() / scores.exp().sum()
+    by_hand = by_hand / by_hand.sum(1, keepdim=True)
+    assert torch.allclose(slots.attention(given, keys)[0], by_hand, atol=1e-5)
+    with_one_more = slots.attention(torch.cat([given, given[:, :1]], 1), keys)[0]
+    assert not torch.allclose(with_one_more[1], by_hand[1], atol=1e-4)  # who else asks changes what a slot gets
+
+
+def test_f_cm_is_read_where_a_point_projects_to() -> None:
+    torch.manual_seed(0)
+    net = _deformation()
+    torch.nn.init.normal_(net.out.weight)
+    x, speech = torch.zeros(1, 3, 9), torch.randn(1, 4)
+    centres = torch.tensor([-2 / 3, 0.0, 2 / 3])
+    seen = torch.stack([centres.repeat(3), centres.repeat_interleave(3)])[None]  # the 3 × 3 cells, row by row
+    plain = net(x, speech, torch.zeros(1, 9, 6), seen, None)
+    for cell in range(9):
+        cells = torch.zeros(1, 9, 6)
+        cells[0, cell] = 3.0
+        changed = (net(x, speech, cells, seen, None) - plain).abs().amax((0, 1)) > 1e-6
+        assert changed.nonzero()[:, 0].tolist() == [cell]
+
+
 def test_cross_attention_is_equation_3() -> None:
     torch.manual_seed(0)
     block = CrossAttention(8, heads=1)

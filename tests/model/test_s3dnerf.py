@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from s3dnerf.model import cameras
+from s3dnerf.model.cameras import Camera
 from s3dnerf.model.discriminator import Discriminator, dual, group_deviation
+from s3dnerf.model.field import Conditions, Identity, Portrait
 from s3dnerf.model.reference import render_reference
-from s3dnerf.model.s3dnerf import Conditions, Identity, S3DNeRF
+from s3dnerf.model.s3dnerf import S3DNeRF
 from s3dnerf.settings.loading import preset_settings
 from s3dnerf.settings.schema import VARIANTS, ModelSettings
 from tests.margins import Between, Margin
@@ -38,7 +40,8 @@ def _trained(variant: str, settings: ModelSettings, seed: int = 0) -> S3DNeRF:
     return model
 
 
-def _inputs(identities: int = 2, each: int = 2) -> tuple[tuple, tuple]:
+def _inputs(identities: int = 2, each: int = 2) -> tuple[Portrait, torch.Tensor, Camera]:
+    """Portraits, and speech and target cameras of their frames."""
     g = torch.Generator().manual_seed(1)
     k = torch.from_numpy(INTRINSICS)[None]
     source = torch.from_numpy(np.stack([turn(0.1 * (-1) ** i) for i in range(identities)]))
@@ -46,16 +49,17 @@ def _inputs(identities: int = 2, each: int = 2) -> tuple[tuple, tuple]:
     picture = torch.rand(identities, 3, 256, 256, generator=g)
     landmarks = 256.0 * torch.rand(identities, 68, 2, generator=g)
     box = torch.from_numpy(BOX)[None].repeat(identities, 1)
-    portrait = (picture * 0.5, picture, source, k.repeat(identities, 1, 1), box, landmarks)
-    return portrait, (torch.randn(identities * each, 16, SPEECH_DIM, generator=g), target, k.repeat(len(target), 1, 1))
+    portrait = Portrait(picture * 0.5, picture, Camera(source, k.repeat(identities, 1, 1)), box, landmarks)
+    speech = torch.randn(identities * each, 16, SPEECH_DIM, generator=g)
+    return portrait, speech, Camera(target, k.repeat(len(target), 1, 1))
 
 
 def _fast_and_plain(variant: str, carry: bool, seed: int = 0) -> dict[str, float]:
     ours = dict.fromkeys(("carry_source", "source_lips", "speech_gate"), carry)
     model = _trained(variant, _settings(raw_px=8, image_px=32, **ours), seed)
-    portrait, frames = _inputs()
+    portrait, *frames = _inputs()
     with torch.no_grad():
-        identity = model.encode(*portrait)
+        identity = model.encode(portrait)
         fast = model.render(identity, *frames)
     plain = render_reference(model, identity, *frames)
     names = ("coarse", "fine", "alpha", "delta_x", "deform_energy")
@@ -89,8 +93,8 @@ def test_fast_path_equals_the_plain_one(variant: str, carry: bool) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_block_receives_gradient_once_the_zero_layers_moved(variant: str) -> None:
     model = _trained(variant, _settings(carry_source=True, source_lips=True, speech_gate=True))
-    portrait, frames = _inputs(1, 2)
-    model.render(model.encode(*portrait), *frames).fine.square().mean().backward()
+    portrait, *frames = _inputs(1, 2)
+    model.render(model.encode(portrait), *frames).fine.square().mean().backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     # key biases shift all of a query's scores alike, which a softmax does not see
     assert [name for name in silent if name != "crossmodal.key.bias"] == []
@@ -113,16 +117,16 @@ def test_variants_take_what_table_3_says() -> None:
 def test_nothing_moves_before_training() -> None:
     torch.manual_seed(0)
     model = S3DNeRF(_settings(), SPEECH_DIM, "full")
-    portrait, frames = _inputs(1, 2)
+    portrait, *frames = _inputs(1, 2)
     with torch.no_grad():
-        rendered = model.render(model.encode(*portrait), *frames)
+        rendered = model.render(model.encode(portrait), *frames)
     assert torch.equal(rendered.delta_x, torch.zeros_like(rendered.delta_x)) and rendered.deform_energy == 0
 
 
 class _Ball(S3DNeRF):
     """The generator with a known field in place of its planes: a red ball to the head's left (x = 0.6), z = 0.3."""
 
-    def field(self, identity: Identity, given: Conditions, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def at(self, identity: Identity, conditions: Conditions, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         inside = ((x - torch.tensor([0.6, 0.0, 0.3])[:, None]).norm(dim=1, keepdim=True) < 0.25).float()
         rest = torch.zeros(len(x), self.settings.feature_channels + 5 - 3, x.shape[2])
         return 50.0 * inside, torch.cat([inside, 0 * inside, 0 * inside, rest], 1)
@@ -132,23 +136,26 @@ class _Ball(S3DNeRF):
 def test_a_yaw_of_the_camera_moves_a_known_field_as_geometry_says(yaw: float) -> None:
     torch.manual_seed(0)
     model = _Ball(_settings(raw_px=32, image_px=64, coarse_samples=48, fine_samples=0), SPEECH_DIM, "full")
-    portrait, (speech, _, k) = _inputs(1, 1)
-    camera = torch.from_numpy(turn(yaw))[None]
+    portrait, speech, camera = _inputs(1, 1)
+    camera = Camera(torch.from_numpy(turn(yaw))[None], camera.intrinsics)
     with torch.no_grad():
-        red = model.render(model.encode(*portrait), speech, camera, k).coarse[0, 0]
+        red = model.render(model.encode(portrait), speech, camera).coarse[0, 0]
     y, x = torch.meshgrid(torch.arange(32) + 0.5, torch.arange(32) + 0.5, indexing="ij")
     found = torch.stack([(red * x).sum(), (red * y).sum()]) / red.sum() * 8
-    wanted = cameras.project(cameras.to_camera(torch.tensor([[[0.6], [0.0], [0.3]]]), camera), k)[0, :, 0]
+    wanted = cameras.project(cameras.to_camera(torch.tensor([[[0.6], [0.0], [0.3]]]), camera.pose), camera.intrinsics)[
+        0, :, 0
+    ]
     assert torch.allclose(found, wanted, atol=2.0) and (yaw == 0 or abs(wanted[0] - 128 - 640 * 0.6 / 9.7) > 4)
 
 
 def _another_source_pose(seed: int, folder: Path) -> dict[str, float]:
     model = _trained("full", _settings(), seed)
-    portrait, frames = _inputs(1, 1)
+    portrait, *frames = _inputs(1, 1)
     with torch.no_grad():
-        identity = model.encode(*portrait)
+        identity = model.encode(portrait)
         before = model.render(identity, *frames).coarse
-        turned = dataclasses.replace(identity, world_to_camera=torch.from_numpy(turn(0.6))[None])
+        camera = Camera(torch.from_numpy(turn(0.6))[None], identity.camera.intrinsics)
+        turned = dataclasses.replace(identity, camera=camera)
         return {"largest change": float((model.render(turned, *frames).coarse - before).abs().max())}
 
 
@@ -164,19 +171,18 @@ def test_the_source_pose_takes_part(tmp_path: Path) -> None:
 
 def _together_and_alone(seed: int, folder: Path) -> dict[str, float]:
     model = _trained("full", _settings(carry_source=True), seed)
-    portrait, (speech, camera, k) = _inputs(1, 3)
+    portrait, speech, camera = _inputs(1, 3)
     with torch.no_grad():
-        identity = model.encode(*portrait)
-        together = model.render(identity, speech, camera, k).fine
-        alone = torch.cat(
-            [model.render(identity, speech[i : i + 1], camera[i : i + 1], k[i : i + 1]).fine for i in range(3)]
-        )
+        identity = model.encode(portrait)
+        together = model.render(identity, speech, camera).fine
+        alone = torch.cat([model.render(identity, speech[i : i + 1], camera[i : i + 1]).fine for i in range(3)])
     return {"farthest apart": float((together - alone).abs().max())}
 
 
-# Which kernel a convolution of three frames takes, and so its last digits, is the processor's choice.
+# Which kernel a convolution of three frames takes, and so its last digits, is the processor's choice; a place that
+# differs in its last digit reads another grey of a noisy source, 128 pixels a unit.
 TOGETHER = Margin(
-    "test_frames_of_one_call_do_not_touch_each_other", _together_and_alone, {"farthest apart": Between(high=1e-5)}
+    "test_frames_of_one_call_do_not_touch_each_other", _together_and_alone, {"farthest apart": Between(high=1e-4)}
 )
 
 
@@ -186,10 +192,10 @@ def test_frames_of_one_call_do_not_touch_each_other(tmp_path: Path) -> None:
 
 def _opposite_speech(seed: int, folder: Path) -> dict[str, float]:
     model = _trained("full", _settings(), seed)
-    portrait, (speech, camera, k) = _inputs(1, 1)
+    portrait, speech, camera = _inputs(1, 1)
     with torch.no_grad():
-        identity = model.encode(*portrait)
-        a, b = (model.render(identity, s, camera, k) for s in (speech, -speech))
+        identity = model.encode(portrait)
+        a, b = (model.render(identity, s, camera) for s in (speech, -speech))
     moved = (a.coarse - b.coarse).abs().sum(1, keepdim=True)
     return {"largest change": float(moved.max()), "change beside the face": float(moved[a.alpha < 1e-6].max())}
 
@@ -205,20 +211,45 @@ def test_speech_changes_the_picture_where_the_face_is(tmp_path: Path) -> None:
     SPEECH.check(SPEECH.measure(SPEECH.seed, tmp_path))
 
 
+def test_bfloat16_leaves_the_geometry_alone() -> None:
+    """Where the points of a ray stand in the source is the same number under autocast."""
+    torch.manual_seed(0)
+    model = S3DNeRF(_settings(), SPEECH_DIM, "full")  # untrained: no deformation, so that geometry alone is compared
+    portrait, speech, camera = _inputs(1, 2)
+    pixels = cameras.all_pixels(2, 8, torch.device("cpu"))
+
+    def places() -> tuple[torch.Tensor, ...]:
+        identity = model.encode(portrait)
+        conditions = model.conditions(identity, speech)
+        origins, directions = cameras.camera_rays(camera.pose, camera.intrinsics, pixels, 8)
+        points = (origins[:, None] + 9.0 * directions).transpose(1, 2)
+        _, values = model.at(identity, conditions, points)
+        source = conditions.camera
+        flow = cameras.head_motion(camera.pose, camera.intrinsics, source.pose, source.intrinsics, conditions.box, 8)
+        return origins, directions, values[:, -5:-3], flow
+
+    with torch.no_grad():
+        wanted = places()
+        with torch.autocast("cpu", torch.bfloat16):
+            found = places()
+    for one, other in zip(found, wanted):
+        assert one.dtype == torch.float32 and torch.equal(one, other)
+
+
 def test_frames_must_divide_among_identities() -> None:
     model = _trained("full", _settings())
-    portrait, (speech, camera, k) = _inputs(2, 2)
+    portrait, speech, camera = _inputs(2, 2)
     with pytest.raises(ValueError, match="same number of frames each"):
-        model.render(model.encode(*portrait), speech[:3], camera[:3], k[:3])
+        model.render(model.encode(portrait), speech[:3], camera[:3])
 
 
 def test_a_head_outside_the_picture_renders_the_source() -> None:
     model = _trained("full", _settings())
-    portrait, (speech, camera, k) = _inputs(1, 1)
-    away = camera.clone()
-    away[:, 0, 3] += 30.0
+    portrait, speech, camera = _inputs(1, 1)
+    away = Camera(camera.pose.clone(), camera.intrinsics)
+    away.pose[:, 0, 3] += 30.0
     with torch.no_grad():
-        rendered = model.render(model.encode(*portrait), speech, away, k)
+        rendered = model.render(model.encode(portrait), speech, away)
     assert rendered.alpha.max() == 0 and torch.isfinite(rendered.fine).all()
 
 

@@ -7,6 +7,8 @@ import dataclasses
 import numpy as np
 import torch
 
+from s3dnerf.model.cameras import Camera
+from s3dnerf.model.field import Portrait
 from s3dnerf.model.s3dnerf import S3DNeRF
 from s3dnerf.model.source_lips import SHAPE, SourceLips, lip_shape
 from s3dnerf.settings.loading import preset_settings
@@ -45,15 +47,14 @@ def test_the_same_speech_moves_another_mouth_otherwise_only_where_the_lips_are_t
         torch.nn.init.normal_(model.deformation.out.weight, std=0.3)
         if model.source_lips is not None:
             torch.nn.init.normal_(model.source_lips.layer.weight, std=0.3)
-        picture, camera = torch.rand(1, 3, 256, 256), torch.from_numpy(turn(0.1))[None]
-        k, box, speech = torch.from_numpy(INTRINSICS)[None], torch.from_numpy(BOX)[None], torch.randn(1, 16, 20)
+        camera = Camera(torch.from_numpy(turn(0.1))[None], torch.from_numpy(INTRINSICS)[None])
+        picture, box, speech = torch.rand(1, 3, 256, 256), torch.from_numpy(BOX)[None], torch.randn(1, 16, 20)
         with torch.no_grad():
             shut, wide = (
                 model.render(
-                    model.encode(picture, picture, camera, k, box, torch.from_numpy(landmarks(o))[None]),
+                    model.encode(Portrait(picture, picture, camera, box, torch.from_numpy(landmarks(o))[None])),
                     speech,
                     camera,
-                    k,
                 )
                 for o in (0.0, 1.0)
             )

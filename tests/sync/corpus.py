@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from s3dnerf.speech.logmel import LogMel
 from s3dnerf.speech.mel import clip_mel
 from s3dnerf.video.encoding import encode_clip
 from s3dnerf.video.packs import INDEX_COLUMNS, QUARANTINE_COLUMNS, write_pack, write_table
@@ -34,7 +35,7 @@ def write_corpus(
     for name, split in people.items():
         for i in range(clips):
             made = talker(name, seconds, i)
-            mel = clip_mel(talkers_sound(name, seconds, i + 1000)) if shuffled else made.mel
+            samples = talkers_sound(name, seconds, i + 1000 if shuffled else i)
             clip = f"{corpus}_{name}_{i:03d}"
             n = len(made.lips)
             rows.append(
@@ -51,7 +52,10 @@ def write_corpus(
             parts["align"][clip] = {"mp4": encode_clip(frames_of(made.lips), crf=6)}
             parts["masks"][clip] = {"box.npy": np.zeros(4, np.float32)}
             parts["lips"][clip] = {"lip_box.npy": BOX, "crop_boxes.npy": np.repeat(BOX[None], n, 0)}
-            parts["speech"][clip] = {"mel.npy": mel, "tokens.npy": np.zeros((2 * n, 4), np.float16)}
+            parts["speech"][clip] = {
+                "mel.npy": clip_mel(samples),
+                "tokens.npy": LogMel().tokens(samples).astype(np.float16),
+            }
     write_table(data_dir / "ingest" / corpus / "clips.parquet", rows, CLIP_COLUMNS)
     for stage, made_parts in parts.items():
         folder = data_dir / stage / corpus

@@ -28,7 +28,7 @@ def learned(seed: int = 0) -> SyncExpert:
         batch = draw_batch(clips, TINY.batch, np.random.default_rng([seed, step]))
         loss = expected_triplet_loss(
             network.visual(plain_lips(batch.lips, clips[0].margin)),
-            network.audio(batch.mel),
+            network.audio(batch.audio),
             batch.negatives,
             TINY.margin,
         )

@@ -33,6 +33,17 @@ def test_saved_and_loaded_it_says_the_same(tmp_path):
     assert read == card() and not loaded.training and not any(p.requires_grad for p in loaded.parameters())
 
 
+def test_one_that_reads_tokens_comes_back(tmp_path):
+    torch.manual_seed(0)
+    settings = dataclasses.replace(SETTINGS, audio="tokens")
+    expert = SyncExpert(settings, 12).eval()
+    expert.audio_tower.set_statistics(torch.randn(12), torch.rand(12) + 0.5)
+    save_expert(tmp_path, expert.state_dict(), {**card(), "settings": dataclasses.asdict(settings), "token_dim": 12})
+    loaded, _ = load_expert(tmp_path)
+    tokens = torch.randn(2, 10, 12)
+    assert torch.equal(loaded.audio(tokens), expert.audio(tokens)) and loaded.windows.part == "tokens.npy"
+
+
 def test_equal_networks_are_equal_bytes(tmp_path):
     for name in ("one", "two"):
         torch.manual_seed(0)

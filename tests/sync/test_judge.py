@@ -34,7 +34,7 @@ STRANGER = ("zoe", 5.0, 3)
 def a_stranger():
     """Frames and mel of a person the network never saw."""
     clip = talker(*STRANGER)
-    return frames_of(clip.lips), clip.mel
+    return frames_of(clip.lips), clip.audio
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def made_shift(judge, k):
     between the made shift and the one found, and how much nearer the sound is there than at any other offset.
     """
     frames, _ = a_stranger()
-    found = judge.measure(frames, BOX, mel=clip_mel(np.roll(talkers_sound(*STRANGER), -640 * k)))
+    found = judge.measure(frames, BOX, audio=clip_mel(np.roll(talkers_sound(*STRANGER), -640 * k)))
     return abs(found.offset_frames - k), float(np.delete(found.curve, 15 - k).min() - found.curve[15 - k])
 
 
@@ -91,7 +91,10 @@ def test_sound_shifted_by_k_frames_is_found(judge, k):
 
 def right_and_wrong_sound(judge):
     frames, mel = a_stranger()
-    right, wrong = judge.measure(frames, BOX, mel=mel), judge.measure(frames, BOX, mel=talker("other", 5.0, 9).mel)
+    right, wrong = (
+        judge.measure(frames, BOX, audio=mel),
+        judge.measure(frames, BOX, audio=talker("other", 5.0, 9).audio),
+    )
     return {"LSE-C, right over wrong": right.lse_c / wrong.lse_c, "LSE-D, wrong less right": wrong.lse_d - right.lse_d}
 
 
@@ -109,7 +112,7 @@ def test_right_sound_scores_better_than_wrong(judge):
 def test_samples_and_their_mel_give_the_same(judge, stranger):
     rng = np.random.default_rng(0)
     samples = sound_of(script(5.0, rng), 120, 1.0, rng)
-    assert judge.measure(stranger[0], BOX, samples=samples) == judge.measure(stranger[0], BOX, mel=clip_mel(samples))
+    assert judge.measure(stranger[0], BOX, samples=samples) == judge.measure(stranger[0], BOX, audio=clip_mel(samples))
 
 
 def batch_against_batches(judge):
@@ -133,20 +136,20 @@ def test_batches_change_nothing(judge):
     "given, fault",
     [
         ({"lip_box": None}, "lip_box"),
-        ({"mel": None}, "samples or mel"),
-        ({"mel": np.zeros((30, 80), np.float32)}, "at least"),
+        ({"audio": None}, "samples or audio"),
+        ({"audio": np.zeros((30, 80), np.float32)}, "at least"),
     ],
 )
 def test_what_is_missing_is_named(judge, stranger, given, fault):
     frames, mel = stranger
     with pytest.raises(ValueError, match=fault):
-        judge.measure(frames, **{"lip_box": BOX, "mel": mel, **given})
+        judge.measure(frames, **{"lip_box": BOX, "audio": mel, **given})
 
 
 def test_a_clip_too_short_to_shift_is_refused(judge, stranger):
     with pytest.raises(ValueError, match="more than 15"):
-        judge.measure(stranger[0][:19], BOX, mel=stranger[1])
-    assert judge.measure(stranger[0][:20], BOX, mel=stranger[1]).windows == 16
+        judge.measure(stranger[0][:19], BOX, audio=stranger[1])
+    assert judge.measure(stranger[0][:20], BOX, audio=stranger[1]).windows == 16
 
 
 def test_the_settings_name_the_judge_and_nothing_stands_in_unasked(trained, tmp_path):

@@ -255,7 +255,7 @@ def test_too_short_or_silent_input_is_refused(network):
     frames = np.zeros((5, 256, 256, 3), np.uint8)
     with pytest.raises(ValueError, match="at least 6 frames"):
         syncnet_embeddings(network, frames, np.zeros(640 * 5))
-    with pytest.raises(ValueError, match="got the mel alone"):
-        SyncNetJudge(network).measure(frames, None, mel=np.zeros((40, 80), np.float32))
+    with pytest.raises(ValueError, match="got none"):
+        SyncNetJudge(network).measure(frames, None, audio=np.zeros((40, 80), np.float32))
     with pytest.raises(ValueError, match=r"uint8 \(n, 256, 256, 3\)"):
         SyncNetJudge(network).measure(frames[:, :100], None, np.zeros(640 * 9))

@@ -5,7 +5,7 @@ import torch
 
 from s3dnerf.settings.schema import SyncSettings
 from s3dnerf.sync.expert import SyncExpert, cosine
-from s3dnerf.sync.towers import AudioTower, VisualTower
+from s3dnerf.sync.towers import AudioTower, TokenTower, VisualTower
 from tests.margins import Between, Margin
 
 
@@ -14,6 +14,22 @@ def test_sizes(size, width, embed):
     expert = SyncExpert(SyncSettings(crop_px=size, width=width, embed=embed))
     assert expert.visual(torch.rand(3, 5, 3, size, size)).shape == (3, embed)
     assert expert.audio(torch.randn(3, 16, 80)).shape == (3, embed)
+
+
+def test_sizes_with_tokens():
+    expert = SyncExpert(SyncSettings(crop_px=48, width=4, embed=16, audio="tokens"), token_dim=20)
+    assert expert.audio(torch.randn(3, 10, 20)).shape == (3, 16)
+    with pytest.raises(ValueError, match="token_dim"):
+        SyncExpert(SyncSettings(crop_px=48, width=4, embed=16, audio="tokens"))
+
+
+def test_tokens_are_standardised():
+    torch.manual_seed(0)
+    tower = TokenTower(6, 4, 16).eval()
+    tokens, mean, std = torch.randn(3, 10, 6), torch.randn(6), torch.rand(6) + 0.5
+    plain = tower(tokens)
+    tower.set_statistics(mean, std)
+    assert torch.allclose(tower(tokens * std + mean), plain, atol=1e-5)
 
 
 def test_width_scales():

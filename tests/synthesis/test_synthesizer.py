@@ -122,8 +122,8 @@ def test_lengths_and_widths_that_do_not_fit_are_refused(synthesizer: Synthesizer
         )
 
 
-def test_pixels_are_clipped_and_enlarged() -> None:
-    pixels = frame_pixels(torch.tensor([-0.5, 0.5, 2.0])[None, :, None, None].expand(1, 3, 64, 64))
+def test_pixels_are_clipped() -> None:
+    pixels = frame_pixels(torch.tensor([-0.5, 0.5, 2.0])[None, :, None, None].expand(1, 3, 256, 256))
     assert pixels.shape == (1, 256, 256, 3) and pixels[0, 100, 100].tolist() == [0, 128, 255]
 
 

@@ -23,7 +23,7 @@ def test_a_sample_is_one_persons_and_what_belongs_together(settings: Settings, d
     first = next(i for i in range(len(clip.frames)) if np.array_equal(sample["target"][0], clip.frames[i]))
     assert np.array_equal(sample["target"], clip.frames[first : first + 5])
     assert np.array_equal(sample["camera"], clip.world_to_camera[first : first + 5])
-    assert np.array_equal(sample["mel"], clip.mel[int(80 * first / 25) :][:16])
+    assert np.array_equal(sample["audio"], clip.mel[int(80 * first / 25) :][:16])
     assert np.array_equal(sample["lip_box"], np.repeat(LIP_BOX[None], 5, 0))
     assert torch.equal(sample["speech"][2][7:9], torch.from_numpy(clip.tokens[2 * (first + 2) : 2 * (first + 2) + 2]))
 
@@ -42,12 +42,12 @@ def test_batches_mask_the_source_and_the_coarse_target(settings: Settings, data_
     data = GeneratorData(data_dir, settings.model, 5, seed=0)
     batch = make_batch([data.sample(0, 0), data.sample(0, 1)], settings.model, torch.device("cpu"))
     assert (
-        batch.target.shape == (10, 3, 64, 64)
+        batch.target.shape == (10, 3, 256, 256)
         and batch.coarse_target.shape == (10, 3, 16, 16)
         and batch.speech.shape == (10, 16, 20)
     )
-    corner = batch.source_face[:, :, :8, :8]
-    assert corner.abs().max() == 0 and batch.source_full[:, :, :8, :8].min() > 0.1
+    corner = batch.source.face[:, :, :8, :8]
+    assert corner.abs().max() == 0 and batch.source.full[:, :, :8, :8].min() > 0.1
     assert batch.coarse_target[:, :, 0].abs().max() == 0 and batch.mask[:, :, 8, 8].min() == 1
     whole = torch.nn.functional.interpolate(batch.target, (16, 16), mode="area")
     assert torch.allclose(batch.coarse_target + batch.outside, whole, atol=1e-5)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from s3dnerf.model.cameras import Camera
+from s3dnerf.model.field import Portrait
 from s3dnerf.model.s3dnerf import S3DNeRF
 from s3dnerf.settings.loading import preset_settings
 from s3dnerf.settings.schema import Settings
@@ -77,32 +79,26 @@ def _motion(source_opening: float, openings: list[float], yaws: list[float]) -> 
 
         flat, box = torch.from_numpy(landmarks(opening))[None], torch.from_numpy(BOX)[None]
         ahead, k = torch.from_numpy(turn(0.0))[None], torch.from_numpy(INTRINSICS)[None]
-        x = points_at(ahead, k, box, flat, torch.full(flat.shape[:2], 0.38))
+        x = points_at(Camera(ahead, k), box, flat, torch.full(flat.shape[:2], 0.38))
         return cameras.project(cameras.to_camera(x, torch.from_numpy(turn(yaw))[None]), k)[0].T
 
     motion = Motion(
-        camera=torch.from_numpy(np.stack([turn(yaw) for yaw in yaws])),
-        intrinsics=torch.from_numpy(np.repeat(INTRINSICS[None], n, 0)),
+        camera=Camera(
+            torch.from_numpy(np.stack([turn(yaw) for yaw in yaws])),
+            torch.from_numpy(np.repeat(INTRINSICS[None], n, 0)),
+        ),
         speech=torch.zeros(n, 16, 20),
         landmarks=torch.stack([seen(o, y) for o, y in zip(openings, yaws)]),
         jitter=torch.zeros(n, 29, 3),
     )
     face = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(1))
     source = seen(source_opening, 0.0)[None]
-    return MotionBatch(
-        face,
-        torch.from_numpy(turn(0.0))[None],
-        torch.from_numpy(INTRINSICS)[None],
-        source,
-        torch.from_numpy(BOX)[None],
-        motion,
-    )
+    camera = Camera(torch.from_numpy(turn(0.0))[None], torch.from_numpy(INTRINSICS)[None])
+    return MotionBatch(Portrait(face, face, camera, torch.from_numpy(BOX)[None], source), motion)
 
 
 def _loss(generator: S3DNeRF, batch: MotionBatch) -> torch.Tensor:
-    identity = generator.encode_face(
-        batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks
-    )
+    identity = generator.encode_face(batch.source)
     return lip_motion_loss(generator, identity, batch.motion).detach()
 
 
@@ -136,9 +132,7 @@ def test_gradient_reaches_speech_attention_and_deformation_alone(settings: Setti
     torch.nn.init.normal_(generator.deformation.out.weight, std=0.1)
     batch = make_motion_batch([data.motion_sample(0, 0), data.motion_sample(0, 1)], CPU)
     with torch.no_grad():
-        identity = generator.encode_face(
-            batch.source_face, batch.source_camera, batch.source_intrinsics, batch.box, batch.source_landmarks
-        )
+        identity = generator.encode_face(batch.source)
     lip_motion_loss(generator, identity, batch.motion).backward()
     reached = {
         name.split(".")[0] for name, p in generator.named_parameters() if p.grad is not None and p.grad.abs().max() > 0
@@ -183,7 +177,7 @@ def test_samples_of_motion_are_a_function_of_seed_step_and_number(
     assert (
         batch.motion is not None
         and batch.motion.landmarks.shape == (32, 68, 2)
-        and batch.source_landmarks.shape == (2, 68, 2)
+        and batch.source.landmarks.shape == (2, 68, 2)
     )
     source = next(c for c in map(data.clip, data.records) if any(np.array_equal(beside["source"], f) for f in c.frames))
     assert all(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from s3dnerf.model.superres import identity_grid
 from s3dnerf.settings.loading import preset_settings
 from s3dnerf.settings.schema import TrainSettings
 from s3dnerf.sync.expert import SyncExpert
 from s3dnerf.training import losses
 from s3dnerf.training.ema import Averaged
-from s3dnerf.training.perceptual import VGG19, PerceptualLoss, PerceptualWeightsError
+from s3dnerf.training.perceptual import VGG, PerceptualLoss, PerceptualWeightsError
 from s3dnerf.training.watch import LossWatch, TrainingDiverged
 
 
@@ -49,6 +52,18 @@ def test_black_paint_is_not_emptiness_over_a_coloured_backdrop() -> None:
     empty = losses.over(black, torch.zeros(1, 1, 2, 2), backdrop)
     assert torch.allclose(empty, backdrop[:, :, None, None].expand(1, 3, 2, 2))
     assert torch.equal(losses.over(black, torch.ones(1, 1, 2, 2), backdrop), black)
+
+
+def test_flow_is_held_against_landmarks_in_pixels() -> None:
+    torch.manual_seed(0)
+    still = identity_grid(2, 32, torch.zeros(1)).permute(0, 3, 1, 2)
+    target = 40 + 170 * torch.rand(2, 68, 2)
+    moved = still + torch.tensor([3.0, -1.0])[None, :, None, None] / 128
+    assert losses.landmark_flow_loss(still, target, target) < 1e-6
+    assert losses.landmark_flow_loss(moved, target, target + torch.tensor([3.0, -1.0])) < 1e-6
+    assert losses.landmark_flow_loss(moved, target, target) == pytest.approx(3.0**2 + 1.0, rel=1e-3)
+    far = still + torch.tensor([40.0, 0.0])[None, :, None, None] / 128
+    assert losses.landmark_flow_loss(far, target, target) == pytest.approx(4 * 4 * (40 - 2) / 2, rel=1e-3)  # a line
 
 
 def _train(**given) -> TrainSettings:
@@ -101,19 +116,29 @@ def test_the_random_pyramid_is_the_same_every_time() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_vgg19_has_torchvisions_names_and_depths(tmp_path) -> None:
-    network = VGG19()
+@pytest.mark.parametrize(
+    ("name", "places", "parameters"),  # torchvision's, as far as conv 5_1
+    [
+        ("vgg16", [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24], 9_995_072),
+        ("vgg19", [0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28], 12_944_960),
+    ],
+)
+def test_vgg_has_torchvisions_names_and_depths(name: str, places: list[int], parameters: int, tmp_path: Path) -> None:
+    network = VGG(name)
     names = [name for name in network.state_dict() if name.endswith("weight")]
-    assert [int(n.split(".")[1]) for n in names] == [0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28]
-    assert sum(p.numel() for p in network.parameters()) == 12_944_960  # torchvision's count up to conv 5_1
+    assert [int(n.split(".")[1]) for n in names] == places
+    assert sum(p.numel() for p in network.parameters()) == parameters
     found = network(torch.rand(1, 3, 32, 32))
     assert [tuple(f.shape[1:]) for f in found] == [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 2, 2)]
     assert all((f >= 0).all() for f in found)  # ReLUs
-    torch.save({**network.state_dict(), "classifier.0.weight": torch.zeros(1)}, tmp_path / "vgg19.pth")
-    loss = PerceptualLoss(_train(perceptual="vgg19", vgg_weights=str(tmp_path / "vgg19.pth")), _expert())
+    torch.save({**network.state_dict(), "classifier.0.weight": torch.zeros(1)}, tmp_path / "vgg.pth")
+    save_file(network.state_dict(), tmp_path / "vgg.safetensors")
     frames = torch.rand(1, 3, 32, 32)
-    assert loss.real and loss(frames, frames) == 0 and loss(frames, 1 - frames) > 0
-    assert loss.lips(torch.rand(1, 5, 3, 48, 48), torch.rand(1, 5, 3, 48, 48)) == 0
+    for file in ("vgg.pth", "vgg.safetensors"):
+        loss = PerceptualLoss(_train(perceptual=name, vgg_weights=str(tmp_path / file)), _expert())
+        assert loss.real and loss.name == name
+        assert loss(frames, frames) == 0 and loss(frames, 1 - frames) > 0
+        assert loss.lips(torch.rand(1, 5, 3, 48, 48), torch.rand(1, 5, 3, 48, 48)) == 0
 
 
 def test_missing_or_foreign_vgg19_weights_say_where_to_get_them(tmp_path) -> None:

@@ -85,7 +85,7 @@ def test_a_clip_from_disk_shows_the_lips_it_was_made_of(data_dir):
     clip, made = load_lip_clip(folder, record, 48), talker("lea", 1.2, 1)
     assert clip.lips.shape == made.lips.shape and clip.margin == 4 and clip.speaker == "lrs2/lea"
     assert np.abs(clip.lips.astype(int) - made.lips).mean() < 4  # what the codec leaves
-    assert np.array_equal(clip.mel_window(7), made.mel[22:38]) and np.array_equal(clip.speech, made.speech)
+    assert np.array_equal(clip.audio_window(7), made.audio[22:38]) and np.array_equal(clip.speech, made.speech)
 
 
 def test_negatives_are_near_in_the_same_clip_or_of_another_speaker():
@@ -123,10 +123,12 @@ def test_frames_drawn_have_speech_where_enough_have():
 def test_batch_pairs_lips_with_their_own_sound():
     clips = [talker("ann", 1.5, 0), talker("bob", 1.5, 0)]
     batch = draw_batch(clips, 8, np.random.default_rng(0))
-    assert batch.lips.shape == (8, 5, 3, 56, 56) and batch.mel.shape == (8, 16, 80) and batch.negatives.shape == (8, 8)
-    for lips, mel in zip(batch.lips, batch.mel):
+    assert (
+        batch.lips.shape == (8, 5, 3, 56, 56) and batch.audio.shape == (8, 16, 80) and batch.negatives.shape == (8, 8)
+    )
+    for lips, mel in zip(batch.lips, batch.audio):
         places = [(c, f) for c in clips for f in range(len(c.speech)) if np.array_equal(c.lip_window(f), lips.numpy())]
-        assert len(places) == 1 and np.array_equal(places[0][0].mel_window(places[0][1]), mel.numpy())
+        assert len(places) == 1 and np.array_equal(places[0][0].audio_window(places[0][1]), mel.numpy())
     three = [talker("ann", 1.5, 1), *clips]
     for seed in range(8):  # two groups are never of one speaker where there are two
         assert (draw_batch(three, 4, np.random.default_rng(seed)).negatives.sum(1) > 0.999).all()

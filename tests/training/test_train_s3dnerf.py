@@ -169,7 +169,7 @@ def some_rays_and_all(seed: int, folder: Path) -> dict[str, float]:
     with torch.no_grad():
         everything = trainer.render(batch).alpha
         identity = trainer.encode(batch)
-        some = trainer.generator.render(identity, batch.speech, batch.camera, batch.intrinsics, batch.noise, rays).alpha
+        some = trainer.generator.render(identity, batch.speech, batch.camera, batch.noise, rays).alpha
     near = torch.nn.functional.max_pool2d((batch.mask > 0).float(), 5, stride=1, padding=2) > 0
     return {
         "farthest apart": float((some[near] - everything[near]).abs().max()),

@@ -2,6 +2,7 @@
 gate.
 """
 
+import dataclasses
 import json
 import os
 import shutil
@@ -9,21 +10,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from s3dnerf.settings.loading import settings_from
-from s3dnerf.settings.schema import Settings
+from s3dnerf.settings.schema import Settings, SpeechSettings
+from s3dnerf.speech.logmel import LogMel
 from s3dnerf.sync.expert import SyncGateError, check_gate, load_expert
+from s3dnerf.sync.judge import TrainedJudge
 from s3dnerf.training import train_sync
 from s3dnerf.training.curves import read_curves
 from s3dnerf.training.distributed import World, joined
 from s3dnerf.training.sync_data import SyncDataError
 from s3dnerf.training.train_sync import Job, SyncTrainingError, learning_rate, train
 from tests.margins import Between, Margin
-from tests.sync.corpus import write_corpus
+from tests.sync.corpus import BOX, frames_of, write_corpus
+from tests.sync.talking import talker, talkers_sound
 
+LOGMEL = SpeechSettings(backend="logmel", model=None)
 PEOPLE = {"ann": "train", "bob": "train", "cat": "train", "dan": "train", "eve": "val", "flo": "val"}
 
 
@@ -183,6 +189,45 @@ def test_shuffled_sound_fails_the_gate_and_its_own_passes_it(tmp_path):
         SyncGateError, match=r"train.lambda_sync: 0.5 .* right in 0\.[45]\d+ of held-out trials, below sync.gate = 0.65"
     ):
         check_gate(shuffled, 0.5)
+
+
+def accuracy_with_tokens(seed: int, folder: Path) -> dict[str, float]:
+    """As :func:`cards_of_own_and_shuffled_sound`, of a network that reads the speech backend's tokens."""
+    given = {"judge_steps": 110, "batch": 24, "width": 8, "embed": 32, "grey": True, "lr": 3e-3, "audio": "tokens"}
+    write_corpus(folder / "data", "lrs2", CROWD, 3.0)
+    card = train(
+        job(folder / "data", folder, eval_every=110, eval_trials=2600, judge_seed=seed, gate=0.65, **given), World()
+    )
+    return {
+        "accuracy": card["held_out"]["accuracy"],
+        "offset (frames)": abs(card["offset_frames"]),
+    }
+
+
+TOKENS = Margin(
+    "test_a_network_learns_from_speech_tokens",
+    accuracy_with_tokens,
+    {"accuracy": Between(low=0.65), "offset (frames)": Between(high=0)},
+    seed=2,
+)
+
+
+@pytest.mark.slow
+def test_a_network_learns_from_speech_tokens(tmp_path):
+    TOKENS.check(TOKENS.measure(TOKENS.seed, tmp_path))
+
+
+def test_the_card_of_a_network_that_reads_tokens_names_their_backend(data_dir, tmp_path):
+    which = job(data_dir, tmp_path, audio="tokens")
+    which = dataclasses.replace(which, settings=dataclasses.replace(which.settings, speech=LOGMEL))
+    card = train(which, World())
+    network, read = load_expert(tmp_path / "out")
+    assert read == card and card["token_dim"] == 80 and card["speech"]["backend"] == "logmel"
+    samples = talkers_sound("eve", 2.0, 0)
+    judge = TrainedJudge(network, read)
+    assert judge.reads == "tokens" and np.array_equal(judge.audio_of(samples), LogMel().tokens(samples))
+    frames = frames_of(talker("eve", 2.0, 0).lips)
+    assert judge.measure(frames, BOX, samples=samples).windows > 0
 
 
 @pytest.mark.slow

@@ -1,0 +1,156 @@
+"""The plain path's first and last steps: speech and attention before the rays, super-resolution after them.
+
+Written to be read, one frame at a time, from the equations and the networks' layers alone; the counterpart of
+:meth:`Field.conditions` and :meth:`S3DNeRF.finish`. For tests (:mod:`s3dnerf.model.reference`).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from s3dnerf.core.shapes import Float, Tensor
+from s3dnerf.model.appearance import SLOPE
+from s3dnerf.model.cameras import FRAME_PX, Camera
+from s3dnerf.model.crossmodal import CrossAttention, SpeechNet
+from s3dnerf.model.field import Conditions, Field, Identity
+from s3dnerf.model.superres import SuperResolution
+
+
+def bilinear(picture: Float[Tensor, "c h w"], x: Float[Tensor, " p"], y: Float[Tensor, " p"]) -> Float[Tensor, "p c"]:
+    """A picture read at normalised places (−1 and 1 are the outer edges of the outer pixels), edges repeated."""
+    _, h, w = picture.shape
+    column, row = ((x + 1) * w / 2 - 0.5).clamp(0, w - 1), ((y + 1) * h / 2 - 0.5).clamp(0, h - 1)
+    left, top = column.floor().long().clamp(0, w - 1), row.floor().long().clamp(0, h - 1)
+    right, bottom = (left + 1).clamp(max=w - 1), (top + 1).clamp(max=h - 1)
+    fx, fy = (column - left)[:, None], (row - top)[:, None]
+    at = lambda r, c: picture[:, r, c].T  # noqa: E731
+    return (at(top, left) * (1 - fx) + at(top, right) * fx) * (1 - fy) + (
+        at(bottom, left) * (1 - fx) + at(bottom, right) * fx
+    ) * fy
+
+
+def pixel_centres(side: int) -> tuple[Float[Tensor, " p"], Float[Tensor, " p"]]:
+    """Normalised x and y of a picture's pixels, row by row."""
+    line = (torch.arange(side) + 0.5) * 2 / side - 1
+    return line.repeat(side), line.repeat_interleave(side)
+
+
+def read_at(picture: Float[Tensor, "c h w"], places: Float[Tensor, "p 2"]) -> Float[Tensor, "c s s"]:
+    """A square picture put together from what stands at ``places``, row by row."""
+    side = round(len(places) ** 0.5)
+    return bilinear(picture, places[:, 0], places[:, 1]).T.unflatten(1, (side, side))
+
+
+def enlarged(picture: Float[Tensor, "c h w"], side: int) -> Float[Tensor, "c s s"]:
+    """A picture at another size, bilinear."""
+    return read_at(picture, torch.stack(pixel_centres(side), 1))
+
+
+def speech_codes(net: SpeechNet, speech: Float[Tensor, "k s"]) -> tuple[Float[Tensor, "k d"], Float[Tensor, " d"]]:
+    """Kept tokens and pooled code of one frame's speech."""
+    x = ((speech - net.mean) * net.scale).clamp(-6, 6)
+    for number, layer in enumerate(net.layers):
+        assert isinstance(layer, nn.Conv1d) and layer.bias is not None
+        padded = torch.cat([torch.zeros(1, x.shape[1]), x, torch.zeros(1, x.shape[1])])
+        rows = [layer.bias + sum(padded[t + k] @ layer.weight[..., k].T for k in range(3)) for t in range(len(x))]
+        new = functional.leaky_relu(torch.stack(rows), SLOPE)
+        x = new + net.place[0].T if number == 0 else (x + new) * 0.7071
+    return x, (x * net.pool.T).sum(0)
+
+
+def attended(block: CrossAttention, aggregated: Float[Tensor, "n d"], tokens: Float[Tensor, "k d"]) -> Tensor:
+    """Eq. 3, a head after the other: F_cm (n, D)."""
+    queries, keys, values = block.query(aggregated), block.key(tokens), block.value(tokens)
+    wide = queries.shape[1] // block.heads
+    heads = []
+    for first in range(0, queries.shape[1], wide):
+        part = slice(first, first + wide)
+        weights = torch.softmax(queries[:, part] @ keys[:, part].T / wide**0.5, -1)
+        heads.append(weights @ values[:, part])
+    return block.out(torch.cat(heads, 1))
+
+
+def plain_conditions(model: Field, identity: Identity, speech: Float[Tensor, "b k s"]) -> Conditions:
+    """:meth:`Field.conditions`, one frame at a time."""
+    each = len(speech) // len(identity.box)
+    pooled, cells, centres = [], [], []
+    for frame, window in enumerate(speech):
+        person = frame // each
+        tokens, code = speech_codes(model.speech, window)
+        if model.source_lips is not None:
+            lips, told = identity.landmarks[person, 48:68], model.source_lips
+            width = (identity.landmarks[person, 0] - identity.landmarks[person, 16]).norm().clamp_min(1)
+            shape = ((lips - lips.mean(0)) / width).flatten()
+            code = code + told.layer.weight @ ((shape - told.mean) * told.scale).clamp(-6, 6)
+        pooled.append(code)
+        if model.crossmodal is not None:
+            assert identity.aggregated is not None
+            cells.append(attended(model.crossmodal, identity.aggregated[person], tokens))
+        pose = identity.camera.pose[person]
+        centres.append((pose[:, :3] @ identity.box[person, :3] + pose[:, 3])[:, None])
+    people = torch.arange(len(speech)) // each
+    return Conditions(
+        torch.stack(pooled),
+        torch.stack(cells) if cells else None,
+        identity.camera[people],
+        identity.box[people],
+        torch.stack(centres),
+    )
+
+
+def head_plane(target: Camera, source: Camera, box: Float[Tensor, " 4"], side: int) -> Float[Tensor, "p 2"]:
+    """Where the plane through the box's centre, parallel to the target's picture, stands in the source, pixel by
+    pixel; of one camera each.
+    """
+    turn, shift, inverse = target.pose[0, :, :3], target.pose[0, :, 3], torch.linalg.inv(target.intrinsics[0])
+    pose, k = source.pose[0], source.intrinsics[0]
+    depth = (turn @ box[:3] + shift)[2]
+    places = []
+    for row in range(side):
+        for column in range(side):
+            u, v = (column + 0.5) * FRAME_PX / side, (row + 0.5) * FRAME_PX / side
+            seen = depth * (inverse @ torch.tensor([u, v, 1.0]))
+            point = pose[:, :3] @ (turn.T @ (seen - shift)) + pose[:, 3]
+            places.append((k.diagonal()[:2] * point[:2] / point[2] + k[:2, 2]) / (FRAME_PX / 2) - 1)
+    return torch.stack(places)
+
+
+def plain_frame(
+    net: SuperResolution,
+    raw: Float[Tensor, "f r r"],
+    alpha: Float[Tensor, "1 r r"],
+    seen: Float[Tensor, "2 r r"],
+    rigid: Float[Tensor, "p 2"],
+    encoded: list[Tensor],
+) -> tuple[Float[Tensor, "3 256 256"], Float[Tensor, "2 r r"] | None]:
+    """:meth:`SuperResolution.forward` of one frame, and :meth:`SuperResolution.moved`; ``encoded`` is its source's."""
+    *levels, picture = encoded
+    side = alpha.shape[-1]
+    still, flow = torch.stack(pixel_centres(side), 1), None  # [r·r, 2]
+    if net.carry_source:
+        off = (rigid - still).T.unflatten(1, (side, side))
+        share = torch.sigmoid(net.share(torch.cat([levels[-1], alpha, off])[None]))[0].flatten()[:, None]
+        beside = still + share * (rigid - still)
+        flow = (seen.flatten(1).T + (1 - alpha.flatten()[:, None]) * beside).T.unflatten(1, (side, side))
+
+    def source(level: Tensor) -> Tensor:
+        size = level.shape[-1]
+        if flow is None:
+            return level
+        shift = enlarged(flow - still.T.unflatten(1, (side, side)), size).flatten(1).T
+        return read_at(level, torch.stack(pixel_centres(size), 1) + shift)
+
+    near = source(levels[-1])
+    h = net.join(torch.cat([raw, near * (1 - alpha) if flow is None else near, alpha])[None])
+    h = functional.leaky_relu(h, SLOPE)
+    h = (h + functional.leaky_relu(net.refine(h), SLOPE)) * 0.7071
+    for number, block in enumerate(net.blocks):
+        h = h.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        h = functional.leaky_relu(block(torch.cat([h[0], source(levels[-2 - number])])[None]), SLOPE)
+    out, colours, inside = (enlarged(x, FRAME_PX) for x in (net.out(h)[0], raw[:3], alpha))
+    shown = source(picture)
+    paint = colours + (1 - inside) * shown + out[:3]
+    gate = 1 / (1 + torch.exp(-out[3:]))
+    return gate * paint + (1 - gate) * shown, flow

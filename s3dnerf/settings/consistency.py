@@ -1,0 +1,54 @@
+"""What settings of several fields must say together; what one field accepts is :mod:`s3dnerf.settings.checking`'s."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from s3dnerf.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from s3dnerf.settings.schema import Settings
+
+
+def check_together(settings: Settings) -> None:
+    """Raise SettingsError where two fields contradict each other, naming both and what is accepted."""
+    from s3dnerf.settings.schema import CORPORA, LEAST_FOLLOW_FRAMES, VARIANTS
+
+    unknown = [v for v in settings.train.variants if v not in VARIANTS]
+    if unknown or not settings.train.variants:
+        raise SettingsError(
+            f"train.variants: {list(settings.train.variants)} — accepted: one or more of {', '.join(VARIANTS)}"
+        )
+    bad = [c for c in settings.evaluate.corpora if c not in CORPORA]
+    if bad:
+        raise SettingsError(f"evaluate.corpora: {bad} — accepted: {', '.join(CORPORA)}")
+    if (
+        settings.model.image_px % settings.model.raw_px
+        or not math.log2(settings.model.image_px / settings.model.raw_px).is_integer()
+    ):
+        accepted = f"model.raw_px ({settings.model.raw_px}) times a power of two"
+        raise SettingsError(f"model.image_px: {settings.model.image_px} — accepted: {accepted}")
+    if settings.model.slot_dim % settings.model.heads:
+        raise SettingsError(
+            f"model.slot_dim: {settings.model.slot_dim} — accepted: a multiple of model.heads ({settings.model.heads})"
+        )
+    if settings.align.crop_factor_min > settings.align.crop_factor:
+        raise SettingsError(
+            f"align.crop_factor_min: {settings.align.crop_factor_min} — accepted: at most align.crop_factor "
+            f"({settings.align.crop_factor})"
+        )
+    if 0 < settings.lips.follow_frames < LEAST_FOLLOW_FRAMES:
+        accepted = (
+            f"0, or at least {LEAST_FOLLOW_FRAMES:g}: boxes that follow syllables tell the sound by their own motion"
+        )
+        raise SettingsError(f"lips.follow_frames: {settings.lips.follow_frames:g} — accepted: {accepted}")
+    if settings.sync.gate < 0.5 and settings.preset != "tiny":
+        raise SettingsError(
+            f"sync.gate: {settings.sync.gate} — accepted: at least 0.5, what guessing gives (less: preset tiny alone)"
+        )
+    if settings.ingest.min_clip_s > settings.ingest.clip_s:
+        raise SettingsError(
+            f"ingest.min_clip_s: {settings.ingest.min_clip_s} — accepted: at most ingest.clip_s "
+            f"({settings.ingest.clip_s})"
+        )
