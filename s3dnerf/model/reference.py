@@ -137,7 +137,7 @@ def render_reference(
     s, given = model.settings, plain_conditions(model, identity, speech)
     each, hits = len(speech) // len(identity.box), 0
     images: list[Tensor] = []
-    frames: list[tuple[Tensor, Tensor | None]] = []
+    frames: list[Tensor] = []
     energies: Tensor | float = 0.0
     for frame in range(len(speech)):
         planes = [level[frame // each] for level in identity.planes]
@@ -177,8 +177,6 @@ def render_reference(
         frames.append(plain_frame(model.superres, raw, alpha, seen, rigid, source))
         images.append(image)
     whole = torch.stack(images)
-    raw, _, delta, alpha = whole.split([s.feature_channels, 2, 3, 1], 1)
+    raw, source_xy, delta, alpha = whole.split([s.feature_channels, 2, 3, 1], 1)
     energy = torch.as_tensor(energies / max(hits, 1))
-    flows = [flow for _, flow in frames if flow is not None]
-    fine = torch.stack([frame for frame, _ in frames])
-    return Rendered(raw[:, :3], fine, alpha, delta, given.cells, energy, torch.stack(flows) if flows else None)
+    return Rendered(raw[:, :3], torch.stack(frames), alpha, delta, given.cells, energy, source_xy)

@@ -124,8 +124,8 @@ def plain_frame(
     seen: Float[Tensor, "2 r r"],
     rigid: Float[Tensor, "p 2"],
     encoded: list[Tensor],
-) -> tuple[Float[Tensor, "3 256 256"], Float[Tensor, "2 r r"] | None]:
-    """:meth:`SuperResolution.forward` of one frame, and :meth:`SuperResolution.moved`; ``encoded`` is its source's."""
+) -> Float[Tensor, "3 256 256"]:
+    """:meth:`SuperResolution.forward` of one frame; ``encoded`` is its source's."""
     *levels, picture = encoded
     side = alpha.shape[-1]
     still, flow = torch.stack(pixel_centres(side), 1), None  # [r·r, 2]
@@ -153,4 +153,4 @@ def plain_frame(
     shown = source(picture)
     paint = colours + (1 - inside) * shown + out[:3]
     gate = 1 / (1 + torch.exp(-out[3:]))
-    return gate * paint + (1 - gate) * shown, flow
+    return gate * paint + (1 - gate) * shown

@@ -33,8 +33,8 @@ class Rendered:
     delta_x : Δx composited along each ray, canonical units
     cross_modal : F_cm, None in the variants without it
     deform_energy : mean ‖Δx‖² over the samples inside the box
-    flow : where each raw pixel's content stands in the source, normalised (−1 and 1 are the frame's edges); None where
-        the source is read in place
+    source_xy : where the face's points stand in the source, normalised (−1 and 1 are the frame's edges), composited
+        like a colour: it carries alpha
     """
 
     coarse: Float[Tensor, "b 3 r r"]
@@ -43,7 +43,7 @@ class Rendered:
     delta_x: Float[Tensor, "b 3 r r"]
     cross_modal: Float[Tensor, "b n d"] | None
     deform_energy: Float[Tensor, ""]
-    flow: Float[Tensor, "b 2 r r"] | None
+    source_xy: Float[Tensor, "b 2 r r"]
 
 
 class S3DNeRF(Field):
@@ -136,4 +136,4 @@ class S3DNeRF(Field):
             else None
         )
         fine = self.superres(raw, alpha, flow, encoded)
-        return Rendered(raw[:, :3], fine, alpha, delta, conditions.cells, energy, flow)
+        return Rendered(raw[:, :3], fine, alpha, delta, conditions.cells, energy, source_coordinates)

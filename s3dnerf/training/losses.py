@@ -90,24 +90,31 @@ def pixel_loss(
 
 
 def landmark_flow_loss(
-    flow: Float[Tensor, "b 2 r r"], target: Float[Tensor, "b 68 2"], source: Float[Tensor, "b 68 2"]
+    source_xy: Float[Tensor, "b 2 r r"],
+    alpha: Float[Tensor, "b 1 r r"],
+    target: Float[Tensor, "b 68 2"],
+    source: Float[Tensor, "b 68 2"],
 ) -> Float[Tensor, ""]:
-    """How far from the source's landmarks the rendered flow leads from the target's, pixels² of the 256-pixel frame.
+    """How far from the source's landmarks the rendered face leads from the target's, pixels² of the 256-pixel frame.
 
     What stands at a landmark of the target stands at the same landmark of the source: that says how deep each part of
     the face lies (a nose moves against the jaw as the head turns) and where lips went. Beyond :data:`FLOW_PX` pixels
-    the loss grows linearly: landmarks miss at times.
+    the loss grows linearly: landmarks miss at times. Each landmark counts as much as the face is opaque there, and
+    where it leads does not depend on how opaque: a face that vanishes gains nothing.
 
     Parameters
     ----------
-    flow : where raw pixels stand in the source, normalised
+    source_xy, alpha : as rendered; ``source_xy`` carries alpha
     target, source : landmarks of the same frames and of their sources, pixels
     """
     at = (target * (2.0 / FRAME_PX) - 1.0)[:, None]  # [b, 1, 68, 2]
-    led = functional.grid_sample(flow.float(), at, padding_mode="border", align_corners=False)[:, :, 0]  # [b, 2, 68]
-    apart = (led.transpose(1, 2) + 1.0) * (FRAME_PX / 2) - source
-    # Huber's is half a square, and a point has two coordinates
-    return 4.0 * functional.huber_loss(apart, torch.zeros_like(apart), delta=FLOW_PX)
+    rendered = torch.cat([source_xy, alpha], 1).float()
+    read = functional.grid_sample(rendered, at, padding_mode="border", align_corners=False)[:, :, 0].transpose(1, 2)
+    led, opaque = read[..., :2] / read[..., 2:].clamp_min(0.05), read[..., 2].detach()  # [b, 68, 2], [b, 68]
+    apart = (led + 1.0) * (FRAME_PX / 2) - source
+    # Huber's is half a square
+    square = 2.0 * functional.huber_loss(apart, torch.zeros_like(apart), reduction="none", delta=FLOW_PX).sum(-1)
+    return (square * opaque).sum() / opaque.sum().clamp_min(1e-3)
 
 
 def over(

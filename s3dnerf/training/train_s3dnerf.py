@@ -97,10 +97,10 @@ def generator_losses(
         + losses.pixel_loss(seen, wanted, at[coarse.shape[-1]])
     }
     terms["deform"] = rendered.deform_energy.float()
-    if factors.flow and rendered.flow is not None:
+    if factors.flow:
         each = len(batch.landmarks) // len(batch.source.box)
         source = batch.source.landmarks.repeat_interleave(each, 0)
-        terms["flow"] = losses.landmark_flow_loss(rendered.flow, batch.landmarks, source)
+        terms["flow"] = losses.landmark_flow_loss(rendered.source_xy, rendered.alpha, batch.landmarks, source)
     if factors.sync or (factors.per and not perceptual.real):
         # the expert knows whole frames: the coarse face stands before the true surroundings
         standing = coarse + (1.0 - rendered.alpha) * batch.outside

@@ -54,16 +54,35 @@ def test_black_paint_is_not_emptiness_over_a_coloured_backdrop() -> None:
     assert torch.equal(losses.over(black, torch.ones(1, 1, 2, 2), backdrop), black)
 
 
-def test_flow_is_held_against_landmarks_in_pixels() -> None:
+@pytest.mark.parametrize("opacity", [1.0, 0.3])
+def test_flow_is_held_against_landmarks_in_pixels(opacity: float) -> None:
     torch.manual_seed(0)
-    still = identity_grid(2, 32, torch.zeros(1)).permute(0, 3, 1, 2)
+    still, alpha = identity_grid(2, 32, torch.zeros(1)).permute(0, 3, 1, 2), torch.full((2, 1, 32, 32), opacity)
     target = 40 + 170 * torch.rand(2, 68, 2)
-    moved = still + torch.tensor([3.0, -1.0])[None, :, None, None] / 128
-    assert losses.landmark_flow_loss(still, target, target) < 1e-6
-    assert losses.landmark_flow_loss(moved, target, target + torch.tensor([3.0, -1.0])) < 1e-6
-    assert losses.landmark_flow_loss(moved, target, target) == pytest.approx(3.0**2 + 1.0, rel=1e-3)
-    far = still + torch.tensor([40.0, 0.0])[None, :, None, None] / 128
-    assert losses.landmark_flow_loss(far, target, target) == pytest.approx(4 * 4 * (40 - 2) / 2, rel=1e-3)  # a line
+
+    def loss(x_px: float, y_px: float, source: torch.Tensor) -> float:
+        moved = still + torch.tensor([x_px, y_px])[None, :, None, None] / 128
+        return float(losses.landmark_flow_loss(opacity * moved, alpha, target, source))
+
+    assert loss(0.0, 0.0, target) < 1e-6
+    assert loss(3.0, -1.0, target + torch.tensor([3.0, -1.0])) < 1e-6
+    assert loss(3.0, -1.0, target) == pytest.approx(3.0**2 + 1.0, rel=1e-3)
+    assert loss(40.0, 0.0, target) == pytest.approx(2 * 4 * (40 - 2), rel=1e-3)  # a line beyond four pixels
+
+
+def test_landmarks_count_as_the_face_is_opaque_there_and_opacity_gains_nothing() -> None:
+    still = identity_grid(1, 32, torch.zeros(1)).permute(0, 3, 1, 2)
+    target = torch.full((1, 68, 2), 60.0)
+    target[:, 34:] = 190.0
+    source = target.clone()
+    source[:, 34:] += torch.tensor([3.0, 0.0])  # half of the landmarks are wrong, where the face is a tenth as opaque
+    alpha = torch.ones(1, 1, 32, 32)
+    alpha[..., 16:] = 0.1
+    alpha.requires_grad_(True)
+    loss = losses.landmark_flow_loss(still * alpha, alpha, target, source)
+    assert float(loss.detach()) == pytest.approx(9.0 * 0.1 / 1.1, rel=1e-3)
+    loss.backward()
+    assert abs(float((alpha.grad * alpha.detach()).sum())) < 1e-3  # nor does a face that is a little less opaque
 
 
 def _train(**given) -> TrainSettings:

@@ -215,7 +215,6 @@ def test_a_step_in_bfloat16_is_near_one_in_float32(
 def test_the_flow_s_term_leads_from_the_target_s_landmarks_to_the_source_s(
     settings: Settings, data_dir: Path, tmp_path: Path
 ) -> None:
-    settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, carry_source=True))
     data = GeneratorData(data_dir, settings.model, 5, seed=0)
     batch = make_batch([data.sample(0, 0), data.sample(0, 1)], settings.model, CPU)
     trainer = trainer_of(settings, data_dir, tmp_path)
@@ -224,16 +223,14 @@ def test_the_flow_s_term_leads_from_the_target_s_landmarks_to_the_source_s(
     terms = generator_losses(rendered, batch, factors, 1.0, trainer.perceptual, trainer.expert, None)
     first, second = batch.source.landmarks
     source = torch.stack([first] * 5 + [second] * 5)
-    assert torch.allclose(terms["flow"], losses.landmark_flow_loss(rendered.flow, batch.landmarks, source))
+    assert torch.allclose(
+        terms["flow"], losses.landmark_flow_loss(rendered.source_xy, rendered.alpha, batch.landmarks, source)
+    )
     assert torch.allclose(terms["total"], 0.5 * terms["flow"])
     terms["total"].backward()
-    reached = {name.split(".")[0] for name, p in trainer.generator.named_parameters() if p.grad is not None}
-    assert {
-        "decoder",
-        "appearance",
-        "deformation",
-        "superres",
-    } <= reached  # depth, lips, and what lies outside the face
+    moved = [name for name, p in trainer.generator.named_parameters() if p.grad is not None and p.grad.abs().max() > 0]
+    reached = {name.split(".")[0] for name in moved}
+    assert reached >= {"decoder", "appearance", "deformation"} and "superres" not in reached  # depth and lips
 
 
 def test_the_terms_that_are_off_are_not_computed(
