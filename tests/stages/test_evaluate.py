@@ -4,6 +4,7 @@ bytes twice.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import pickle
@@ -17,10 +18,12 @@ import pytest
 
 from s3dnerf.evaluation.other_methods import MethodVideo
 from s3dnerf.evaluation.protocol import COLUMNS
+from s3dnerf.settings.schema import EvaluateSettings
 from s3dnerf.video.encoding import encode_clip
 from s3dnerf.video.packs import CorpusPacks
 from stages import evaluate
 from stages.context import Context
+from stages.evaluated_clips import FIELDS
 from stages.passing_faults import StillFailing
 from stages.preprocessing import StageError
 from stages.seeding import fill_store
@@ -225,6 +228,15 @@ def test_a_clip_that_meets_a_passing_fault_is_not_kept(here: Path, monkeypatch: 
     with pytest.raises(StillFailing, match=r"evaluate: clip hdtf_C_000: MemoryError.*4 tries"):
         run(settings_of(), ignore_store=True)
     assert hashes(here / ".packs/evaluate") == before
+
+
+def test_what_decides_how_a_clip_is_measured_is_in_its_key() -> None:
+    """Every setting of ``evaluate`` but those that choose clips, weights (in the key by their hashes) and intervals."""
+    elsewhere = {
+        "max_clips_per_speaker", "corpora", "syncnet_weights", "lpips_weights", "methods", "bootstrap",
+    }  # fmt: skip
+    decides = {f"evaluate.{f.name}" for f in dataclasses.fields(EvaluateSettings) if f.name not in elsewhere}
+    assert decides == {name for name in FIELDS if name.startswith("evaluate.")}
 
 
 @pytest.mark.parametrize("harm", ["result.json", "strip.png"])
