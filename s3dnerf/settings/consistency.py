@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Any
 
 from s3dnerf.core.errors import SettingsError
 
-if TYPE_CHECKING:
-    from s3dnerf.settings.schema import Settings
 
+def check_together(settings: Any, variants: Sequence[str], corpora: Sequence[str], least_follow_frames: float) -> None:
+    """Raise SettingsError where two fields contradict each other, naming both and what is accepted.
 
-def check_together(settings: Settings) -> None:
-    """Raise SettingsError where two fields contradict each other, naming both and what is accepted."""
-    from s3dnerf.settings.schema import CORPORA, LEAST_FOLLOW_FRAMES, VARIANTS
-
-    unknown = [v for v in settings.train.variants if v not in VARIANTS]
+    Parameters
+    ----------
+    settings : :class:`s3dnerf.settings.schema.Settings`
+    variants, corpora, least_follow_frames : what ``train.variants``, ``evaluate.corpora`` and ``lips.follow_frames``
+        accept
+    """
+    unknown = [v for v in settings.train.variants if v not in variants]
     if unknown or not settings.train.variants:
         raise SettingsError(
-            f"train.variants: {list(settings.train.variants)} — accepted: one or more of {', '.join(VARIANTS)}"
+            f"train.variants: {list(settings.train.variants)} — accepted: one or more of {', '.join(variants)}"
         )
-    bad = [c for c in settings.evaluate.corpora if c not in CORPORA]
+    bad = [c for c in settings.evaluate.corpora if c not in corpora]
     if bad:
-        raise SettingsError(f"evaluate.corpora: {bad} — accepted: {', '.join(CORPORA)}")
+        raise SettingsError(f"evaluate.corpora: {bad} — accepted: {', '.join(corpora)}")
     if (
         settings.model.image_px % settings.model.raw_px
         or not math.log2(settings.model.image_px / settings.model.raw_px).is_integer()
@@ -38,9 +41,9 @@ def check_together(settings: Settings) -> None:
             f"align.crop_factor_min: {settings.align.crop_factor_min} — accepted: at most align.crop_factor "
             f"({settings.align.crop_factor})"
         )
-    if 0 < settings.lips.follow_frames < LEAST_FOLLOW_FRAMES:
+    if 0 < settings.lips.follow_frames < least_follow_frames:
         accepted = (
-            f"0, or at least {LEAST_FOLLOW_FRAMES:g}: boxes that follow syllables tell the sound by their own motion"
+            f"0, or at least {least_follow_frames:g}: boxes that follow syllables tell the sound by their own motion"
         )
         raise SettingsError(f"lips.follow_frames: {settings.lips.follow_frames:g} — accepted: {accepted}")
     if settings.sync.gate < 0.5 and settings.preset != "tiny":

