@@ -50,12 +50,13 @@ class Compared:
 
 
 def settings_of(raw: Path, pack_clips: int) -> Settings:
-    """The preset ``mini``, on one raw folder in HDTF's layout."""
+    """The preset ``mini`` with log-mel features, on one raw folder in HDTF's layout."""
     mini = preset_settings("mini")
     ingest = dataclasses.replace(
         mini.ingest, hdtf_test_speakers=(), hdtf_test_fraction=0.0, same_person=(), pack_clips=pack_clips
     )
-    return dataclasses.replace(mini, raw=RawSettings(str(raw), None, None, None), ingest=ingest)
+    speech = dataclasses.replace(mini.speech, backend="logmel")
+    return dataclasses.replace(mini, raw=RawSettings(str(raw), None, None, None), ingest=ingest, speech=speech)
 
 
 def preprocess(folder: Path, settings: Settings) -> tuple[dict[str, tuple[int, int]], float]:

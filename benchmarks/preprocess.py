@@ -60,6 +60,7 @@ def benchmark_settings(raw: Path) -> Settings:
     given = as_dict(preset_settings("mini"))
     given["raw"] = {"hdtf": str(raw), "lrs2": None, "mead": None, "portraits": None}
     given["speech"]["sync_filter"] = "off"  # the usual way has none
+    given["speech"] |= {"backend": "logmel"}
     given["ingest"] |= {"hdtf_test_speakers": [], "same_person": [], "max_failed_fraction": 1.0}
     return settings_from(given)
 

@@ -12,7 +12,7 @@ SITECUSTOMIZE = """
 import atexit, os, sys
 
 READ = set()
-COPIES = {"__eq__", "__hash__", "__post_init__", "asdict", "_asdict_inner", "replace", "__repr__"}
+COPIES = {"__eq__", "__hash__", "__post_init__", "check_together", "asdict", "_asdict_inner", "replace", "__repr__"}
 
 
 def record():
