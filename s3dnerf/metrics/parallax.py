@@ -23,7 +23,7 @@ from s3dnerf.metrics.result import UP, Measured, Recipe, not_measured
 
 NOSE, JAW, EYES = 30, slice(0, 17), (36, 45)
 LEAST_FRAMES = 10
-LEAST = 0.01  # of the distance between the eyes: the landmarks' own noise is about half of it
+LEAST = 0.01  # deviation, of the distance between the eyes: a head that turns less is taken to stand still
 RECIPE = Recipe(
     "parallax", "Parallax slope", "", UP, "parallax-1", -math.inf, math.inf,
     "slope of nose-against-jaw displacement, across the face, on the truth's", perfect=1.0,

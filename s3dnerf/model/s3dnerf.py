@@ -47,14 +47,7 @@ class Rendered:
 
 
 class S3DNeRF(Field):
-    """The generator: the field, rays through it, and the final frame.
-
-    Parameters
-    ----------
-    settings : ModelSettings
-    speech_dim : width of a speech token
-    variant : one of ``s3dnerf.settings.schema.VARIANTS``; ValueError for another
-    """
+    """The generator: the field, whose parameters it takes, rays through it, and the final frame."""
 
     def __init__(self, settings: ModelSettings, speech_dim: int, variant: str = "full") -> None:
         super().__init__(settings, speech_dim, variant)

@@ -10,9 +10,7 @@ import torch
 from torch import nn
 
 from s3dnerf.core.shapes import Float, Tensor
-
-MEL_COLUMNS, MEL_BINS = 16, 80
-TOKENS = 10
+from s3dnerf.sync.audio_windows import TOKENS
 
 
 class Residual(nn.Module):
@@ -132,7 +130,7 @@ class TokenTower(nn.Module):
             nn.Conv1d(hidden, hidden, 3, padding=1, bias=False),
             nn.BatchNorm1d(hidden),
             nn.ReLU(),
-            nn.Conv1d(hidden, hidden, TOKENS, bias=False),
+            nn.Conv1d(hidden, hidden, TOKENS.length, bias=False),
             nn.BatchNorm1d(hidden),
             nn.ReLU(),
         )

@@ -101,13 +101,14 @@ class MotionBatch:
     motion: Motion
 
 
+def stacked(samples: list[dict[str, Any]], name: str, device: torch.device) -> Tensor:
+    """One part of each sample, in a row, on a device."""
+    return torch.stack([torch.as_tensor(s[name]) for s in samples]).to(device, non_blocking=True)
+
+
 def make_motion(samples: list[dict[str, Any]], device: torch.device) -> Motion:
     """Samples' ``motion`` parts as tensors on a device."""
-    found = {
-        name: torch.stack([torch.as_tensor(s[name]) for s in samples]).to(device, non_blocking=True)
-        for name in samples[0]
-    }
-    flat = {name: value.flatten(0, 1) for name, value in found.items()}
+    flat = {name: stacked(samples, name, device).flatten(0, 1) for name in samples[0]}
     camera = Camera(flat.pop("camera"), flat.pop("intrinsics"))
     return Motion(camera=camera, **flat)
 
@@ -116,7 +117,7 @@ def make_portraits(samples: list[dict[str, Any]], device: torch.device) -> Portr
     """Samples' source frames as tensors on a device."""
 
     def stack(name: str) -> Tensor:
-        return torch.stack([torch.as_tensor(s[name]) for s in samples]).to(device, non_blocking=True)
+        return stacked(samples, name, device)
 
     full = stack("source").movedim(-1, -3).float() / 255.0
     face = full * stack("source_mask").float()[:, None]
@@ -133,7 +134,7 @@ def make_batch(samples: list[dict[str, Any]], model: ModelSettings, device: torc
     """Samples of :meth:`GeneratorData.sample` as tensors on a device, at the model's resolutions."""
 
     def stack(name: str) -> Tensor:
-        return torch.stack([torch.as_tensor(s[name]) for s in samples]).to(device, non_blocking=True)
+        return stacked(samples, name, device)
 
     def frames(name: str) -> Tensor:
         return stack(name).flatten(0, 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from s3dnerf.model import cameras
 from s3dnerf.model.cameras import Camera
@@ -172,6 +173,10 @@ def test_the_source_pose_takes_part(tmp_path: Path) -> None:
 def _together_and_alone(seed: int, folder: Path) -> dict[str, float]:
     model = _trained("full", _settings(carry_source=True), seed)
     portrait, speech, camera = _inputs(1, 3)
+    # noise as coarse as a network of 64 pixels sees it: in finer noise a last digit of the flow reads another grey
+    smooth = functional.interpolate(portrait.full, (64, 64), mode="area")
+    smooth = functional.interpolate(smooth, (256, 256), mode="bilinear")
+    portrait = dataclasses.replace(portrait, full=smooth)
     with torch.no_grad():
         identity = model.encode(portrait)
         together = model.render(identity, speech, camera).fine
@@ -179,10 +184,9 @@ def _together_and_alone(seed: int, folder: Path) -> dict[str, float]:
     return {"farthest apart": float((together - alone).abs().max())}
 
 
-# Which kernel a convolution of three frames takes, and so its last digits, is the processor's choice; a place that
-# differs in its last digit reads another grey of a noisy source, 128 pixels a unit.
+# Which kernel a convolution of three frames takes, and so its last digits, is the processor's choice.
 TOGETHER = Margin(
-    "test_frames_of_one_call_do_not_touch_each_other", _together_and_alone, {"farthest apart": Between(high=1e-4)}
+    "test_frames_of_one_call_do_not_touch_each_other", _together_and_alone, {"farthest apart": Between(high=1e-5)}
 )
 
 
