@@ -14,7 +14,6 @@ import argparse
 import importlib.util
 import os
 import re
-import shlex
 import shutil
 import socket
 import subprocess
@@ -26,6 +25,7 @@ from typing import Any
 
 from benchmarks.record import origin, write
 from flows.code_copies import SWITCHES
+from flows.environment_paths import first_lines
 from flows.git_calls import git_text
 from flows.proxies import PROXIES
 
@@ -64,8 +64,11 @@ class Machine:
         subprocess.run([base, "-m", "venv", "--without-pip", str(self.folder / ".venv")], check=True)
         packages = next((self.folder / ".venv" / "lib").glob("python*/site-packages"))
         (packages / "lent.pth").write_text(f"{lent}\n")
-        dvc = self.folder / ".venv" / "bin" / "dvc"  # which `dvc queue start` starts by its name
-        dvc.write_text(f'#!/bin/sh\nexec {shlex.quote(str(dvc.with_name("python")))} -m dvc "$@"\n')
+        # which `dvc queue start` starts by its name; written as pip does, so that it moves along as pip's do
+        dvc = self.folder / ".venv" / "bin" / "dvc"
+        dvc.write_bytes(
+            first_lines(str(dvc.with_name("python"))) + b"from dvc.cli import main\nraise SystemExit(main())\n"
+        )
         dvc.chmod(0o755)
 
     def first_stages(self) -> dict[str, Any]:
