@@ -14,7 +14,7 @@ unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PYTHONPATH PYTHONHOME
 export OMP_NUM_THREADS := 1
 
 # What `make train-sample` changes in the demo's settings: the same people, trained about five times as long.
-LONGER := train.steps=1600 train.shape_steps=1500 train.motion_steps=1000 train.lr_lessons=0.002 train.checkpoint_every=200
+LONGER := train.steps=1600 train.checkpoint_every=200
 
 .PHONY: demo weights train-sample test test-fast lint setup clean history again
 

@@ -31,9 +31,9 @@ from s3dnerf.core.cores import usable_cores
 from s3dnerf.faces.camera import intrinsics, world_to_camera
 from s3dnerf.model.cameras import Camera
 from s3dnerf.model.field import Identity, Portrait
+from s3dnerf.model.lip_shapes import SHAPE
 from s3dnerf.model.reference import render_reference
 from s3dnerf.model.s3dnerf import S3DNeRF
-from s3dnerf.model.source_lips import SHAPE
 from s3dnerf.settings.loading import preset_settings
 from s3dnerf.settings.schema import ModelSettings, Settings
 from s3dnerf.sync.expert import SyncExpert
@@ -204,7 +204,10 @@ def training(settings: Settings, device: torch.device) -> dict[str, Any]:
     random = np.random.default_rng(0)
     statistics_of_nothing = (torch.zeros(SPEECH_DIM), torch.ones(SPEECH_DIM))
     data: Any = SimpleNamespace(
-        speech_dim=SPEECH_DIM, speech_statistics=lambda: statistics_of_nothing, lips=lambda: torch.rand(8, SHAPE)
+        speech_dim=SPEECH_DIM,
+        speech_statistics=lambda: statistics_of_nothing,
+        lips=lambda: torch.rand(8, SHAPE),
+        fit_lip_shapes=lambda shapes: None,
     )
     found: dict[str, dict[str, float]] = {}
     late = settings.train.steps - 1  # past every warm-up: all losses are on

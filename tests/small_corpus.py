@@ -52,15 +52,58 @@ def landmarks(opening: float) -> np.ndarray:
     return found
 
 
+def solid_picture(pose: np.ndarray, shade: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A frame of a head with depth, its mask and its landmarks: a disc whose blue eyes, red nose and mouth lie before it
+    and move against it as it turns.
+
+    Parameters
+    ----------
+    pose : world to camera (3, 4)
+    """
+
+    def seen(x: float, y: float, z: float) -> np.ndarray:
+        point = INTRINSICS @ (pose[:, :3] @ np.array([x, y, z]) + pose[:, 3])
+        return point[:2] / point[2]
+
+    y, x = np.mgrid[:256, :256] + 0.5
+    frame, found = np.full((256, 256, 3), (60, 90, 120), np.uint8), np.zeros((68, 2), np.float32)
+    around = np.pi * (1 + np.arange(17) / 16)
+    found[:17] = [seen(0.95 * np.cos(a), 1.15 * np.sin(a), 0.0) for a in around]
+    middle = seen(0.0, 0.0, 0.0)
+    face = ((x - middle[0]) / 62) ** 2 + ((y - middle[1]) / 76) ** 2 < 1
+    frame[face] = (np.array([220, 170, 140]) * shade).astype(np.uint8)
+    found[27:36] = [seen(0.0, 0.35 - 0.05 * i, 0.7) for i in range(9)]
+    for first, side in ((36, -1), (42, 1)):
+        eye = seen(0.35 * side, 0.4, 0.35)
+        found[first : first + 6] = [eye + (9 * np.cos(a), 4 * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 6, False)]
+        frame[((x - eye[0]) / 9) ** 2 + ((y - eye[1]) / 5) ** 2 < 1] = (30, 40, 200)
+    for first, count in ((48, 12), (60, 8)):
+        angle = np.linspace(np.pi, 3 * np.pi, count, endpoint=False)
+        found[first : first + count] = [seen(0.35 * np.cos(a), -0.5 - 0.12 * np.sin(a), 0.42) for a in angle]
+    mouth, nose = found[48:].mean(0), found[35]
+    frame[((x - mouth[0]) / 22) ** 2 + ((y - mouth[1]) / 8) ** 2 < 1] = (90, 20, 30)
+    frame[((x - nose[0]) / 8) ** 2 + ((y - nose[1]) / 10) ** 2 < 1] = (230, 30, 30)
+    return frame, face, found
+
+
 def make_corpus(
-    data_dir: Path, clips: dict[str, tuple[str, str]], frames: int = 12, speech_dim: int = 20, corpus: str = "hdtf"
+    data_dir: Path,
+    clips: dict[str, tuple[str, str]],
+    frames: int = 12,
+    speech_dim: int = 20,
+    corpus: str = "hdtf",
+    yaws: np.ndarray | None = None,
 ) -> None:
-    """Write ingest, align, masks, lips and speech of one corpus. ``clips``: id → (speaker, split)."""
+    """Write ingest, align, masks, lips and speech of one corpus. ``clips``: id → (speaker, split). With ``yaws``, an
+    angle a frame, heads are :func:`solid_picture`.
+    """
     rows, parts = [], {stage: {} for stage in ("align", "masks", "lips", "speech")}
     for number, (clip, (speaker, split)) in enumerate(sorted(clips.items())):
         rng = np.random.default_rng(number)
         opening = 0.5 + 0.5 * np.sin(np.arange(frames) * 1.1 + number)
-        drawn = [picture(o, 0.7 + 0.3 * rng.random()) for o in opening]
+        poses = np.stack([turn(0.05 * np.sin(i)) if yaws is None else turn(yaws[i]) for i in range(frames)])
+        flat = [(*picture(o, 0.7 + 0.3 * rng.random()), landmarks(o)) for o in opening] if yaws is None else []
+        drawn = flat or [solid_picture(pose, 0.85) for pose in poses]
         tokens = np.repeat(opening, 2)[:, None] * np.linspace(-1, 1, speech_dim) + 0.1 * rng.standard_normal(
             (2 * frames, speech_dim)
         )
@@ -68,14 +111,14 @@ def make_corpus(
         mel = np.concatenate([mel, np.full((16, 80), -4.0)])[: int(80 * (frames - 1) / 25) + 16]
         rows.append({"clip": clip, "corpus": corpus, "speaker": speaker, "split": split, "pack": f"{corpus}-0000"})
         parts["align"][clip] = {
-            "mp4": encode_clip([f for f, _ in drawn], crf=10),
-            "landmarks.npy": np.stack([landmarks(o) for o in opening]),
+            "mp4": encode_clip([f for f, _, _ in drawn], crf=10),
+            "landmarks.npy": np.stack([found for _, _, found in drawn]),
         }
         parts["masks"][clip] = {
-            "world_to_camera.npy": np.stack([turn(0.05 * np.sin(i)) for i in range(frames)]),
+            "world_to_camera.npy": poses,
             "intrinsics.npy": np.repeat(INTRINSICS[None], frames, 0),
             "box.npy": BOX,
-            "mask.npy": np.packbits(np.stack([m for _, m in drawn]), axis=-1),
+            "mask.npy": np.packbits(np.stack([m for _, m, _ in drawn]), axis=-1),
         }
         parts["lips"][clip] = {"lip_box.npy": LIP_BOX, "crop_boxes.npy": np.repeat(LIP_BOX[None], frames, 0)}
         parts["speech"][clip] = {"tokens.npy": tokens.astype(np.float16), "mel.npy": mel.astype(np.float32)}

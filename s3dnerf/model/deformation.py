@@ -2,7 +2,7 @@
 
 The input is the position code of x (in box units), the pooled speech of the frame and, by variant, F_cm read at x's
 projection into the source image (``full``), nothing more (``naive``) or the tri-plane feature at x
-(``feature_concat``). The pooled speech may carry the source's lip shape (:mod:`s3dnerf.model.source_lips`).
+(``feature_concat``). The pooled speech may carry the lips (:mod:`s3dnerf.model.lip_shapes`).
 
 The last layer starts at zero: Δx is exactly zero before training. ``tanh`` bounds it.
 
@@ -42,7 +42,6 @@ class Deformation(nn.Module):
     speech_dim : width of the pooled speech
     cell_dim : width of F_cm, or 0
     point_dim : width of the tri-plane feature, or 0
-    speech_gate : speech also multiplies the last hidden layer (1 + a linear map of it)
     bound : largest |Δx| along an axis, as a fraction of the box's half side
     """
 
@@ -54,7 +53,6 @@ class Deformation(nn.Module):
         cell_dim: int,
         point_dim: int,
         bound: float,
-        speech_gate: bool = False,
     ) -> None:
         super().__init__()
         if len(widths) % 2 == 0 or tuple(widths) != tuple(reversed(widths)):
@@ -67,7 +65,6 @@ class Deformation(nn.Module):
         self.from_cells = nn.Linear(cell_dim, widths[0], bias=False) if cell_dim else None
         self.from_points = nn.Conv1d(point_dim, widths[0], 1, bias=False) if point_dim else None
         self.layers = nn.ModuleList(nn.Conv1d(i, o, 1) for i, o in zip(widths[:-1], widths[1:]))
-        self.gate = nn.Linear(speech_dim, widths[-1]) if speech_gate else None
         init_convolutions(self)
         self.out = nn.Conv1d(widths[-1], 3, 1)
         assert self.out.bias is not None
@@ -113,6 +110,4 @@ class Deformation(nn.Module):
                 skips.append(h)
             elif i >= half:
                 h = h + skips.pop()
-        if self.gate is not None:
-            h = h * (1.0 + self.gate(speech))[..., None]
         return torch.tanh(self.out(h).float()) * self.bound

@@ -24,8 +24,8 @@ from s3dnerf.model.appearance import LEVELS, AppearanceEncoder
 from s3dnerf.model.cameras import Camera
 from s3dnerf.model.crossmodal import CrossAttention, SpeechNet
 from s3dnerf.model.deformation import Deformation
+from s3dnerf.model.lip_shapes import LipCode, LipShapes, lip_shape
 from s3dnerf.model.rendering import Decoder
-from s3dnerf.model.source_lips import SourceLips, lip_shape
 from s3dnerf.model.triplane import sample_planes
 from s3dnerf.settings.schema import VARIANTS, ModelSettings
 
@@ -64,6 +64,13 @@ class Identity:
     camera: Camera
     box: Float[Tensor, "b 4"]
 
+    def of_frames(self, frames: int) -> tuple[Float[Tensor, "b 68 2"], Camera, Float[Tensor, "b 4"]]:
+        """Landmarks, camera and box of each frame's portrait. ValueError where frames do not divide among them."""
+        each = frames // len(self.box)
+        if each * len(self.box) != frames:
+            raise ValueError(f"{frames} frames of {len(self.box)} identities: expected the same number of frames each")
+        return self.landmarks.repeat_interleave(each, 0), self.camera.repeat(each), self.box.repeat_interleave(each, 0)
+
 
 @dataclass
 class Conditions:
@@ -74,6 +81,7 @@ class Conditions:
     camera: Camera
     box: Float[Tensor, "b 4"]
     centre: Float[Tensor, "b 3 1"]
+    lip_offsets: Float[Tensor, "b 20 2"] | None = None
 
 
 class Field(nn.Module):
@@ -96,7 +104,8 @@ class Field(nn.Module):
         self.appearance = AppearanceEncoder(s.encoder_width, s.plane_channels)
         self.speech = SpeechNet(speech_dim, s.slot_dim, s.speech_tokens)
         crossmodal = variant in ("full", "no_sync")
-        self.source_lips = SourceLips(s.slot_dim) if s.source_lips else None
+        self.lip_shapes = LipShapes(speech_dim, s.speech_tokens) if s.mouth_width else None
+        self.lip_code = LipCode(s.slot_dim) if s.mouth_width else None
         self.aggregation = Aggregation(3 * features, s.slot_dim, s.slot_grid, s.slot_iterations) if crossmodal else None
         self.crossmodal = CrossAttention(s.slot_dim, s.heads) if crossmodal else None
         self.deformation = (
@@ -109,7 +118,6 @@ class Field(nn.Module):
                 s.slot_dim if crossmodal else 0,
                 features if variant == "feature_concat" else 0,
                 s.deform_bound,
-                s.speech_gate,
             )
         )
         self.decoder = Decoder(
@@ -125,24 +133,26 @@ class Field(nn.Module):
         aggregated = self.aggregation(planes) if self.aggregation is not None else None
         return Identity(planes, aggregated, [], portrait.landmarks, camera, box)
 
-    def conditions(self, identity: Identity, speech: Float[Tensor, "b k s"]) -> Conditions:
-        """Speech code (with the source's lips, where ``model.source_lips`` adds them), F_cm and source camera of each
-        frame.
+    def conditions(
+        self, identity: Identity, speech: Float[Tensor, "b k s"], offsets: Float[Tensor, "b 20 2"] | None = None
+    ) -> Conditions:
+        """Speech code (with the lips, where ``model.mouth_width`` adds them), F_cm and source camera of each frame.
+
+        Parameters
+        ----------
+        offsets : of the target's lips, in training; None takes those that speech tells
         """
-        frames_each = len(speech) // len(identity.box)
-        if frames_each * len(identity.box) != len(speech):
-            raise ValueError(
-                f"{len(speech)} frames of {len(identity.box)} identities: expected the same number of frames each"
-            )
+        landmarks, camera, box = identity.of_frames(len(speech))
         tokens, pooled = self.speech(speech)
-        if self.source_lips is not None:
-            pooled = pooled + self.source_lips(lip_shape(identity.landmarks)).repeat_interleave(frames_each, 0)
+        if self.lip_shapes is not None and self.lip_code is not None:
+            offsets = self.lip_shapes(speech, landmarks) if offsets is None else offsets
+            pooled = pooled + self.lip_code(lip_shape(landmarks), offsets)
         cells = None
         if self.crossmodal is not None:
             assert identity.aggregated is not None
+            frames_each = len(speech) // len(identity.box)
             cells = self.crossmodal(identity.aggregated.repeat_interleave(frames_each, 0), tokens)
-        camera, box = identity.camera.repeat(frames_each), identity.box.repeat_interleave(frames_each, 0)
-        return Conditions(pooled, cells, camera, box, cameras.box_centre(camera.pose, box))
+        return Conditions(pooled, cells, camera, box, cameras.box_centre(camera.pose, box), offsets)
 
     def deform(
         self,

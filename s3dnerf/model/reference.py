@@ -22,6 +22,7 @@ from s3dnerf.model.cameras import Camera
 from s3dnerf.model.deformation import position_code
 from s3dnerf.model.field import Conditions, Field, Identity
 from s3dnerf.model.reference_finish import bilinear, head_plane, plain_conditions, plain_frame
+from s3dnerf.model.reference_mouth import plain_lips, plain_mouth
 from s3dnerf.model.rendering import importance
 from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
 from s3dnerf.model.triplane import PLANES
@@ -82,8 +83,6 @@ def deform_points(
             down.append(h)
         else:
             h = h + down[len(net.layers) - 1 - i]
-    if net.gate is not None:
-        h = h * (1 + given.pooled[frame] @ net.gate.weight.T + bias(net.gate))
     return torch.tanh(h @ net.out.weight[..., 0].T + bias(net.out)) * net.bound * half
 
 
@@ -174,7 +173,14 @@ def render_reference(
         raw, seen, _, alpha = image.split([s.feature_channels, 2, 3, 1])
         rigid = head_plane(camera[frame : frame + 1], given.camera[frame : frame + 1], box, s.raw_px)
         source = [level[frame // each] for level in identity.source]
-        frames.append(plain_frame(model.superres, raw, alpha, seen, rigid, source))
+        shown = plain_frame(model.superres, raw, alpha, seen, rigid, source)
+        if model.mouth is not None and model.lip_shapes is not None:
+            of_frame = slice(frame, frame + 1)
+            taken, seen_by = given.camera[of_frame], camera[of_frame]
+            portrait = identity.landmarks[frame // each]
+            lips = plain_lips(model.lip_shapes, speech[frame], portrait, taken, seen_by, box)
+            shown = plain_mouth(model.mouth, shown, lips)
+        frames.append(shown)
         images.append(image)
     whole = torch.stack(images)
     raw, source_xy, delta, alpha = whole.split([s.feature_channels, 2, 3, 1], 1)

@@ -15,6 +15,7 @@ from s3dnerf.model.appearance import SLOPE
 from s3dnerf.model.cameras import FRAME_PX, Camera
 from s3dnerf.model.crossmodal import CrossAttention, SpeechNet
 from s3dnerf.model.field import Conditions, Field, Identity
+from s3dnerf.model.reference_mouth import plain_offsets
 from s3dnerf.model.superres import SuperResolution
 
 
@@ -79,11 +80,13 @@ def plain_conditions(model: Field, identity: Identity, speech: Float[Tensor, "b 
     for frame, window in enumerate(speech):
         person = frame // each
         tokens, code = speech_codes(model.speech, window)
-        if model.source_lips is not None:
-            lips, told = identity.landmarks[person, 48:68], model.source_lips
+        if model.lip_code is not None and model.lip_shapes is not None:
+            lips, told = identity.landmarks[person, 48:68], model.lip_code
             width = (identity.landmarks[person, 0] - identity.landmarks[person, 16]).norm().clamp_min(1)
             shape = ((lips - lips.mean(0)) / width).flatten()
-            code = code + told.layer.weight @ ((shape - told.mean) * told.scale).clamp(-6, 6)
+            code = code + told.of_source.weight @ ((shape - told.mean) * told.scale).clamp(-6, 6)
+            offsets = plain_offsets(model.lip_shapes, window, identity.landmarks[person])
+            code = code + told.of_target.weight @ (offsets.flatten() * told.scale).clamp(-6, 6)
         pooled.append(code)
         if model.crossmodal is not None:
             assert identity.aggregated is not None

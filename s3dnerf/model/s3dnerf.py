@@ -13,9 +13,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from s3dnerf.core.shapes import Float, Int, Tensor
+from s3dnerf.faces.types import LIPS
 from s3dnerf.model import cameras
 from s3dnerf.model.cameras import Camera
 from s3dnerf.model.field import Conditions, Field, Identity, Portrait
+from s3dnerf.model.lip_shapes import lip_offsets, lip_places
+from s3dnerf.model.mouth import MouthPainter
 from s3dnerf.model.rendering import render_rays
 from s3dnerf.model.superres import SuperResolution
 from s3dnerf.settings.schema import ModelSettings
@@ -53,7 +56,10 @@ class S3DNeRF(Field):
         super().__init__(settings, speech_dim, variant)
         s = settings
         self.superres = SuperResolution(s.feature_channels, s.superres_width, s.raw_px, s.image_px, s.carry_source)
-        self.superres.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.mouth = MouthPainter(s.mouth_width) if s.mouth_width else None
+        for painter in (self.superres, self.mouth):
+            if painter is not None:
+                painter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(self, portrait: Portrait) -> Identity:
         """Everything that depends on the portraits alone."""
@@ -66,6 +72,7 @@ class S3DNeRF(Field):
         camera: Camera,
         noise: Float[Tensor, "b r2 s2"] | None = None,
         rays: Int[Tensor, "b n"] | None = None,
+        landmarks: Float[Tensor, "b 68 2"] | None = None,
     ) -> Rendered:
         """Frames of target cameras.
 
@@ -75,11 +82,17 @@ class S3DNeRF(Field):
         noise : in training, [0, 1) for each of raw_px² rays and each sample; None takes the middles (evaluation)
         rays : in training, the raw pixels to render (row · raw_px + column; raw_px² fills up a row of fewer); the
             others stay empty. None renders every ray that can meet the box.
+        landmarks : in training, the true ones, pixels of the frame, whose lips the mouth is made by; None takes those
+            that speech tells
 
         Raises ValueError when the frames do not divide among the identities.
         """
         s, frames = self.settings, len(speech)
-        conditions = self.conditions(identity, speech)
+        source, taken_by, box = identity.of_frames(frames)
+        offsets = None
+        if landmarks is not None and self.lip_shapes is not None:
+            offsets = lip_offsets(landmarks, source, camera, taken_by, box)
+        conditions = self.conditions(identity, speech, offsets)
         if rays is None:
             pixels = cameras.ray_window(camera.pose, camera.intrinsics, conditions.box, s.raw_px)
             index = pixels[..., 1] * s.raw_px + pixels[..., 0]  # [b, n]
@@ -105,7 +118,10 @@ class S3DNeRF(Field):
         image = image.scatter(2, index[:, None].expand(-1, composited.shape[1], -1), composited)[..., :-1].unflatten(
             2, (s.raw_px, s.raw_px)
         )
-        return self.finish(identity, conditions, image, camera, energy)
+        lips = None if landmarks is None else landmarks[:, LIPS]
+        if lips is None and conditions.lip_offsets is not None:
+            lips = lip_places(conditions.lip_offsets, source, camera, taken_by, box)
+        return self.finish(identity, conditions, image, camera, energy, lips)
 
     def finish(
         self,
@@ -114,8 +130,9 @@ class S3DNeRF(Field):
         image: Float[Tensor, "b c r r"],
         camera: Camera,
         energy: Float[Tensor, ""],
+        lips: Float[Tensor, "b 20 2"] | None,
     ) -> Rendered:
-        """Super-resolution of composited values (ray features, 2 source coordinates, 3 Δx, alpha)."""
+        """Super-resolution of composited values (ray features, 2 source coordinates, 3 Δx, alpha), and the mouth."""
         s, source = self.settings, conditions.camera
         raw, source_coordinates, delta, alpha = image.split([s.feature_channels, 2, 3, 1], 1)
         frames_each = len(image) // len(identity.box)
@@ -129,4 +146,6 @@ class S3DNeRF(Field):
             else None
         )
         fine = self.superres(raw, alpha, flow, encoded)
+        if self.mouth is not None and lips is not None:
+            fine = self.mouth(fine, lips)
         return Rendered(raw[:, :3], fine, alpha, delta, conditions.cells, energy, source_coordinates)

@@ -220,10 +220,6 @@ class ModelSettings:
     speech_tokens: int = opt(16, "speech tokens around each frame", ge=2, le=64)
     deform_widths: tuple[int, ...] = opt((256, 128, 64, 128, 256), "widths of the U-shaped deformation MLP")
     deform_bound: float = opt(0.2, "largest |Δx| as a fraction of the box's half side", ge=0.0, le=1.0)
-    source_lips: bool = opt(False, "the source's lip landmarks join the pooled speech (ours)")
-    speech_gate: bool = opt(
-        False, "speech also multiplies the deformation's last hidden layer: bases of place, weights of speech (ours)"
-    )
     position_octaves: int = opt(6, "octaves of the position code", ge=0, le=12)
     decoder_width: int = opt(64, "width of the tri-plane decoder", ge=8, le=256)
     feature_channels: int = opt(32, "features a ray carries, the first three are colour", ge=3, le=128)
@@ -234,6 +230,13 @@ class ModelSettings:
     superres_width: int = opt(128, "channels of the super-resolution blocks", ge=8, le=512)
     carry_source: bool = opt(
         False, "super-resolution reads the source where the rendered points come from, not in place (ours)"
+    )
+    mouth_width: int = opt(
+        0,
+        "ours: speech tells where the lips stand; that guides the deformation, and a painter of the mouth with so many "
+        "channels (0: neither)",
+        ge=0,
+        le=128,
     )
     discriminator_width: int = opt(64, "channels of the discriminator at full resolution", ge=4, le=256)
 
@@ -256,7 +259,7 @@ class TrainSettings:
     )
     loss_preset: str = opt(
         "paper",
-        "paper: weights of eq. 9 from step 0; stable: adversary ramped, sync after warm-up",
+        "paper: weights of eq. 9 from step 0; stable: adversary and sync after warm-up",
         choices=("paper", "stable"),
     )
     lambda_per: float = opt(0.01, "weight of the perceptual loss", ge=0.0)
@@ -264,19 +267,9 @@ class TrainSettings:
     lambda_sync: float = opt(0.5, "weight of the lip-sync loss", ge=0.0)
     lambda_deform: float = opt(0.001, "weight of the deformation loss", ge=0.0)
     lambda_pix: float = opt(1.0, "weight of the pixel loss", ge=0.0)
-    shape_steps: int = opt(0, "steps before those of motion_steps: speech alone learns lip shapes (ours)", ge=0)
-    motion_steps: int = opt(0, "steps before step 0: landmarks alone teach speech, then the deformation (ours)", ge=0)
-    lr_lessons: float = opt(1e-3, "Adam step size of those steps", ge=1e-7, le=1.0)
-    motion_frames: int = opt(
-        32, "target frames a sample when landmarks teach (motion_steps, lambda_lips)", ge=1, le=250
+    lambda_mouth: float = opt(
+        0.0, "weight of the final frame's mean absolute difference in the lip box (ours; 0: the paper)", ge=0.0
     )
-    speech_noise: float = opt(
-        0.0, "noise on the speech that training hears, in standard deviations of a channel (ours)", ge=0.0, le=3.0
-    )
-    speech_gain: float = opt(
-        0.0, "a constant a channel and window on that speech, in the same unit (ours)", ge=0.0, le=3.0
-    )
-    lambda_lips: float = opt(0.0, "weight of the lips' motion against landmarks, pixels² (ours; 0: the paper)", ge=0.0)
     lambda_flow: float = opt(
         0.0, "weight of the rendered flow's distance from the source's landmarks, pixels² (ours; 0: the paper)", ge=0.0
     )

@@ -25,14 +25,13 @@ from torch.nn import functional
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.shapes import Float, Int, Tensor
 from s3dnerf.model.cameras import Camera
-from s3dnerf.model.crossmodal import speech_windows, windows_at
+from s3dnerf.model.crossmodal import windows_at
 from s3dnerf.model.field import Portrait
-from s3dnerf.model.source_lips import lip_shape
+from s3dnerf.model.lip_shapes import LipShapes, lip_shape
 from s3dnerf.settings.schema import ModelSettings
 from s3dnerf.sync.audio_windows import MEL, AudioWindows
 from s3dnerf.training.clips import Clip, ClipFolder
-from s3dnerf.training.lip_motion import POINTS, Motion, lip_shapes
-from s3dnerf.training.speech_variation import PLAIN, SpeechVariation
+from s3dnerf.training.lip_regression import fit_lip_shapes
 
 RESIDENT_CLIPS = 64
 
@@ -53,8 +52,6 @@ class Batch:
     audio : the T frames' sound, as the expert reads it
     noise, draw : place samples on rays; choose rays
     backdrop : a random colour a frame
-    motion : further frames of the same clips for :func:`s3dnerf.training.lip_motion.lip_motion_loss`, where that is
-        asked for
     """
 
     source: Portrait
@@ -70,7 +67,6 @@ class Batch:
     noise: Float[Tensor, "b r2 s2"]
     draw: Float[Tensor, "b r2"]
     backdrop: Float[Tensor, "b 3"]
-    motion: Motion | None = None
 
 
 def training_rays(mask: Float[Tensor, "b 1 r r"], draw: Float[Tensor, "b r2"], outside: float) -> Int[Tensor, "b n"]:
@@ -93,24 +89,9 @@ def training_rays(mask: Float[Tensor, "b 1 r r"], draw: Float[Tensor, "b r2"], o
     return index[:, : int(wanted.sum(1).amax())]
 
 
-@dataclass
-class MotionBatch:
-    """B sources and frames of their clips, of which landmarks alone are wanted."""
-
-    source: Portrait
-    motion: Motion
-
-
 def stacked(samples: list[dict[str, Any]], name: str, device: torch.device) -> Tensor:
     """One part of each sample, in a row, on a device."""
     return torch.stack([torch.as_tensor(s[name]) for s in samples]).to(device, non_blocking=True)
-
-
-def make_motion(samples: list[dict[str, Any]], device: torch.device) -> Motion:
-    """Samples' ``motion`` parts as tensors on a device."""
-    flat = {name: stacked(samples, name, device).flatten(0, 1) for name in samples[0]}
-    camera = Camera(flat.pop("camera"), flat.pop("intrinsics"))
-    return Motion(camera=camera, **flat)
 
 
 def make_portraits(samples: list[dict[str, Any]], device: torch.device) -> Portrait:
@@ -123,11 +104,6 @@ def make_portraits(samples: list[dict[str, Any]], device: torch.device) -> Portr
     face = full * stack("source_mask").float()[:, None]
     camera = Camera(stack("source_camera"), stack("source_intrinsics"))
     return Portrait(face, full, camera, stack("box"), stack("source_landmarks"))
-
-
-def make_motion_batch(samples: list[dict[str, Any]], device: torch.device) -> MotionBatch:
-    """Samples of :meth:`GeneratorData.motion_sample` as tensors on a device."""
-    return MotionBatch(make_portraits(samples, device), make_motion([s["motion"] for s in samples], device))
 
 
 def make_batch(samples: list[dict[str, Any]], model: ModelSettings, device: torch.device) -> Batch:
@@ -156,7 +132,6 @@ def make_batch(samples: list[dict[str, Any]], model: ModelSettings, device: torc
         noise=frames("noise")[..., :-1],
         draw=frames("noise")[..., -1],
         backdrop=frames("backdrop"),
-        motion=make_motion([s["motion"] for s in samples], device) if "motion" in samples[0] else None,
     )
 
 
@@ -171,8 +146,6 @@ class GeneratorData:
     seed : of the draw
     spread_until : before this step the T frames come from anywhere in the clip (more mouths a step; nothing that needs
         them consecutive may run yet)
-    motion_frames : frames a sample whose landmarks teach the lips' motion beside (0: none)
-    variation : of a sample's speech; a probe's is as it is
     audio : how the expert's windows of sound are cut
     corpus, splits : which clips; the paper trains on HDTF's training split
 
@@ -186,15 +159,12 @@ class GeneratorData:
         frames: int,
         seed: int,
         spread_until: int = 0,
-        motion_frames: int = 0,
-        variation: SpeechVariation = PLAIN,
         audio: AudioWindows = MEL,
         corpus: str = "hdtf",
         splits: tuple[str, ...] = ("train",),
     ) -> None:
         self.folder, self.model, self.frames, self.seed = ClipFolder(data_dir, corpus), model, frames, seed
-        self.spread_until, self.motion_frames = spread_until, motion_frames
-        self.variation, self.audio = variation, audio
+        self.spread_until, self.audio = spread_until, audio
         self.records = self.folder.of_split(*splits)
         if not self.records:
             raise NoTrainingData(
@@ -204,7 +174,6 @@ class GeneratorData:
             )
         self._clips: OrderedDict[str, Clip] = OrderedDict()
         self.speech_dim = self.clip(self.records[0]).tokens.shape[1]
-        self.speech_std = self.speech_statistics()[1]
 
     def clip(self, record: dict[str, Any]) -> Clip:
         """A clip, from memory where it is there."""
@@ -242,37 +211,11 @@ class GeneratorData:
         source, first = int(rng.integers(n)), int(rng.integers(n - t + 1))
         at = np.sort(rng.choice(n, t, replace=False)) if step < self.spread_until else np.arange(first, first + t)
         found = self._gather(clip, source, at, int(rng.integers(2**62)))
-        found["speech"] = self._vary(found["speech"], rng)
-        if self.motion_frames:
-            found["motion"] = self._motion(clip, np.random.default_rng([self.seed, 2, step, number]))
         return found
-
-    def motion_sample(self, step: int, number: int) -> dict[str, Any]:
-        """Sample ``number`` of ``step`` before step 0: a source frame and ``motion_frames`` frames of its clip, without
-        pictures.
-        """
-        rng = np.random.default_rng([self.seed, 3, step, number])
-        pool = self.pool(step)
-        clip = self.clip(self.records[pool[rng.integers(len(pool))]])
-        source = int(rng.integers(len(clip.frames)))
-        return {**self._source(clip, source), "motion": self._motion(clip, rng)}
-
-    def _motion(self, clip: Clip, rng: np.random.Generator) -> dict[str, Any]:
-        at = rng.integers(len(clip.frames), size=self.motion_frames)
-        return {
-            "camera": clip.world_to_camera[at],
-            "intrinsics": clip.intrinsics[at],
-            "speech": self._vary(self._speech(clip, at), rng),
-            "landmarks": clip.landmarks[at],
-            "jitter": rng.standard_normal((len(at), POINTS, 3)).astype(np.float32),
-        }
 
     def _speech(self, clip: Clip, at: np.ndarray) -> Tensor:
         """The speech windows of just these frames."""
         return windows_at(torch.from_numpy(clip.tokens), self.model.speech_tokens, torch.from_numpy(at))
-
-    def _vary(self, windows: Tensor, rng: np.random.Generator) -> Tensor:
-        return self.variation.of(windows, self.speech_std, torch.Generator().manual_seed(int(rng.integers(2**62))))
 
     @staticmethod
     def _source(clip: Clip, source: int) -> dict[str, Any]:
@@ -319,20 +262,15 @@ class GeneratorData:
 
     def lips(self) -> Float[Tensor, "n 40"]:
         """Lips of training frames (of the first ``RESIDENT_CLIPS`` clips), as
-        :func:`s3dnerf.model.source_lips.lip_shape` has them.
+        :func:`s3dnerf.model.lip_shapes.lip_shape` has them.
         """
         return torch.cat(
             [lip_shape(torch.from_numpy(self.clip(record).landmarks)) for record in self.records[:RESIDENT_CLIPS]]
         )
 
-    def lip_shapes(self) -> tuple[Float[Tensor, "n k s"], Float[Tensor, "n 40"]]:
-        """Speech windows of training frames and their lip shapes, in standard deviations (of the first
-        ``RESIDENT_CLIPS`` clips).
-        """
-        clips = [self.clip(record) for record in self.records[:RESIDENT_CLIPS]]
-        windows = [speech_windows(torch.from_numpy(clip.tokens), self.model.speech_tokens) for clip in clips]
-        shapes = np.concatenate([lip_shapes(clip.landmarks) for clip in clips])
-        return torch.cat(windows), torch.from_numpy((shapes / max(shapes.std(), 1e-9)).astype(np.float32))
+    def fit_lip_shapes(self, shapes: LipShapes) -> None:
+        """Fit the map from speech to lip shapes to the training clips."""
+        fit_lip_shapes(shapes, self.folder, self.records, self.model.speech_tokens, self.seed)
 
     def batches(self, first_step: int, steps: int, numbers: range, device: torch.device) -> Iterator[Batch]:
         """Batches of steps ``first_step`` … ``steps − 1``. The next is made meanwhile.

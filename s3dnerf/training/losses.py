@@ -1,11 +1,10 @@
 """The generator's and the discriminator's losses (3.5, eq. 9) and how their weights run over training.
 
-    L = λ_pix L_pix + λ_per L_per + λ_adv L_adv + λ_sync L_sync + λ_deform L_deform (+ λ_lips L_lips + λ_flow L_flow)
+    L = λ_pix L_pix + λ_per L_per + λ_adv L_adv + λ_sync L_sync + λ_deform L_deform (+ λ_mouth L_mouth + λ_flow L_flow)
 
 Every image loss is taken on the coarse and on the fine image: coarse against the masked target, fine against the whole
-target. The lip-sync loss is eq. 8 as METHOD corrects it (:func:`s3dnerf.sync.losses.generator_sync_loss`). L_lips
-and L_flow (ours, without weight in the paper's preset) are :func:`s3dnerf.training.lip_motion.lip_motion_loss` and
-:func:`landmark_flow_loss`.
+target. The lip-sync loss is eq. 8 as METHOD corrects it (:func:`s3dnerf.sync.losses.generator_sync_loss`). L_mouth
+and L_flow (ours, without weight in the paper's preset) are :func:`mouth_loss` and :func:`landmark_flow_loss`.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class LossFactors:
     adv: float
     sync: float
     deform: float
-    lips: float = 0.0
+    mouth: float = 0.0
     flow: float = 0.0
 
 
@@ -40,15 +39,13 @@ def loss_factors(settings: TrainSettings, step: int) -> LossFactors:
     """Weights at ``step`` (from 0).
 
     ``paper``: the settings' weights from step 0. ``stable``: no adversary and no sync loss for ``warmup_fraction`` of
-    the steps; then the adversary rises linearly to 0.05 × λ_adv over as many steps again, and λ_sync is whole at once
-    (an early adversary costs mouth control, others found).
+    the steps (an early adversary costs mouth control, others found).
     """
-    s, adv, sync = settings, settings.lambda_adv, settings.lambda_sync
+    s, late = settings, 1.0
     if s.loss_preset == "stable":
-        warm = max(s.warmup_fraction * s.steps, 1e-9)
-        adv *= 0.05 * min(max(step / warm - 1.0, 0.0), 1.0)
-        sync *= float(step >= s.warmup_fraction * s.steps)
-    return LossFactors(s.lambda_pix, s.lambda_per, adv, sync, s.lambda_deform, s.lambda_lips, s.lambda_flow)
+        late = float(step >= s.warmup_fraction * s.steps)
+    adv, sync = late * s.lambda_adv, late * s.lambda_sync
+    return LossFactors(s.lambda_pix, s.lambda_per, adv, sync, s.lambda_deform, s.lambda_mouth, s.lambda_flow)
 
 
 def spread_until(settings: TrainSettings) -> int:
@@ -68,6 +65,14 @@ def step_size(settings: TrainSettings, step: int) -> float:
     return settings.lr_final + (1.0 - settings.lr_final) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
+def inside(boxes: Float[Tensor, "b 4"], size_px: int) -> Float[Tensor, "b 1 s s"]:
+    """1 inside the boxes (x0, y0, x1, y1 in pixels of a 256-pixel frame), 0 outside."""
+    place = (torch.arange(size_px, device=boxes.device, dtype=boxes.dtype) + 0.5) * (FRAME_PX / size_px)
+    inside_x = (place >= boxes[:, :1]) & (place < boxes[:, 2:3])  # [b, s]
+    inside_y = (place >= boxes[:, 1:2]) & (place < boxes[:, 3:4])
+    return (inside_y[:, :, None] & inside_x[:, None, :]).to(boxes.dtype)[:, None]
+
+
 def lip_emphasis(boxes: Float[Tensor, "b 4"], size_px: int, weight: float) -> Float[Tensor, "b 1 s s"]:
     """Factors of the pixel loss: ``weight`` inside the lip box, 1 outside, scaled to a mean of one a frame.
 
@@ -75,11 +80,8 @@ def lip_emphasis(boxes: Float[Tensor, "b 4"], size_px: int, weight: float) -> Fl
     ----------
     boxes : x0, y0, x1, y1 in pixels of a 256-pixel frame
     """
-    place = (torch.arange(size_px, device=boxes.device, dtype=boxes.dtype) + 0.5) * (FRAME_PX / size_px)
-    inside_x = (place >= boxes[:, :1]) & (place < boxes[:, 2:3])  # [b, s]
-    inside_y = (place >= boxes[:, 1:2]) & (place < boxes[:, 3:4])
-    emphasis = 1.0 + (weight - 1.0) * (inside_y[:, :, None] & inside_x[:, None, :]).to(boxes.dtype)
-    return (emphasis / emphasis.mean((1, 2), keepdim=True))[:, None]
+    emphasis = 1.0 + (weight - 1.0) * inside(boxes, size_px)
+    return emphasis / emphasis.mean((2, 3), keepdim=True)
 
 
 def pixel_loss(
@@ -87,6 +89,19 @@ def pixel_loss(
 ) -> Float[Tensor, ""]:
     """Weighted mean squared difference."""
     return ((generated.float() - target).square() * emphasis).mean()
+
+
+def mouth_loss(
+    generated: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"], boxes: Float[Tensor, "b 4"]
+) -> Float[Tensor, ""]:
+    """Mean absolute difference inside the lip boxes: teeth and edges of lips count that a squared one averages away.
+
+    Parameters
+    ----------
+    boxes : x0, y0, x1, y1 in pixels of a 256-pixel frame
+    """
+    within = inside(boxes, target.shape[-1])
+    return ((generated.float() - target).abs() * within).sum() / (3.0 * within.sum()).clamp_min(1.0)
 
 
 def landmark_flow_loss(

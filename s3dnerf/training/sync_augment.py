@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 
 from s3dnerf.core.shapes import Float, Int, Tensor
-from s3dnerf.training.speech_variation import SpeechVariation
 
 TURN_DEGREES = 8.0
 SCALE = (0.85, 1.15)
@@ -23,7 +22,7 @@ LEVEL = 0.8  # ±10 dB
 TILT = 0.6
 MEL_SHIFT = 3  # bins: voices with longer or shorter throats
 MASK_BINS = 10
-TOKENS_VARIED = SpeechVariation(noise=0.3, gain=0.3)  # in standard deviations of a channel
+TOKEN_NOISE, TOKEN_GAIN = 0.3, 0.3  # of each number, and of a channel over a window, in its standard deviations
 
 
 def plain_lips(lips: Int[Tensor, "b t c p p"], margin: int) -> Float[Tensor, "b t c s s"]:
@@ -99,4 +98,6 @@ def varied_tokens(
     ----------
     std : of the training tokens, a value a channel
     """
-    return TOKENS_VARIED.of(tokens, std, generator)
+    throat = torch.randn(len(tokens), 1, tokens.shape[2], generator=generator).to(tokens.device)
+    noise = torch.randn(tokens.shape, generator=generator).to(tokens.device)
+    return tokens + std.to(tokens.device) * (TOKEN_GAIN * throat + TOKEN_NOISE * noise)

@@ -24,7 +24,6 @@ import torch
 
 from s3dnerf.model.cameras import FRAME_PX
 from s3dnerf.model.discriminator import Discriminator, dual
-from s3dnerf.model.field import Identity
 from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
 from s3dnerf.settings.loading import as_dict
 from s3dnerf.settings.schema import Settings
@@ -38,10 +37,7 @@ from s3dnerf.training.distributed import World
 from s3dnerf.training.ema import Averaged
 from s3dnerf.training.generator_data import Batch, GeneratorData, make_batch, training_rays
 from s3dnerf.training.jobs import TrainingJob, interruptible, run_job
-from s3dnerf.training.landmarks_first import landmarks_first
-from s3dnerf.training.lip_motion import lip_motion_loss
 from s3dnerf.training.perceptual import PerceptualLoss
-from s3dnerf.training.speech_variation import SpeechVariation
 from s3dnerf.training.strips import write_strip
 from s3dnerf.training.watch import LossWatch
 from s3dnerf.video.packs import file_sha256, write_atomic
@@ -97,6 +93,8 @@ def generator_losses(
         + losses.pixel_loss(seen, wanted, at[coarse.shape[-1]])
     }
     terms["deform"] = rendered.deform_energy.float()
+    if factors.mouth:
+        terms["mouth"] = losses.mouth_loss(fine, batch.target, batch.lip_box)
     if factors.flow:
         each = len(batch.landmarks) // len(batch.source.box)
         source = batch.source.landmarks.repeat_interleave(each, 0)
@@ -130,8 +128,9 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.generator = S3DNeRF(settings.model, data.speech_dim, job.variant)
         self.generator.speech.set_statistics(*data.speech_statistics())
-        if self.generator.source_lips is not None:
-            self.generator.source_lips.set_statistics(data.lips())
+        if self.generator.lip_shapes is not None and self.generator.lip_code is not None:
+            self.generator.lip_code.set_statistics(data.lips())
+            data.fit_lip_shapes(self.generator.lip_shapes)
         self.discriminator = Discriminator(settings.model.discriminator_width, FRAME_PX, self.train.frames)
         self.expert, self.perceptual = expert.to(self.device), PerceptualLoss(self.train, expert).to(self.device)
         for module in (self.generator, self.discriminator):
@@ -145,22 +144,13 @@ class Trainer:
         )
         self.watch = LossWatch()
 
-    def encode(self, batch: Batch) -> Identity:
-        """The identities of a batch's source frames."""
-        return self.generator.encode(batch.source)
-
-    def render(self, batch: Batch, identity: Identity | None = None) -> Rendered:
-        """The batch's target frames.
-
-        Parameters
-        ----------
-        identity : the batch's sources, where they are encoded already
-        """
-        identity = self.encode(batch) if identity is None else identity
+    def render(self, batch: Batch) -> Rendered:
+        """The batch's target frames."""
+        identity = self.generator.encode(batch.source)
         rays = (
             None if self.train.outside_rays == 1.0 else training_rays(batch.mask, batch.draw, self.train.outside_rays)
         )
-        return self.generator.render(identity, batch.speech, batch.camera, batch.noise, rays)
+        return self.generator.render(identity, batch.speech, batch.camera, batch.noise, rays, batch.landmarks)
 
     def update(
         self, network: torch.nn.Module, optimiser: torch.optim.Optimizer, loss: torch.Tensor, lr: float
@@ -182,14 +172,10 @@ class Trainer:
         train, factors, scale = self.train, losses.loss_factors(self.train, step), losses.step_size(self.train, step)
         self.discriminator.requires_grad_(False)
         with self.world.autocast(train.precision):
-            identity = self.encode(batch)
-            rendered = self.render(batch, identity)
+            rendered = self.render(batch)
             terms = generator_losses(
                 rendered, batch, factors, train.lips_pix_weight, self.perceptual, self.expert, self.discriminator
             )
-        if batch.motion is not None and factors.lips:
-            terms["lips"] = lip_motion_loss(self.generator, identity, batch.motion)
-            terms["total"] = terms["total"] + factors.lips * terms["lips"]
         norm = self.update(self.generator, self.generator_optimiser, terms["total"], train.lr_generator * scale)
         self.averaged.update(self.generator)
         values = {name: value.detach() for name, value in terms.items()}
@@ -253,16 +239,12 @@ def train(job: Job, world: World) -> None:
     settings, variant, work = job.settings, job.variant, Path(job.work)
     expert, expert_card = load_expert(job.expert)
     check_gate(expert_card, train_settings(job).lambda_sync)
-    lessons = settings.train.shape_steps > 0 or settings.train.motion_steps > 0
-    taught = variant != "no_deform" and (lessons or settings.train.lambda_lips > 0)
     data = GeneratorData(
         job.data_dir,
         settings.model,
         settings.train.frames,
         settings.seed,
         losses.spread_until(settings.train),
-        settings.train.motion_frames if taught else 0,
-        SpeechVariation(settings.train.speech_noise, settings.train.speech_gain),
         expert.windows,
     )
     trainer = Trainer(job, data, expert, world)
@@ -284,9 +266,6 @@ def train(job: Job, world: World) -> None:
             f"{sum(p.numel() for p in trainer.generator.parameters()):,} parameters, steps {start}…{steps} on "
             f"{world.size} × {world.device}"
         )
-    if taught and start == 0 and lessons:
-        landmarks_first(trainer.generator, data, settings.train, settings.seed, numbers, world)
-        trainer.averaged = Averaged(trainer.generator, settings.train.ema)
     began = time.monotonic()
     with interruptible() as asked:
         for step, batch in enumerate(data.batches(start, steps, numbers, world.device), start):
@@ -362,12 +341,7 @@ def card(job: Job, trainer: Trainer, data: GeneratorData, expert_card: dict[str,
         "settings": card_settings(job.settings),
         "loss_preset": train.loss_preset,
         "lambda_sync": {"value": train.lambda_sync, "why": why},
-        "landmarks": {
-            "shape_steps": train.shape_steps,
-            "steps_first": train.motion_steps,
-            "lambda_lips": train.lambda_lips,
-        },
-        "perceptual": {"name": trainer.perceptual.name, "real": trainer.perceptual.name == "vgg19"},
+        "perceptual": {"name": trainer.perceptual.name, "real": trainer.perceptual.real},
         "expert": {
             "sha256": file_sha256(Path(job.expert) / "weights.safetensors"),
             "passes": expert_card["passes"],

@@ -233,6 +233,27 @@ def test_the_flow_s_term_leads_from_the_target_s_landmarks_to_the_source_s(
     assert reached >= {"decoder", "appearance", "deformation"} and "superres" not in reached  # depth and lips
 
 
+def test_the_mouth_is_painted_by_the_true_lips_and_learns_from_its_own_term(
+    settings: Settings, data_dir: Path, tmp_path: Path
+) -> None:
+    told = dataclasses.replace(settings, model=dataclasses.replace(settings.model, mouth_width=4))
+    data = GeneratorData(data_dir, told.model, 5, seed=0)
+    batch = make_batch([data.sample(0, 0)], told.model, CPU)
+    trainer = trainer_of(told, data_dir, tmp_path)
+    assert trainer.generator.lip_shapes.weight.abs().max() > 0  # fitted before the first step
+    torch.nn.init.normal_(trainer.generator.mouth.out.weight, std=0.1)
+    factors = losses.LossFactors(pix=0.0, per=0.0, adv=0.0, sync=0.0, deform=0.0, mouth=0.5)
+    rendered = trainer.render(batch)
+    terms = generator_losses(rendered, batch, factors, 1.0, trainer.perceptual, trainer.expert, None)
+    assert torch.allclose(terms["total"], 0.5 * losses.mouth_loss(rendered.fine, batch.target, batch.lip_box))
+    terms["total"].backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in trainer.generator.mouth.parameters())
+    with torch.no_grad():
+        again, shut = trainer.render(batch).fine, dataclasses.replace(batch, landmarks=batch.landmarks.clone())
+        shut.landmarks[:, 60:68, 1] = shut.landmarks[:, 60:68, 1].mean()
+        assert torch.equal(again, rendered.fine) and not torch.equal(trainer.render(shut).fine, again)
+
+
 def test_the_terms_that_are_off_are_not_computed(
     settings: Settings, data_dir: Path, tmp_path: Path, batch: Batch
 ) -> None:

@@ -168,7 +168,7 @@ def some_rays_and_all(seed: int, folder: Path) -> dict[str, float]:
     rays = generator_data.training_rays(batch.mask, batch.draw, 0.0)
     with torch.no_grad():
         everything = trainer.render(batch).alpha
-        identity = trainer.encode(batch)
+        identity = trainer.generator.encode(batch.source)
         some = trainer.generator.render(identity, batch.speech, batch.camera, batch.noise, rays).alpha
     near = torch.nn.functional.max_pool2d((batch.mask > 0).float(), 5, stride=1, padding=2) > 0
     return {
