@@ -2,10 +2,11 @@
 
 Ridge regression in closed form: over frames t of training clips and a few source frames s of each,
 
-    Σ ‖W x_ts − y_ts‖² + n (λ ‖W_speech‖² + λ' ‖W_source‖²)
+    Σ ‖W x_ts − y_ts‖² + n (λ ‖W_speech‖² + λ' ‖W_source‖² / clips)
 
 x: what the map reads; y: :func:`s3dnerf.model.lip_shapes.lip_offsets` of frame t from frame s; n: the number of pairs.
-Reads landmarks, cameras and tokens, no pictures; the same clips give the same map.
+Of sources a clip shows few, however many frames it has: hence the division. Reads landmarks, cameras and tokens, no
+pictures; the same clips give the same map.
 """
 
 from __future__ import annotations
@@ -22,10 +23,8 @@ from s3dnerf.model.lip_shapes import LipShapes, lip_offsets
 from s3dnerf.training.clips import ClipFolder
 
 MOST_CLIPS, SOURCES = 512, 3  # clips that are read, evenly spread; source frames of each
-RIDGE_SPEECH, RIDGE_SOURCE = (
-    0.5,
-    3e-4,
-)  # λ and λ', of tokens in standard deviations and lip shapes in widths of the face
+# λ and λ': tokens are in standard deviations, lip shapes in widths of the face
+RIDGE_SPEECH, RIDGE_SOURCE = 0.5, 0.02
 
 
 def read_clip(folder: ClipFolder, record: dict[str, Any]) -> tuple[Tensor, Camera, Tensor, Tensor]:
@@ -80,7 +79,7 @@ def fit_lip_shapes(
             products += (given.T @ wanted).double()
             pairs += len(given)
     speech_inputs = tokens * kept
-    ridge = torch.full((size,), RIDGE_SOURCE, dtype=torch.double)
+    ridge = torch.full((size,), RIDGE_SOURCE / len(clips), dtype=torch.double)
     ridge[:speech_inputs], ridge[-1] = RIDGE_SPEECH, 1e-9
     weight = torch.linalg.solve(squares + torch.diag(pairs * ridge), products)
     shapes.set_map(shapes.mean, shapes.directions, weight.float())
