@@ -141,10 +141,11 @@ def synthesize(
 
     Args:
         portrait: A photo of one person. speech: Any sound file that ffmpeg reads. out: The mp4 to write. model: A
-        trained generator's folder; without it the one of the settings in force, data/<preset>/train_s3dnerf/<variant>.
-        motion: Head motion: gentle, still, or a video of somebody, whose head movement is borrowed. views: one; orbit:
-        the camera circles the face; grid: nine views beside each other. yaw: Degrees by which the head is turned to the
-        picture's right (±60). pitch: Degrees by which it is lowered (±40). mark: Write SYNTHETIC into each frame.
+        trained generator's folder, such as data/sample/train_s3dnerf/full; without it the one that comes with the
+        package, trained on real people. motion: Head motion: gentle, still, or a video of somebody, whose head movement
+        is borrowed. views: one; orbit: the camera circles the face; grid: nine views beside each other. yaw: Degrees by
+        which the head is turned to the picture's right (±60). pitch: Degrees by which it is lowered (±40). mark: Write
+        SYNTHETIC into each frame.
     """
     import torch
 
@@ -155,6 +156,7 @@ def synthesize(
     from s3dnerf.synthesis.driving_video import poses_of_video
     from s3dnerf.synthesis.head_motion import MOST_PITCH_DEG, MOST_YAW_DEG, MOTIONS, VIEWS
     from s3dnerf.synthesis.synthesizer import (
+        PRETRAINED,
         Synthesizer,
         load_card,
         load_generator,
@@ -175,9 +177,7 @@ def synthesize(
     if abs(yaw) > MOST_YAW_DEG or abs(pitch) > MOST_PITCH_DEG:
         accepted = f"yaw within ±{MOST_YAW_DEG:g}, pitch within ±{MOST_PITCH_DEG:g}"
         raise SettingsError(f"--yaw {yaw:g} --pitch {pitch:g} — accepted: {accepted}")
-    if model is None:
-        settings = load_settings()
-        model = settings.data_dir / "train_s3dnerf" / settings.train.variants[0]
+    model = PRETRAINED if model is None else model
     torch.set_num_threads(usable_cores())
     borrowed = None if motion in MOTIONS else motion
     inputs = {"the portrait": portrait, "the speech": speech, "the model": model, "the motion's video": borrowed}

@@ -30,6 +30,7 @@ from s3dnerf.settings.schema import Settings
 from s3dnerf.synthesis.head_motion import poses_for, views_of
 
 FRAME_PX, SILENT = 256, 1e-3
+PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"  # the generator that comes with the package
 
 
 class SynthesisError(S3DNeRFError, RuntimeError):
