@@ -67,7 +67,7 @@ train-sample: history setup weights
 	$(BIN)/python -m dvc repro
 	$(BIN)/python -m flows.cli report
 
-# The generator that comes with the package: the real clips beside the project, an hour and a half on two cores.
+# The generator that comes with the package: the real clips beside the project, about an hour on two cores.
 pretrained: history setup weights
 	$(BIN)/python -m flows.cli preset mini
 	$(BIN)/python -m dvc repro
