@@ -45,7 +45,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "ten times the perceptual loss": ("train.lambda_per=0.1",),
     "raw image of 32": ("model.raw_px=32",),
     "painted at 256": ("model.image_px=256",),
-    "the first frame as source": ("evaluate.source_frame=first",),
+    "a calm frame as source": ("evaluate.source_frame=calm",),
     "log-mel": ("speech.backend=logmel", "sync.audio=mel"),
     "an expert that reads the mel": ("sync.audio=mel",),
 }

@@ -19,15 +19,15 @@ from s3dnerf.synthesis.synthesizer import PRETRAINED
 from s3dnerf.video.packs import write_atomic
 
 METRICS = (
-    ("m_lmd", "M-LMD, px ↓", 3),
-    ("f_lmd", "F-LMD, px ↓", 3),
-    ("ssim", "SSIM ↑", 3),
-    ("lpips", "LPIPS ↓", 3),
-    ("cpbd", "CPBD ↑", 3),
-    ("identity", "identity (dlib) ↑", 3),
-    ("opening_correlation", "mouth opening, correlation ↑", 3),
-    ("opening_deviation", "mouth opening, deviation ↑", 3),
-    ("parallax", "parallax slope (1: the truth's)", 3),
+    ("m_lmd", "M-LMD, px ↓"),
+    ("f_lmd", "F-LMD, px ↓"),
+    ("ssim", "SSIM ↑"),
+    ("lpips", "LPIPS ↓"),
+    ("cpbd", "CPBD ↑"),
+    ("identity", "identity (dlib) ↑"),
+    ("opening_correlation", "mouth opening, correlation ↑"),
+    ("opening_deviation", "mouth opening, deviation ↑"),
+    ("parallax", "parallax slope (1: the truth's)"),
 )
 METHODS = (("s3dnerf", "this model"), ("wrong_speech", "its wrong speech"), ("still", "still"), ("truth", "truth"))
 CARD = """# The generator that comes with the package
@@ -64,9 +64,9 @@ def model_card(card: dict[str, Any], summary: dict[str, Any], preset: str, sha25
     """README.md of the folder."""
     hdtf = summary["corpora"]["hdtf"]
     lines = ["| | " + " | ".join(title for _, title in METHODS) + " |", "|---" * (len(METHODS) + 1) + "|"]
-    for name, title, digits in METRICS:
+    for name, title in METRICS:
         cells = [hdtf["methods"][method].get(name, {}).get("mean") for method, _ in METHODS]
-        lines.append(f"| {title} | " + " | ".join("–" if c is None else f"{c:.{digits}f}" for c in cells) + " |")
+        lines.append(f"| {title} | " + " | ".join("–" if c is None else f"{c:.3f}" for c in cells) + " |")
     ours, wrong = (hdtf["methods"][method]["m_lmd"] for method in ("s3dnerf", "wrong_speech"))
     return CARD.format(
         sha256=sha256,

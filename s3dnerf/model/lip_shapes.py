@@ -29,26 +29,14 @@ def lip_shape(landmarks: Float[Tensor, "n 68 2"]) -> Float[Tensor, "n 40"]:
     return ((lips - lips.mean(1, keepdim=True)) / face_width(landmarks)).flatten(1)
 
 
-def points_at(
-    camera: Camera,
-    box: Float[Tensor, "b 4"],
-    places: Float[Tensor, "b k 2"],
-    depth: Float[Tensor, "b k"],
-) -> Float[Tensor, "b 3 k"]:
-    """Canonical points behind ``places`` (pixels of the 256-pixel frame), ``depth`` half sides before the box's
-    centre.
-    """
-    origins, directions = camera_rays(camera.pose, camera.intrinsics, places - 0.5, FRAME_PX)
-    distance = (box[:, 2:3] + depth * box[:, 3:] - origins[:, 2:]) / directions[..., 2]
-    return (origins[:, None] + directions * distance[..., None]).transpose(1, 2)
-
-
 def carried(
     source: Camera, target: Camera, box: Float[Tensor, "b 4"], places: Float[Tensor, "b k 2"]
 ) -> Float[Tensor, "b k 2"]:
     """Where the head's pose alone carries ``places`` of the source, at the lips' depth; pixels of both."""
-    points = points_at(source, box, places, torch.full_like(places[..., 0], DEPTH))
-    return project(to_camera(points, target.pose), target.intrinsics).transpose(1, 2)
+    origins, directions = camera_rays(source.pose, source.intrinsics, places - 0.5, FRAME_PX)
+    distance = (box[:, 2:3] + DEPTH * box[:, 3:] - origins[:, 2:]) / directions[..., 2]
+    points = origins[:, None] + directions * distance[..., None]  # [b, k, 3] canonical
+    return project(to_camera(points.transpose(1, 2), target.pose), target.intrinsics).transpose(1, 2)
 
 
 def face_width(landmarks: Float[Tensor, "b 68 2"]) -> Float[Tensor, "b 1 1"]:
