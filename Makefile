@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Python compiles what is imported, when it is; of these packages that is a small part.
+export PIP_NO_COMPILE := 1
 # What a user has set for other installations would install elsewhere or load other code: it does not reach what make starts.
 export PIP_USER := 0
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PYTHONPATH PYTHONHOME

@@ -135,6 +135,7 @@ def synthesize(
     views: str = "one",
     yaw: float = 0.0,
     pitch: float = 0.0,
+    blinks: bool = True,
     mark: bool = False,
 ) -> int:
     """A portrait and a speech recording to a talking-head video (H.264 + AAC), labelled synthetic in its metadata.
@@ -144,8 +145,8 @@ def synthesize(
         trained generator's folder, such as data/sample/train_s3dnerf/full; without it the one that comes with the
         package, trained on real people. motion: Head motion: gentle, still, or a video of somebody, whose head movement
         is borrowed. views: one; orbit: the camera circles the face; grid: nine views beside each other. yaw: Degrees by
-        which the head is turned to the picture's right (±60). pitch: Degrees by which it is lowered (±40). mark: Write
-        SYNTHETIC into each frame.
+        which the head is turned to the picture's right (±60). pitch: Degrees by which it is lowered (±40). blinks: Let
+        the eyes close now and then. mark: Write SYNTHETIC into each frame.
     """
     import torch
 
@@ -188,7 +189,16 @@ def synthesize(
         moved = motion if motion in MOTIONS else poses_of_video(motion, made_with, len(samples) / RATE_HZ)
         picture = read_picture(portrait)
         frames = synthesize(
-            maker, picture, samples, made_with, motion=moved, mark=mark, views=views, yaw_deg=yaw, pitch_deg=pitch
+            maker,
+            picture,
+            samples,
+            made_with,
+            moved,
+            mark=mark,
+            views=views,
+            yaw_deg=yaw,
+            pitch_deg=pitch,
+            blinks=0 if blinks else None,
         )
         comment = synthetic_comment(card, file_sha256(model / "generator.safetensors"))
         total = len(whole_frames(samples)) // SAMPLES_PER_FRAME

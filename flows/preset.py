@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -44,14 +44,28 @@ def changed(settings: Settings, changes: tuple[str, ...]) -> Settings:
     values = as_dict(settings)
     for change in changes:
         where, equals, text = change.partition("=")
-        section, _, name = where.rpartition(".")
-        holder = values.get(section) if section else values
-        if not equals or not isinstance(holder, dict) or name not in holder:
+        *path, name = where.split(".")
+        holders: list[Any] = [values]
+        for part in path:
+            holders = [held for holder in holders for held in _parts(holder, part)]
+        if not equals or not holders or not all(isinstance(holder, dict) and name in holder for holder in holders):
             raise SettingsError(
-                f"--change {change}: accepted: FIELD=VALUE with a field of params.yaml, for example train.steps=4000"
+                f"--change {change}: accepted: FIELD=VALUE with a field of params.yaml, for example train.steps=4000 "
+                "(train.phases.0.sync: of the first phase; train.phases.*.sync: of every one)"
             )
         try:
-            holder[name] = load_yaml(text)
+            value = load_yaml(text)
         except YamlError as error:
             raise SettingsError(f"--change {change}: the value is not YAML: {error}") from error
+        for holder in holders:
+            holder[name] = value
     return settings_from(values)
+
+
+def _parts(holder: Any, part: str) -> list[Any]:
+    """What a step of a dotted path leads to: a mapping's value, a list's item by number, or each of them by ``*``."""
+    if isinstance(holder, dict):
+        return [holder[part]] if part in holder else []
+    if not isinstance(holder, list):
+        return []
+    return holder if part == "*" else holder[int(part) :][:1] if part.isdigit() else []

@@ -13,6 +13,7 @@ from typing import Any
 from s3dnerf.sync.expert import check_gate, load_expert
 from s3dnerf.training.checkpoints import data_fingerprint
 from s3dnerf.training.clips import STAGES
+from s3dnerf.training.phases import sync_weight
 from s3dnerf.training.train_s3dnerf import Job, card_settings, train, train_settings
 from stages.context import Context
 from stages.keys import key_of, stage_basis
@@ -48,7 +49,7 @@ def main(context: Context) -> dict[str, Any]:
     jobs = plan(context)
     _, card = load_expert(jobs[0].expert)
     for job in jobs:
-        check_gate(card, train_settings(job).lambda_sync)
+        check_gate(card, sync_weight(train_settings(job)))
     for job in jobs:
         run_training(context, job, job.work, job.out, stated(job), train, context.settings.train.processes)
         for picture in sorted((Path(job.out) / "strips").glob("*.png"))[-1:]:

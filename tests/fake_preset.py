@@ -212,7 +212,7 @@ def _more_parts(data: Path, corpus: str) -> None:
 
 
 def make_generator(
-    folder: Path, settings: Settings, variant: str = "full", lambda_sync: float = 0.5, speech_dim: int = SPEECH_DIM
+    folder: Path, settings: Settings, variant: str = "full", sync_weight: float = 0.5, speech_dim: int = SPEECH_DIM
 ) -> None:
     """A random generator with its card, curves and nothing else."""
     from safetensors.torch import save_file
@@ -230,9 +230,8 @@ def make_generator(
         "speech_dim": speech_dim,
         "steps": 4,
         "settings": as_dict(settings),
-        "loss_preset": "paper",
         "seed": 0,
-        "lambda_sync": {"value": lambda_sync, "why": "settings: train.lambda_sync"},
+        "sync_weight": {"value": sync_weight, "why": "settings: train.phases"},
         "perceptual": {"name": "stand_in", "real": False},
         "speakers": ["A", "B"],
         "clips": 2,

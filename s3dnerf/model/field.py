@@ -104,7 +104,7 @@ class Field(nn.Module):
         self.appearance = AppearanceEncoder(s.encoder_width, s.plane_channels)
         self.speech = SpeechNet(speech_dim, s.slot_dim, s.speech_tokens)
         crossmodal = variant in ("full", "no_sync")
-        self.lip_shapes = LipShapes(speech_dim, s.speech_tokens) if s.mouth_width else None
+        self.lip_shapes = LipShapes(speech_dim, s.speech_tokens, s.lip_gain) if s.mouth_width else None
         self.lip_code = LipCode(s.slot_dim) if s.mouth_width else None
         self.aggregation = Aggregation(3 * features, s.slot_dim, s.slot_grid, s.slot_iterations) if crossmodal else None
         self.crossmodal = CrossAttention(s.slot_dim, s.heads) if crossmodal else None

@@ -73,14 +73,17 @@ class LipShapes(nn.Module):
     ----------
     speech_dim : width of a token
     tokens : around each frame
+    gain : what speech tells is multiplied by. The most probable lips (1) are an average over all that may be said so,
+        and move less than any mouth.
     """
 
     mean: Tensor
     directions: Tensor
     weight: Tensor
 
-    def __init__(self, speech_dim: int, tokens: int) -> None:
+    def __init__(self, speech_dim: int, tokens: int, gain: float = 1.0) -> None:
         super().__init__()
+        self.gain = gain
         kept = min(DIRECTIONS, speech_dim)
         self.register_buffer("mean", torch.zeros(speech_dim))
         self.register_buffer("directions", torch.zeros(speech_dim, kept))
@@ -108,7 +111,10 @@ class LipShapes(nn.Module):
         speech : the tokens around each frame
         source : landmarks of the source of each frame, pixels
         """
-        return (self.inputs(speech, source) @ self.weight).unflatten(1, (-1, 2))
+        given = self.inputs(speech, source)
+        heard = given.shape[1] - SHAPE - 1
+        factor = torch.cat([given.new_full((heard,), self.gain), given.new_ones(SHAPE + 1)])
+        return ((given * factor) @ self.weight).unflatten(1, (-1, 2))
 
 
 def lip_places(

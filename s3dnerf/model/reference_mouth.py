@@ -23,7 +23,7 @@ def plain_offsets(
 ) -> Float[Tensor, "20 2"]:
     """:meth:`LipShapes.forward` of one frame."""
     lips, width = landmarks[48:], (landmarks[16] - landmarks[0]).norm().clamp_min(1)
-    heard = torch.cat([(token - told.mean) @ told.directions for token in speech])
+    heard = torch.cat([(token - told.mean) @ told.directions for token in speech]) * told.gain
     shape = torch.cat([(point - lips.mean(0)) / width for point in lips])
     return (told.weight.T @ torch.cat([heard, shape, torch.ones(1)])).unflatten(0, (20, 2))
 

@@ -73,6 +73,7 @@ class S3DNeRF(Field):
         noise: Float[Tensor, "b r2 s2"] | None = None,
         rays: Int[Tensor, "b n"] | None = None,
         landmarks: Float[Tensor, "b 68 2"] | None = None,
+        pictures: Float[Tensor, "b 3 256 256"] | None = None,
     ) -> Rendered:
         """Frames of target cameras.
 
@@ -84,6 +85,8 @@ class S3DNeRF(Field):
             others stay empty. None renders every ray that can meet the box.
         landmarks : in training, the true ones, pixels of the frame, whose lips the mouth is made by; None takes those
             that speech tells
+        pictures : what stands in the source's place in each final frame (the portrait with its eyes closed); None: the
+            portrait as it is
 
         Raises ValueError when the frames do not divide among the identities.
         """
@@ -121,7 +124,7 @@ class S3DNeRF(Field):
         lips = None if landmarks is None else landmarks[:, LIPS]
         if lips is None and conditions.lip_offsets is not None:
             lips = lip_places(conditions.lip_offsets, source, camera, taken_by, box)
-        return self.finish(identity, conditions, image, camera, energy, lips)
+        return self.finish(identity, conditions, image, camera, energy, lips, pictures)
 
     def finish(
         self,
@@ -131,12 +134,15 @@ class S3DNeRF(Field):
         camera: Camera,
         energy: Float[Tensor, ""],
         lips: Float[Tensor, "b 20 2"] | None,
+        pictures: Float[Tensor, "b 3 256 256"] | None = None,
     ) -> Rendered:
         """Super-resolution of composited values (ray features, 2 source coordinates, 3 Δx, alpha), and the mouth."""
         s, source = self.settings, conditions.camera
         raw, source_coordinates, delta, alpha = image.split([s.feature_channels, 2, 3, 1], 1)
         frames_each = len(image) // len(identity.box)
         encoded = [level.repeat_interleave(frames_each, 0) for level in identity.source]
+        if pictures is not None:
+            encoded[-1] = pictures
         rigid = cameras.head_motion(
             camera.pose, camera.intrinsics, source.pose, source.intrinsics, conditions.box, s.raw_px
         )

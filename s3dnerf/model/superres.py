@@ -132,13 +132,13 @@ class SuperResolution(nn.Module):
 
         shift = None if flow is None else flow - identity_grid(len(flow), flow.shape[-1], flow).permute(0, 3, 1, 2)
 
-        def look_up(level: Tensor) -> Tensor:
+        def look_up(level: Tensor, mode: str = "bilinear") -> Tensor:
             if shift is None:
                 return level
             side = level.shape[-1]
             # the shift is enlarged, not the place: at the frame's edges places would stop half a raw pixel inside
             grid = _resize(shift, side).permute(0, 2, 3, 1) + identity_grid(len(shift), side, shift)
-            return functional.grid_sample(level.float(), grid.float(), padding_mode="border", align_corners=False)
+            return functional.grid_sample(level.float(), grid.float(), mode, "border", False)
 
         beside = look_up(levels[-1])  # raw is composited already: it carries alpha
         h = torch.cat([raw, beside * (1.0 - alpha) if flow is None else beside, alpha], 1)
@@ -147,7 +147,7 @@ class SuperResolution(nn.Module):
         for block, level in zip(self.blocks, levels[-2::-1]):
             h = functional.interpolate(h, scale_factor=2, mode="nearest")
             h = functional.leaky_relu(block(torch.cat([h, look_up(level)], 1)), SLOPE, inplace=True)
-        picture = look_up(picture)
+        picture = look_up(picture, "bicubic")  # what is shown: bilinear reading between pixels would blur it
         out, colours, inside = (_resize(x, FRAME_PX) for x in (self.out(h).float(), raw[:, :3], alpha))
         paint = colours + (1.0 - inside) * picture + out[:, :3]
         return picture + torch.sigmoid(out[:, 3:]) * (paint - picture)

@@ -45,8 +45,8 @@ def warnings(sources: Sources, listed: list[Backend]) -> list[str]:
         )
     for variant in sources.settings.train.variants:
         card = sources.cards.get(variant, {})
-        if card and variant != "no_sync" and card.get("lambda_sync", {}).get("value") == 0:
-            why = card["lambda_sync"].get("why", "")
+        if card and variant != "no_sync" and card.get("sync_weight", {}).get("value") == 0:
+            why = card["sync_weight"].get("why", "")
             found.append(f"The generator ({variant}) was trained without the lip-sync loss (λ_sync = 0): {why}.")
     standing = stand_ins(listed)
     if standing:
@@ -81,10 +81,7 @@ def trained_on(sources: Sources) -> str:
     both = sorted(set(card.get("speakers", [])) & set().union(*tested.values()))
     seen = f"but {', '.join(both)} had been trained on" if both else "none of whom was trained on"
     learned = f"{many(clips, 'clip')} of {many(people, 'person', 'people')} ({kind}) in {card.get('steps', 0):,} steps"
-    return (
-        f"The generator ({variant}) learned from {learned} with the loss preset “{card.get('loss_preset', '?')}”, "
-        f"and was measured on {where}, {seen}."
-    )
+    return f"The generator ({variant}) learned from {learned}, and was measured on {where}, {seen}."
 
 
 def _against(

@@ -47,7 +47,12 @@ def _convert(value: Any, kind: Any, where: str, accepts: str) -> Any:
         item = typing.get_args(kind)[0]
         if not isinstance(value, (list, tuple)):
             refuse()
-        return tuple(_convert(v, item, where, accepts) for v in value)
+        return tuple(
+            build(item, v, f"{where}.{i}")
+            if isinstance(item, type) and dataclasses.is_dataclass(item)
+            else _convert(v, item, where, accepts)
+            for i, v in enumerate(value)
+        )
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as a string

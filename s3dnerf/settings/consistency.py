@@ -23,6 +23,7 @@ def check_together(settings: Any, variants: Sequence[str], corpora: Sequence[str
         raise SettingsError(
             f"train.variants: {list(settings.train.variants)} — accepted: one or more of {', '.join(variants)}"
         )
+    check_phases(settings.train.phases)
     bad = [c for c in settings.evaluate.corpora if c not in corpora]
     if bad:
         raise SettingsError(f"evaluate.corpora: {bad} — accepted: {', '.join(corpora)}")
@@ -55,3 +56,18 @@ def check_together(settings: Any, variants: Sequence[str], corpora: Sequence[str
             f"ingest.min_clip_s: {settings.ingest.min_clip_s} — accepted: at most ingest.clip_s "
             f"({settings.ingest.clip_s})"
         )
+
+
+def check_phases(phases: Sequence[Any]) -> None:
+    """Raise SettingsError where the shares of ``train.phases`` do not add up to 1, or a phase has a lip-sync loss over
+    frames that do not follow each other.
+    """
+    total = sum(phase.share for phase in phases)
+    if abs(total - 1.0) > 1e-6:
+        raise SettingsError(f"train.phases: shares of {total:g} together — accepted: one or more, 1 together")
+    for i, phase in enumerate(phases):
+        if phase.sync and phase.frames != "consecutive":
+            raise SettingsError(
+                f"train.phases.{i}: sync: {phase.sync:g} and frames: {phase.frames} — accepted: frames: consecutive "
+                "(the lip-sync expert hears them as one stretch), or sync: 0"
+            )

@@ -8,9 +8,11 @@ from typing import Any
 def flat(value: Any, path: str = "") -> dict[str, Any]:
     """Nested mappings by dotted path.
 
-    >>> flat({"a": {"b": 1}, "c": [2]})
-    {'a.b': 1, 'c': [2]}
+    >>> flat({"a": {"b": 1}, "c": [2], "d": [{"e": 3}]})
+    {'a.b': 1, 'c': [2], 'd.0.e': 3}
     """
+    if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
+        value = dict(enumerate(value))
     if not isinstance(value, dict):
         return {path: value}
     return {k: v for key, part in value.items() for k, v in flat(part, f"{path}.{key}" if path else str(key)).items()}

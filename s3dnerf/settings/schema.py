@@ -238,7 +238,35 @@ class ModelSettings:
         ge=0,
         le=128,
     )
+    lip_gain: float = opt(
+        1.0,
+        "ours: what speech tells of the lips' motion is multiplied by this (1: the most probable lips, which are an "
+        "average and move too little)",
+        ge=0.0,
+        le=2.0,
+    )
     discriminator_width: int = opt(64, "channels of the discriminator at full resolution", ge=4, le=256)
+
+
+@dataclass(frozen=True)
+class PhaseSettings:
+    """A stretch of the generator's training: how its target frames are drawn, and the weight of each loss (the λ of
+    eq. 9; the defaults are the paper's, for the whole of the training).
+    """
+
+    share: float = opt(1.0, "share of train.steps; the shares of all phases add up to 1", ge=0.0, le=1.0)
+    frames: str = opt(
+        "consecutive",
+        "the T target frames of a sample: consecutive, or from anywhere in the clip (ours: more mouths a step)",
+        choices=("consecutive", "anywhere"),
+    )
+    pix: float = opt(1.0, "weight of the pixel loss", ge=0.0)
+    per: float = opt(0.01, "weight of the perceptual loss", ge=0.0)
+    adv: float = opt(1.0, "weight of the adversarial loss", ge=0.0)
+    sync: float = opt(0.5, "weight of the lip-sync loss", ge=0.0)
+    deform: float = opt(0.001, "weight of the deformation loss", ge=0.0)
+    mouth: float = opt(0.0, "weight of the final frame's mean absolute difference in the lip box (ours)", ge=0.0)
+    flow: float = opt(0.0, "weight of the rendered flow's distance from the source's landmarks, pixels² (ours)", ge=0.0)
 
 
 @dataclass(frozen=True)
@@ -257,32 +285,13 @@ class TrainSettings:
     lr_final: float = opt(
         1.0, "step sizes at the last step, as a fraction (half cosine over the last half; 1: constant)", ge=0.0, le=1.0
     )
-    loss_preset: str = opt(
-        "paper",
-        "paper: weights of eq. 9 from step 0; stable: adversary and sync after warm-up",
-        choices=("paper", "stable"),
-    )
-    lambda_per: float = opt(0.01, "weight of the perceptual loss", ge=0.0)
-    lambda_adv: float = opt(1.0, "weight of the adversarial loss", ge=0.0)
-    lambda_sync: float = opt(0.5, "weight of the lip-sync loss", ge=0.0)
-    lambda_deform: float = opt(0.001, "weight of the deformation loss", ge=0.0)
-    lambda_pix: float = opt(1.0, "weight of the pixel loss", ge=0.0)
-    lambda_mouth: float = opt(
-        0.0, "weight of the final frame's mean absolute difference in the lip box (ours; 0: the paper)", ge=0.0
-    )
-    lambda_flow: float = opt(
-        0.0, "weight of the rendered flow's distance from the source's landmarks, pixels² (ours; 0: the paper)", ge=0.0
-    )
+    phases: tuple[PhaseSettings, ...] = opt((PhaseSettings(),), "stretches of the training, one after the other")
     lips_pix_weight: float = opt(
         1.0, "weight of the lip box's pixels in the pixel loss (1: the paper's plain ℓ2)", ge=1.0, le=100.0
     )
     outside_rays: float = opt(
         1.0, "share of the rays outside the target's face that a step renders (1: all)", ge=0.0, le=1.0
     )
-    spread_warmup: bool = opt(
-        False, "stable: frames from anywhere in the clip, not consecutive, until adversary and sync begin (ours)"
-    )
-    warmup_fraction: float = opt(0.3, "stable: share of the steps before adversary and sync begin", ge=0.0, le=1.0)
     r1: float = opt(5.0, "weight of the R1 penalty", ge=0.0)
     r1_every: int = opt(16, "steps between R1 penalties", ge=1)
     perceptual: str = opt(

@@ -1,4 +1,4 @@
-"""The lip-sync networks' mel spectrogram, in numpy and scipy alone.
+"""The lip-sync networks' mel spectrogram, in numpy alone.
 
 Reads 16 kHz samples, gives columns at 80 Hz: column c is centred on sample 200 c.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from scipy.signal import lfilter
 
 from s3dnerf.core.rates import FPS_HZ, RATE_HZ, SAMPLES_PER_FRAME
 
@@ -69,7 +68,8 @@ def sync_mel(samples: np.ndarray) -> np.ndarray:
     if samples.ndim != 1 or not len(samples):
         raise ValueError(f"samples: expected (n,) with n ≥ 1, got {samples.shape}")
     columns = 1 + len(samples) // HOP
-    emphasised = lfilter([1.0, -PREEMPHASIS], [1.0], samples)
+    emphasised = np.array(samples, np.float64)
+    emphasised[1:] -= PREEMPHASIS * np.asarray(samples[:-1], np.float64)
     if len(emphasised) <= N_FFT // 2:  # too short to mirror
         emphasised = np.pad(emphasised, (0, N_FFT // 2 + 1 - len(emphasised)))
     padded = np.pad(emphasised, N_FFT // 2, mode="reflect")

@@ -102,16 +102,16 @@ def load_expert(folder: str | Path) -> tuple[SyncExpert, dict[str, Any]]:
     return expert.eval().requires_grad_(False), card
 
 
-def check_gate(card: dict[str, Any], lambda_sync: float) -> None:
+def check_gate(card: dict[str, Any], weight: float) -> None:
     """Refuse to train a generator on an expert that did not pass.
 
-    Raises SyncGateError when ``lambda_sync`` > 0 and the card's verdict is no.
+    Raises SyncGateError when the lip-sync loss has a ``weight`` and the card's verdict is no.
     """
-    if lambda_sync > 0 and not card["passes"]:
+    if weight > 0 and not card["passes"]:
         held = card["held_out"]
         why = "; ".join(finding["message"] for finding in card["monitor"])
         raise SyncGateError(
-            f"train.lambda_sync: {lambda_sync:g} — the {card['role']} is right in {held['accuracy']:.3f} of held-out "
+            f"train.phases: sync: {weight:g} — the {card['role']} is right in {held['accuracy']:.3f} of held-out "
             "trials, "
             f"below sync.gate = {card['gate']:g}; accepted: 0 until it passes{' (' + why + ')' if why else ''}"
         )

@@ -27,6 +27,7 @@ from s3dnerf.model.field import Identity, Portrait
 from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
 from s3dnerf.settings.loading import settings_from
 from s3dnerf.settings.schema import Settings
+from s3dnerf.synthesis.blinks import blinking, close_eyes
 from s3dnerf.synthesis.head_motion import poses_for, views_of
 
 FRAME_PX, SILENT = 256, 1e-3
@@ -120,9 +121,10 @@ class Synthesizer:
         world_to_camera: np.ndarray,
         intrinsics: np.ndarray,
         batch: int = 5,
+        shut: np.ndarray | None = None,
     ) -> Iterator[Rendered]:
         """Rendered batches of all frames. ``tokens`` (2N, D); cameras (N, 3, 4) and (N, 3, 3); at most ``batch`` frames
-        at a time.
+        at a time; ``shut`` (N,): how far the portrait's eyes are closed, 0 … 1 (None: not at all).
 
         Raises SynthesisError where tokens and cameras do not have the same number of frames, or tokens the wrong width.
         """
@@ -138,7 +140,16 @@ class Synthesizer:
             windows = speech_windows(speech, self.generator.settings.speech_tokens, first, count)
             part = slice(first, first + count)
             camera = Camera(self._tensor(world_to_camera[part]), self._tensor(intrinsics[part]))
-            yield self.generator.render(identity, windows, camera)
+            pictures = None
+            if shut is not None and shut[part].any():
+                pictures = self._blinking(identity, shut[part])
+            yield self.generator.render(identity, windows, camera, pictures=pictures)
+
+    def _blinking(self, identity: Identity, shut: np.ndarray) -> torch.Tensor:
+        """The portrait (n, 3, 256, 256) with its eyes closed so far."""
+        picture = identity.source[-1][0].permute(1, 2, 0).cpu().numpy()
+        landmarks = identity.landmarks[0].cpu().numpy()
+        return self._tensor(np.stack([close_eyes(picture, landmarks, float(s)) for s in shut])).permute(0, 3, 1, 2)
 
     def frames(
         self,
@@ -147,9 +158,10 @@ class Synthesizer:
         world_to_camera: np.ndarray,
         intrinsics: np.ndarray,
         batch: int = 5,
+        shut: np.ndarray | None = None,
     ) -> Iterator[np.ndarray]:
         """Final frames, uint8 (256, 256, 3) RGB, one after the other. Parameters as for :meth:`render`."""
-        for rendered in self.render(identity, tokens, world_to_camera, intrinsics, batch):
+        for rendered in self.render(identity, tokens, world_to_camera, intrinsics, batch, shut):
             yield from frame_pixels(rendered.fine)
 
 
@@ -184,6 +196,7 @@ def synthesize(
     views: str = "one",
     yaw_deg: float = 0.0,
     pitch_deg: float = 0.0,
+    blinks: int | None = 0,
 ) -> Iterator[np.ndarray]:
     """Frames of a portrait that says ``samples``.
 
@@ -195,6 +208,7 @@ def synthesize(
     motion : ``still``, ``gentle`` or poses (M, 3, 4); see :func:`s3dnerf.synthesis.head_motion.poses_for`
     mark : write SYNTHETIC into each frame
     views, yaw_deg, pitch_deg : the side it is seen from; see :func:`s3dnerf.synthesis.head_motion.views_of`
+    blinks : seed of when the eyes blink (:func:`s3dnerf.synthesis.blinks.blinking`); None: never
 
     Yields uint8 (256, 256, 3), RGB; (768, 768, 3) for the nine views of a grid.
 
@@ -217,8 +231,9 @@ def synthesize(
         face.frame, face.mask, face.world_to_camera, face.intrinsics, face.box, face.landmarks
     )
     tokens, intrinsics = tokens_of_long(backend, speech), np.repeat(face.intrinsics[None], count, 0)
+    shut = None if blinks is None else blinking(count, blinks)
     frames = beside_each_other(
-        [[synthesizer.frames(identity, tokens, poses, intrinsics, batch) for poses in row] for row in pose_grid]
+        [[synthesizer.frames(identity, tokens, poses, intrinsics, batch, shut) for poses in row] for row in pose_grid]
     )
     return (marked(frame) for frame in frames) if mark else frames
 

@@ -1,5 +1,4 @@
-"""What the generator trains on: one source frame and T consecutive target frames of one clip, with all that goes with
-them.
+"""What the generator trains on: one source frame and T target frames of one clip, with all that goes with them.
 
 A sample is a pure function of (seed, step, number in the batch): a resumed run needs no position in the data but the
 step, and any number of processes draws the same batch. Clips are decoded when first drawn and kept; a corpus of more
@@ -28,10 +27,11 @@ from s3dnerf.model.cameras import Camera
 from s3dnerf.model.crossmodal import windows_at
 from s3dnerf.model.field import Portrait
 from s3dnerf.model.lip_shapes import LipShapes, lip_shape
-from s3dnerf.settings.schema import ModelSettings
+from s3dnerf.settings.schema import ModelSettings, TrainSettings
 from s3dnerf.sync.audio_windows import MEL, AudioWindows
 from s3dnerf.training.clips import Clip, ClipFolder
 from s3dnerf.training.lip_regression import fit_lip_shapes
+from s3dnerf.training.phases import phase_at
 
 RESIDENT_CLIPS = 64
 
@@ -142,10 +142,8 @@ class GeneratorData:
     ----------
     data_dir : ``data/<preset>``
     model : ModelSettings (speech tokens a frame, rays and samples)
-    frames : T
+    train : TrainSettings (T, and how each phase draws its frames)
     seed : of the draw
-    spread_until : before this step the T frames come from anywhere in the clip (more mouths a step; nothing that needs
-        them consecutive may run yet)
     audio : how the expert's windows of sound are cut
     corpus, splits : which clips; the paper trains on HDTF's training split
 
@@ -156,15 +154,14 @@ class GeneratorData:
         self,
         data_dir: str | Path,
         model: ModelSettings,
-        frames: int,
+        train: TrainSettings,
         seed: int,
-        spread_until: int = 0,
         audio: AudioWindows = MEL,
         corpus: str = "hdtf",
         splits: tuple[str, ...] = ("train",),
     ) -> None:
-        self.folder, self.model, self.frames, self.seed = ClipFolder(data_dir, corpus), model, frames, seed
-        self.spread_until, self.audio = spread_until, audio
+        self.folder, self.model, self.train, self.seed = ClipFolder(data_dir, corpus), model, train, seed
+        self.audio = audio
         self.records = self.folder.of_split(*splits)
         if not self.records:
             raise NoTrainingData(
@@ -200,16 +197,17 @@ class GeneratorData:
         pool = self.pool(step)
         for _ in range(100):
             clip = self.clip(self.records[pool[rng.integers(len(pool))]])
-            if len(clip.frames) > self.frames:
+            if len(clip.frames) > self.train.frames:
                 break
         else:
             raise NoTrainingData(
-                f"no clip of more than {self.frames} frames among {len(pool)}: expected clips of ingest.min_clip_s "
-                "and more"
+                f"no clip of more than {self.train.frames} frames among {len(pool)}: expected clips of "
+                "ingest.min_clip_s and more"
             )
-        n, t = len(clip.frames), self.frames
+        n, t = len(clip.frames), self.train.frames
         source, first = int(rng.integers(n)), int(rng.integers(n - t + 1))
-        at = np.sort(rng.choice(n, t, replace=False)) if step < self.spread_until else np.arange(first, first + t)
+        anywhere = phase_at(self.train, step).frames == "anywhere"
+        at = np.sort(rng.choice(n, t, replace=False)) if anywhere else np.arange(first, first + t)
         found = self._gather(clip, source, at, int(rng.integers(2**62)))
         return found
 

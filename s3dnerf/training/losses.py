@@ -1,6 +1,8 @@
-"""The generator's and the discriminator's losses (3.5, eq. 9) and how their weights run over training.
+"""The generator's and the discriminator's losses (3.5, eq. 9), and their step size over the training.
 
     L = λ_pix L_pix + λ_per L_per + λ_adv L_adv + λ_sync L_sync + λ_deform L_deform (+ λ_mouth L_mouth + λ_flow L_flow)
+
+The weights are the settings' (``train.phases``; :mod:`s3dnerf.training.phases`).
 
 Every image loss is taken on the coarse and on the fine image: coarse against the masked target, fine against the whole
 target. The lip-sync loss is eq. 8 as METHOD corrects it (:func:`s3dnerf.sync.losses.generator_sync_loss`). L_mouth
@@ -10,7 +12,6 @@ and L_flow (ours, without weight in the paper's preset) are :func:`mouth_loss` a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
@@ -20,41 +21,6 @@ from s3dnerf.settings.schema import TrainSettings
 from s3dnerf.sync.crops import FRAME_PX
 
 FLOW_PX = 4.0
-
-
-@dataclass(frozen=True)
-class LossFactors:
-    """λ of each term at one step."""
-
-    pix: float
-    per: float
-    adv: float
-    sync: float
-    deform: float
-    mouth: float = 0.0
-    flow: float = 0.0
-
-
-def loss_factors(settings: TrainSettings, step: int) -> LossFactors:
-    """Weights at ``step`` (from 0).
-
-    ``paper``: the settings' weights from step 0. ``stable``: no adversary and no sync loss for ``warmup_fraction`` of
-    the steps (an early adversary costs mouth control, others found).
-    """
-    s, late = settings, 1.0
-    if s.loss_preset == "stable":
-        late = float(step >= s.warmup_fraction * s.steps)
-    adv, sync = late * s.lambda_adv, late * s.lambda_sync
-    return LossFactors(s.lambda_pix, s.lambda_per, adv, sync, s.lambda_deform, s.lambda_mouth, s.lambda_flow)
-
-
-def spread_until(settings: TrainSettings) -> int:
-    """The first step whose T frames must be consecutive: 0, or with ``spread_warmup`` the one at which ``stable`` ends
-    its warm-up.
-    """
-    if not settings.spread_warmup or settings.loss_preset != "stable":
-        return 0
-    return math.ceil(settings.warmup_fraction * settings.steps)
 
 
 def step_size(settings: TrainSettings, step: int) -> float:

@@ -11,7 +11,6 @@ point and started again, it ends with the same bytes on a CPU.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import shutil
@@ -26,7 +25,7 @@ from s3dnerf.model.cameras import FRAME_PX
 from s3dnerf.model.discriminator import Discriminator, dual
 from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
 from s3dnerf.settings.loading import as_dict
-from s3dnerf.settings.schema import Settings
+from s3dnerf.settings.schema import PhaseSettings, Settings, TrainSettings
 from s3dnerf.sync.crops import crop_lips
 from s3dnerf.sync.expert import SyncExpert, check_gate, load_expert
 from s3dnerf.sync.losses import generator_sync_loss
@@ -38,6 +37,7 @@ from s3dnerf.training.ema import Averaged
 from s3dnerf.training.generator_data import Batch, GeneratorData, make_batch, training_rays
 from s3dnerf.training.jobs import TrainingJob, interruptible, run_job
 from s3dnerf.training.perceptual import PerceptualLoss
+from s3dnerf.training.phases import phase_at, sync_weight, without_sync
 from s3dnerf.training.strips import write_strip
 from s3dnerf.training.watch import LossWatch
 from s3dnerf.video.packs import file_sha256, write_atomic
@@ -58,10 +58,10 @@ class Job(TrainingJob):
     out: str
 
 
-def train_settings(job: Job) -> Any:
-    """``settings.train`` of the job's variant: λ_sync is 0 in ``no_sync``."""
+def train_settings(job: Job) -> TrainSettings:
+    """``settings.train`` of the job's variant: no phase of ``no_sync`` has a lip-sync loss."""
     train = job.settings.train
-    return dataclasses.replace(train, lambda_sync=0.0) if job.variant == "no_sync" else train
+    return without_sync(train) if job.variant == "no_sync" else train
 
 
 def lip_windows(frames: torch.Tensor, boxes: torch.Tensor, expert: SyncExpert) -> torch.Tensor:
@@ -73,7 +73,7 @@ def lip_windows(frames: torch.Tensor, boxes: torch.Tensor, expert: SyncExpert) -
 def generator_losses(
     rendered: Rendered,
     batch: Batch,
-    factors: losses.LossFactors,
+    phase: PhaseSettings,
     lips_pix_weight: float,
     perceptual: PerceptualLoss,
     expert: SyncExpert,
@@ -93,29 +93,29 @@ def generator_losses(
         + losses.pixel_loss(seen, wanted, at[coarse.shape[-1]])
     }
     terms["deform"] = rendered.deform_energy.float()
-    if factors.mouth:
+    if phase.mouth:
         terms["mouth"] = losses.mouth_loss(fine, batch.target, batch.lip_box)
-    if factors.flow:
+    if phase.flow:
         each = len(batch.landmarks) // len(batch.source.box)
         source = batch.source.landmarks.repeat_interleave(each, 0)
         terms["flow"] = losses.landmark_flow_loss(rendered.source_xy, rendered.alpha, batch.landmarks, source)
-    if factors.sync or (factors.per and not perceptual.real):
+    if phase.sync or (phase.per and not perceptual.real):
         # the expert knows whole frames: the coarse face stands before the true surroundings
         standing = coarse + (1.0 - rendered.alpha) * batch.outside
         lips = [lip_windows(image, batch.lip_box, expert) for image in (fine, standing)]
-    if factors.per:
+    if phase.per:
         terms["per"] = perceptual(fine, batch.target) + perceptual(coarse, batch.coarse_target)
         if not perceptual.real:
             true_lips = lip_windows(batch.target, batch.lip_box, expert)
             terms["per"] = terms["per"] + perceptual.lips(lips[0], true_lips) + perceptual.lips(lips[1], true_lips)
-    if factors.sync:
+    if phase.sync:
         audio = expert.audio(batch.audio)
         terms["sync"] = generator_sync_loss(expert.visual(lips[0]), audio) + generator_sync_loss(
             expert.visual(lips[1]), audio
         )
-    if factors.adv and discriminator is not None:
+    if phase.adv and discriminator is not None:
         terms["adv"] = losses.generator_adversarial_loss(discriminator(dual(fine, coarse)))
-    terms["total"] = sum(value * getattr(factors, name) for name, value in terms.items())
+    terms["total"] = sum(value * getattr(phase, name) for name, value in terms.items())
     return terms
 
 
@@ -169,18 +169,18 @@ class Trainer:
         """One training step: the generator's, then (with an adversary) the discriminator's. Returns the curves'
         values.
         """
-        train, factors, scale = self.train, losses.loss_factors(self.train, step), losses.step_size(self.train, step)
+        train, phase, scale = self.train, phase_at(self.train, step), losses.step_size(self.train, step)
         self.discriminator.requires_grad_(False)
         with self.world.autocast(train.precision):
             rendered = self.render(batch)
             terms = generator_losses(
-                rendered, batch, factors, train.lips_pix_weight, self.perceptual, self.expert, self.discriminator
+                rendered, batch, phase, train.lips_pix_weight, self.perceptual, self.expert, self.discriminator
             )
         norm = self.update(self.generator, self.generator_optimiser, terms["total"], train.lr_generator * scale)
         self.averaged.update(self.generator)
         values = {name: value.detach() for name, value in terms.items()}
         values["gradient_norm"] = norm
-        if factors.adv:
+        if phase.adv:
             self.discriminator.requires_grad_(True)
             real, made = (
                 dual(batch.target, batch.coarse_target),
@@ -238,15 +238,8 @@ def train(job: Job, world: World) -> None:
     """
     settings, variant, work = job.settings, job.variant, Path(job.work)
     expert, expert_card = load_expert(job.expert)
-    check_gate(expert_card, train_settings(job).lambda_sync)
-    data = GeneratorData(
-        job.data_dir,
-        settings.model,
-        settings.train.frames,
-        settings.seed,
-        losses.spread_until(settings.train),
-        expert.windows,
-    )
+    check_gate(expert_card, sync_weight(train_settings(job)))
+    data = GeneratorData(job.data_dir, settings.model, settings.train, settings.seed, expert.windows)
     trainer = Trainer(job, data, expert, world)
     state = load_checkpoint(work / "checkpoint.pt")
     start = 0 if state is None else trainer.restore(state)
@@ -331,7 +324,7 @@ def card(job: Job, trainer: Trainer, data: GeneratorData, expert_card: dict[str,
     cards.
     """
     train = trainer.train
-    why = "the variant no_sync" if job.variant == "no_sync" else "settings: train.lambda_sync"
+    why = "the variant no_sync" if job.variant == "no_sync" else "settings: train.phases"
     return {
         "format": 1,
         "variant": job.variant,
@@ -339,8 +332,7 @@ def card(job: Job, trainer: Trainer, data: GeneratorData, expert_card: dict[str,
         "seed": job.settings.seed,
         "steps": train.steps,
         "settings": card_settings(job.settings),
-        "loss_preset": train.loss_preset,
-        "lambda_sync": {"value": train.lambda_sync, "why": why},
+        "sync_weight": {"value": sync_weight(train), "why": why},
         "perceptual": {"name": trainer.perceptual.name, "real": trainer.perceptual.real},
         "expert": {
             "sha256": file_sha256(Path(job.expert) / "weights.safetensors"),

@@ -34,8 +34,8 @@ class LossWatch:
                 raise TrainingDiverged(
                     f"step {step}: {name} is {value}. The last checkpoint is whole. Try, in this order: "
                     "train.precision: fp32; a smaller "
-                    "train.lr_generator and train.lr_discriminator; train.loss_preset: stable (an adversary from "
-                    "step 0 is the usual cause)"
+                    "train.lr_generator and train.lr_discriminator; no adv in the first of train.phases (an "
+                    "adversary from step 0 is the usual cause)"
                 )
         level = losses["pix"]
         usual = sorted(self.recent)[len(self.recent) // 2] if len(self.recent) >= 20 else math.inf
@@ -44,7 +44,7 @@ class LossWatch:
             raise TrainingDiverged(
                 f"step {step}: the pixel loss has stood above {self.factor:g} times its usual level ({usual:.4g}) for "
                 f"{self.patience} steps. The last checkpoint is whole. Try a smaller train.lr_generator, a smaller "
-                "train.gradient_clip, or train.loss_preset: stable"
+                "train.gradient_clip, or no adv in the first of train.phases"
             )
         if not self.spikes:
             self.recent.append(level)

@@ -56,7 +56,12 @@ def test_a_preset_with_changes(tmp_path: Path) -> None:
         "steps": 1,
         "variants": 1,
     }
+    said = s3dnerf(tmp_path, "preset", "sample", "--change", "train.phases.*.mouth=0.5", "train.phases.1.sync=0")
+    assert said.returncode == 0, said.stderr
+    first, last = yaml.safe_load((tmp_path / "params.yaml").read_text())["train"]["phases"]
+    assert first["mouth"] == last["mouth"] == 0.5 and last["sync"] == 0 and last["frames"] == "consecutive"
     for wrong, told in (
+        ("train.phases.2.sync=0", "train.phases.*.sync: of every one"),
         ("train.stops=1", "accepted: FIELD=VALUE"),
         ("train.steps", "FIELD=VALUE"),
         ("train.steps=-1", "train.steps"),

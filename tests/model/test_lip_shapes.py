@@ -82,6 +82,22 @@ def test_a_map_speaks_in_widths_of_the_face() -> None:
         assert torch.allclose(at - portrait[:, 48:], 0.1 * face_width(portrait).expand(1, 20, 2), atol=1e-2)
 
 
+def test_gain_multiplies_what_speech_tells_and_nothing_else() -> None:
+    torch.manual_seed(1)
+    plain, lively = (LipShapes(SPEECH, TOKENS, gain) for gain in (1.0, 1.5))
+    for shapes in (plain, lively):
+        torch.manual_seed(2)
+        shapes.set_map(torch.randn(SPEECH), torch.randn_like(shapes.directions), torch.randn_like(shapes.weight))
+    source, speech = face(0.4).repeat(5, 1, 1), torch.randn(5, TOKENS, SPEECH)
+    silence = plain.mean.expand(5, TOKENS, -1)
+    still = plain(silence, source)
+    assert torch.allclose(lively(silence, source), still, atol=1e-5)
+    apart = plain(speech, source) - still
+    assert apart.abs().mean() > 0.1 and torch.allclose(
+        lively(speech, source) - still, 1.5 * apart, rtol=1e-3, atol=1e-3
+    )
+
+
 def test_offsets_are_places_backwards() -> None:
     """Of a nose that the pose carries without error."""
     source, box = face(0.2), torch.from_numpy(BOX)[None]

@@ -65,7 +65,7 @@ def _inputs(identities: int = 2, each: int = 2) -> tuple[Portrait, torch.Tensor,
 
 
 def _fast_and_plain(variant: str, carry: bool, seed: int = 0) -> dict[str, float]:
-    settings = _settings(raw_px=8, image_px=32, carry_source=carry, mouth_width=4 * carry)
+    settings = _settings(raw_px=8, image_px=32, carry_source=carry, mouth_width=4 * carry, lip_gain=1.0 + 0.2 * carry)
     model = _trained(variant, settings, seed)
     portrait, *frames = _inputs()
     with torch.no_grad():

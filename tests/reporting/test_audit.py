@@ -57,8 +57,8 @@ def test_a_number_changed_with_its_manifest_is_still_found() -> None:
 
 def test_settings_that_differ_from_params_are_named() -> None:
     params = copy.deepcopy(SETTINGS)
-    params["train"]["lambda_sync"] = 0.25
-    assert "train.lambda_sync" in failed(make_report("r", ROWS), params)["settings"]
+    params["train"]["phases"][0]["sync"] = 0.25
+    assert "train.phases.0.sync" in failed(make_report("r", ROWS), params)["settings"]
     report = make_report("r", ROWS)
     other = Report("r", report.files | {"settings.yaml": dump_yaml(params).encode()})
     assert "0.25 in settings.yaml" in failed(other)["settings"]

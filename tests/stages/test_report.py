@@ -193,7 +193,7 @@ def test_the_page_asks_nothing_of_the_network(here: Path) -> None:
 
 def test_a_failed_gate_is_said_first(tmp_path: Path, monkeypatch) -> None:
     build(tmp_path, monkeypatch, passes=False)
-    make_generator(tmp_path / "data/tiny/train_s3dnerf/full", settings_of(), lambda_sync=0.0)
+    make_generator(tmp_path / "data/tiny/train_s3dnerf/full", settings_of(), sync_weight=0.0)
     lines = run()["lines"]
     assert lines[0].startswith("The lip-sync expert did not pass its gate: right in 0.550")
     text = (tmp_path / "reports/tiny/report.md").read_text()

@@ -59,7 +59,7 @@ def test_launched_runs_get_a_job_they_can_read(settings: Settings) -> None:
 
 def test_an_expert_below_its_gate_is_refused_before_any_work(settings: Settings) -> None:
     make_training_data(settings, settings.data_dir, passes=False)
-    with pytest.raises(SyncGateError, match="train.lambda_sync"):
+    with pytest.raises(SyncGateError, match="train.phases: sync: 0.5"):
         train_s3dnerf.main(_context(settings))
     assert not Path(".checkpoints").exists()
 

@@ -72,7 +72,7 @@ def test_gradients_pass_through_the_frozen_expert_to_the_lips(tmp_path):
 
 
 def test_the_gate_refuses_what_did_not_pass():
-    with pytest.raises(SyncGateError, match=r"train.lambda_sync: 0.5 .* 0.612 .*sync.gate = 0.75.*\(sound shifted\)"):
+    with pytest.raises(SyncGateError, match=r"train.phases: sync: 0.5 .* 0.612 .*sync.gate = 0.75.*\(sound shifted\)"):
         check_gate(card(0.612, findings=[{"code": "audio_shifted", "message": "sound shifted"}]), 0.5)
     check_gate(card(0.612), 0.0)
     check_gate(card(0.9), 0.5)

@@ -28,6 +28,7 @@ from s3dnerf.synthesis.synthesizer import (
 )
 from s3dnerf.video.encoding import ffmpeg_path
 from tests.small_corpus import BOX, INTRINSICS, landmarks, picture, turn
+from tests.synthesis.test_blinks import face
 
 SPEECH_DIM = 20
 
@@ -104,10 +105,28 @@ def test_frames_are_those_of_one_call_whatever_the_batch(synthesizer: Synthesize
 def test_frames_come_as_they_are_made(synthesizer: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     render = synthesizer.generator.render
-    monkeypatch.setattr(synthesizer.generator, "render", lambda *given: (calls.append(1), render(*given))[1])
+    monkeypatch.setattr(
+        synthesizer.generator, "render", lambda *given, **named: (calls.append(1), render(*given, **named))[1]
+    )
     stream = synthesizer.frames(_portrait(synthesizer), *_driven(6), batch=2)
     next(stream)
     assert len(calls) == 1
+
+
+def test_eyes_close_in_the_frames_that_say_so(synthesizer: Synthesizer) -> None:
+    picture, points = face()
+    mask = np.ones((256, 256), bool)
+    pixels = (picture * 255).astype(np.uint8)
+    identity = synthesizer.portrait(pixels, mask, turn(0), INTRINSICS, BOX, points.astype(np.float32))
+    tokens, poses, k = _driven(3)
+    plain = np.stack(list(synthesizer.frames(identity, tokens, poses, k)))
+    shut = np.stack(list(synthesizer.frames(identity, tokens, poses, k, shut=np.array([0.0, 1.0, 0.4]))))
+    assert np.array_equal(plain[0], shut[0])
+    changed = [np.abs(a.astype(int) - b).max(2) > 30 for a, b in zip(plain, shut)]
+    assert changed[1].sum() > changed[2].sum() > 50
+    y, x = np.nonzero(changed[1])
+    away = np.linalg.norm(np.stack([x, y], 1)[:, None] - points[36:48], axis=2).min(1)
+    assert away.max() < 30
 
 
 def test_lengths_and_widths_that_do_not_fit_are_refused(synthesizer: Synthesizer) -> None:

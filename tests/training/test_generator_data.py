@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from s3dnerf.settings.schema import Settings
-from s3dnerf.training import generator_data, losses
+from s3dnerf.training import generator_data
 from s3dnerf.training.generator_data import GeneratorData, NoTrainingData, make_batch
 from tests.small_corpus import LIP_BOX, make_corpus
 
 
 def test_a_sample_is_one_persons_and_what_belongs_together(settings: Settings, data_dir: Path) -> None:
-    data = GeneratorData(data_dir, settings.model, frames=5, seed=3)
+    data = GeneratorData(data_dir, settings.model, settings.train, seed=3)
     assert {r["speaker"] for r in data.records} == {"A", "B"} and data.speech_dim == 20
     sample = data.sample(11, 0)
     clip = next(c for c in map(data.clip, data.records) if any(np.array_equal(sample["source"], f) for f in c.frames))
@@ -29,7 +29,7 @@ def test_a_sample_is_one_persons_and_what_belongs_together(settings: Settings, d
 
 
 def test_samples_are_a_function_of_seed_step_and_number(settings: Settings, data_dir: Path) -> None:
-    a, b = (GeneratorData(data_dir, settings.model, 5, seed=3) for _ in range(2))
+    a, b = (GeneratorData(data_dir, settings.model, settings.train, seed=3) for _ in range(2))
     b.sample(0, 0)  # what was drawn before does not matter
     one, other = a.sample(4, 1), b.sample(4, 1)
     assert all(np.array_equal(one[name], other[name]) for name in one)
@@ -39,7 +39,7 @@ def test_samples_are_a_function_of_seed_step_and_number(settings: Settings, data
 
 
 def test_batches_mask_the_source_and_the_coarse_target(settings: Settings, data_dir: Path) -> None:
-    data = GeneratorData(data_dir, settings.model, 5, seed=0)
+    data = GeneratorData(data_dir, settings.model, settings.train, seed=0)
     batch = make_batch([data.sample(0, 0), data.sample(0, 1)], settings.model, torch.device("cpu"))
     assert (
         batch.target.shape == (10, 3, 256, 256)
@@ -57,7 +57,7 @@ def test_a_large_corpus_is_walked_through_in_bounded_memory(
     settings: Settings, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generator_data, "RESIDENT_CLIPS", 1)
-    data = GeneratorData(data_dir, settings.model, 5, seed=0)
+    data = GeneratorData(data_dir, settings.model, settings.train, seed=0)
     pools = [data.pool(step) for step in range(8)]
     assert {len(pool) for pool in pools} == {1} and {i for pool in pools for i in pool} == {0, 1}
     for step in range(4):
@@ -68,7 +68,7 @@ def test_a_large_corpus_is_walked_through_in_bounded_memory(
 def test_no_clip_says_where_to_look(settings: Settings, tmp_path: Path) -> None:
     make_corpus(tmp_path, {"hdtf_C_000": ("C", "test")})
     with pytest.raises(NoTrainingData, match="quarantine"):
-        GeneratorData(tmp_path, settings.model, 5, seed=0)
+        GeneratorData(tmp_path, settings.model, settings.train, seed=0)
 
 
 def test_training_renders_the_face_and_a_share_of_the_rest() -> None:
@@ -87,17 +87,11 @@ def test_training_renders_the_face_and_a_share_of_the_rest() -> None:
     assert generator_data.training_rays(mask, draw, 1.0).shape == (2, 256)
 
 
-def test_frames_are_spread_until_something_needs_them_consecutive(settings: Settings, data_dir: Path) -> None:
-    train_settings = dataclasses.replace(
-        settings.train, loss_preset="stable", spread_warmup=True, warmup_fraction=0.5, steps=20
-    )
-    until = losses.spread_until(train_settings)
-    assert (
-        until == 10 and losses.loss_factors(train_settings, 9).sync == 0 < losses.loss_factors(train_settings, 10).sync
-    )
-    # the sync loss runs from step 0 there
-    assert losses.spread_until(dataclasses.replace(train_settings, loss_preset="paper")) == 0
-    data = GeneratorData(data_dir, settings.model, 5, seed=0, spread_until=until)
+def test_each_phase_draws_its_frames_its_own_way(settings: Settings, data_dir: Path) -> None:
+    anywhere = dataclasses.replace(settings.train.phases[0], share=0.5, frames="anywhere", sync=0.0)
+    phases = (anywhere, dataclasses.replace(settings.train.phases[0], share=0.5))
+    train = dataclasses.replace(settings.train, steps=20, phases=phases)
+    data = GeneratorData(data_dir, settings.model, train, seed=0)
 
     def steps_between(step: int) -> set[int]:
         sample = data.sample(step, 0)

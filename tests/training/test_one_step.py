@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from s3dnerf.settings.schema import Settings
+from s3dnerf.settings.schema import PhaseSettings, Settings
 from s3dnerf.sync.expert import load_expert
 from s3dnerf.training import losses
 from s3dnerf.training.distributed import World
@@ -27,13 +27,15 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def batch(settings: Settings, data_dir: Path) -> Batch:
-    return make_batch([GeneratorData(data_dir, settings.model, 5, seed=0).sample(0, 0)], settings.model, CPU)
+    return make_batch(
+        [GeneratorData(data_dir, settings.model, settings.train, seed=0).sample(0, 0)], settings.model, CPU
+    )
 
 
 def trainer_of(settings: Settings, data_dir: Path, folder: Path, world: World | None = None, **given) -> Trainer:
     """A trainer at step 0; ``given`` changes settings of ``train``."""
     job = generator_job(settings, data_dir, folder, **given)
-    data = GeneratorData(data_dir, settings.model, 5, seed=0)
+    data = GeneratorData(data_dir, settings.model, settings.train, seed=0)
     return Trainer(job, data, load_expert(job.expert)[0], world or World())
 
 
@@ -58,8 +60,8 @@ def test_pixel_and_perceptual_loss_compare_both_images(
 
     with torch.no_grad():
         rendered = trainer.render(batch)
-        factors = losses.LossFactors(pix=1.0, per=1.0, adv=0.0, sync=0.0, deform=0.0)
-        terms = generator_losses(rendered, batch, factors, 1.0, Plain(), trainer.expert, None)
+        phase = PhaseSettings(pix=1.0, per=1.0, adv=0.0, sync=0.0, deform=0.0)
+        terms = generator_losses(rendered, batch, phase, 1.0, Plain(), trainer.expert, None)
     back = batch.backdrop[:, :, None, None]
     shown = rendered.coarse + (1 - rendered.alpha) * back - (batch.coarse_target + (1 - batch.mask) * back)
     fine = rendered.fine - batch.target
@@ -72,7 +74,7 @@ def test_pixel_and_perceptual_loss_compare_both_images(
 def test_the_discriminator_is_shown_the_masked_target_as_the_real_coarse_image(
     settings: Settings, data_dir: Path, tmp_path: Path, batch: Batch
 ) -> None:
-    trainer = trainer_of(settings, data_dir, tmp_path, r1=0.0, lambda_sync=0.0)
+    trainer = trainer_of(settings, data_dir, tmp_path, r1=0.0, sync=0.0)
     shown: list[torch.Tensor] = []
     trainer.discriminator.register_forward_pre_hook(lambda module, given: shown.append(given[0].detach().clone()))
     with torch.no_grad():
@@ -94,9 +96,7 @@ def test_the_discriminator_is_shown_the_masked_target_as_the_real_coarse_image(
 def test_the_discriminator_learns_to_tell_real_from_made(
     settings: Settings, data_dir: Path, tmp_path: Path, batch: Batch
 ) -> None:
-    trainer = trainer_of(
-        settings, data_dir, tmp_path, r1=0.0, lambda_sync=0.0, lr_generator=1e-7, lr_discriminator=3e-3
-    )
+    trainer = trainer_of(settings, data_dir, tmp_path, r1=0.0, sync=0.0, lr_generator=1e-7, lr_discriminator=3e-3)
     found = [trainer.step(step, batch)["discriminator"] for step in range(12)]
     assert found[-1] < 0.7 * found[0]
     with torch.no_grad():
@@ -111,7 +111,7 @@ def _up(x: torch.Tensor) -> torch.Tensor:
 
 
 def test_the_average_takes_its_step(settings: Settings, data_dir: Path, tmp_path: Path, batch: Batch) -> None:
-    trainer = trainer_of(settings, data_dir, tmp_path, lambda_adv=0.0, lambda_sync=0.0)
+    trainer = trainer_of(settings, data_dir, tmp_path, adv=0.0, sync=0.0)
     before = weights(trainer.averaged.module)
     trainer.step(0, batch)
     now = weights(trainer.generator)
@@ -124,7 +124,7 @@ def test_the_average_takes_its_step(settings: Settings, data_dir: Path, tmp_path
 def test_r1_is_weighted_and_scaled_by_how_seldom_it_is_taken(
     settings: Settings, data_dir: Path, tmp_path: Path, batch: Batch, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    trainer = trainer_of(settings, data_dir, tmp_path, r1=5.0, r1_every=2, lambda_sync=0.0)
+    trainer = trainer_of(settings, data_dir, tmp_path, r1=5.0, r1_every=2, sync=0.0)
     taken = []
     update = trainer.update
 
@@ -153,7 +153,7 @@ def test_gradients_are_clipped(settings: Settings, data_dir: Path, tmp_path: Pat
 
 
 def test_both_step_sizes_follow_the_schedule(settings: Settings, data_dir: Path, tmp_path: Path, batch: Batch) -> None:
-    trainer = trainer_of(settings, data_dir, tmp_path, steps=8, lr_final=0.1, lambda_sync=0.0)
+    trainer = trainer_of(settings, data_dir, tmp_path, steps=8, lr_final=0.1, sync=0.0)
     for step in (0, 6):
         trainer.step(step, batch)
         scale = losses.step_size(trainer.train, step)
@@ -179,11 +179,11 @@ class OppositeWorld(World):
 def test_both_networks_take_the_mean_gradient_of_all_processes(
     settings: Settings, data_dir: Path, tmp_path: Path, batch: Batch
 ) -> None:
-    trainer = trainer_of(settings, data_dir, tmp_path, OppositeWorld(), lambda_sync=0.0)
+    trainer = trainer_of(settings, data_dir, tmp_path, OppositeWorld(), sync=0.0)
     before = weights(trainer.generator), weights(trainer.discriminator)
     trainer.step(0, batch)
     assert same(before[0], trainer.generator) and same(before[1], trainer.discriminator)
-    other = trainer_of(settings, data_dir, tmp_path, lambda_sync=0.0)
+    other = trainer_of(settings, data_dir, tmp_path, sync=0.0)
     before = weights(other.generator), weights(other.discriminator)
     other.step(0, batch)
     assert not same(before[0], other.generator) and not same(before[1], other.discriminator)
@@ -215,12 +215,12 @@ def test_a_step_in_bfloat16_is_near_one_in_float32(
 def test_the_flow_s_term_leads_from_the_target_s_landmarks_to_the_source_s(
     settings: Settings, data_dir: Path, tmp_path: Path
 ) -> None:
-    data = GeneratorData(data_dir, settings.model, 5, seed=0)
+    data = GeneratorData(data_dir, settings.model, settings.train, seed=0)
     batch = make_batch([data.sample(0, 0), data.sample(0, 1)], settings.model, CPU)
     trainer = trainer_of(settings, data_dir, tmp_path)
-    factors = losses.LossFactors(pix=0.0, per=0.0, adv=0.0, sync=0.0, deform=0.0, flow=0.5)
+    phase = PhaseSettings(pix=0.0, per=0.0, adv=0.0, sync=0.0, deform=0.0, flow=0.5)
     rendered = trainer.render(batch)
-    terms = generator_losses(rendered, batch, factors, 1.0, trainer.perceptual, trainer.expert, None)
+    terms = generator_losses(rendered, batch, phase, 1.0, trainer.perceptual, trainer.expert, None)
     first, second = batch.source.landmarks
     source = torch.stack([first] * 5 + [second] * 5)
     assert torch.allclose(
@@ -237,14 +237,14 @@ def test_the_mouth_is_painted_by_the_true_lips_and_learns_from_its_own_term(
     settings: Settings, data_dir: Path, tmp_path: Path
 ) -> None:
     told = dataclasses.replace(settings, model=dataclasses.replace(settings.model, mouth_width=4))
-    data = GeneratorData(data_dir, told.model, 5, seed=0)
+    data = GeneratorData(data_dir, told.model, told.train, seed=0)
     batch = make_batch([data.sample(0, 0)], told.model, CPU)
     trainer = trainer_of(told, data_dir, tmp_path)
     assert trainer.generator.lip_shapes.weight.abs().max() > 0  # fitted before the first step
     torch.nn.init.normal_(trainer.generator.mouth.out.weight, std=0.1)
-    factors = losses.LossFactors(pix=0.0, per=0.0, adv=0.0, sync=0.0, deform=0.0, mouth=0.5)
+    phase = PhaseSettings(pix=0.0, per=0.0, adv=0.0, sync=0.0, deform=0.0, mouth=0.5)
     rendered = trainer.render(batch)
-    terms = generator_losses(rendered, batch, factors, 1.0, trainer.perceptual, trainer.expert, None)
+    terms = generator_losses(rendered, batch, phase, 1.0, trainer.perceptual, trainer.expert, None)
     assert torch.allclose(terms["total"], 0.5 * losses.mouth_loss(rendered.fine, batch.target, batch.lip_box))
     terms["total"].backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in trainer.generator.mouth.parameters())
@@ -260,6 +260,6 @@ def test_the_terms_that_are_off_are_not_computed(
     trainer = trainer_of(settings, data_dir, tmp_path)
     with torch.no_grad():
         rendered = trainer.render(batch)
-        off = losses.LossFactors(pix=1.0, per=0.0, adv=0.0, sync=0.0, deform=0.0)
+        off = PhaseSettings(pix=1.0, per=0.0, adv=0.0, sync=0.0, deform=0.0)
         terms = generator_losses(rendered, batch, off, 1.0, SimpleNamespace(real=True), trainer.expert, None)
     assert set(terms) == {"pix", "deform", "total"}

@@ -17,7 +17,7 @@ from s3dnerf.training.distributed import World
 from s3dnerf.training.train_s3dnerf import train
 from tests.margins import Between, Margin
 from tests.small_corpus import INTRINSICS, make_corpus, make_expert, solid_picture, turn
-from tests.training.generator_job import generator_job
+from tests.training.generator_job import generator_job, with_changes
 
 LEARNT, ASKED = np.radians([-25.0, -12.0, 0.0, 12.0, 25.0]), np.radians([-19.0, -6.0, 6.0, 19.0])
 
@@ -25,9 +25,7 @@ LEARNT, ASKED = np.radians([-25.0, -12.0, 0.0, 12.0, 25.0]), np.radians([-19.0, 
 def _settings(seed: int, **train: float) -> Settings:
     plain = preset_settings("tiny")
     model = dataclasses.replace(plain.model, carry_source=True, mouth_width=8, raw_px=32, image_px=64)
-    training = dataclasses.replace(
-        plain.train, lambda_adv=0.0, lambda_sync=0.0, lr_generator=4e-3, lr_final=0.1, adam_beta1=0.9, **train
-    )
+    training = with_changes(plain.train, adv=0.0, sync=0.0, lr_generator=4e-3, lr_final=0.1, adam_beta1=0.9, **train)
     return dataclasses.replace(plain, seed=seed, model=model, train=training)
 
 
@@ -56,7 +54,7 @@ def _made(synthesizer: Synthesizer, clip: Clip, source: int, poses: np.ndarray, 
 
 
 def one_clip_by_heart(seed: int, folder: Path) -> dict[str, float]:
-    settings = _settings(seed, steps=150, lips_pix_weight=50.0, lambda_mouth=0.1)
+    settings = _settings(seed, steps=150, lips_pix_weight=50.0, mouth=0.1)
     synthesizer, clip = _trained(settings, folder)
     source = int(np.argmin(np.ptp(clip.landmarks[:, 60:68, 1], axis=1)))  # the most closed mouth
     made = _made(synthesizer, clip, source, clip.world_to_camera, clip.tokens)
@@ -103,7 +101,7 @@ def red(frame: np.ndarray) -> np.ndarray:
 
 
 def a_head_that_turns(seed: int, folder: Path) -> dict[str, float]:
-    settings = _settings(seed, steps=120, lambda_flow=0.02)
+    settings = _settings(seed, steps=120, flow=0.02)
     synthesizer, clip = _trained(settings, folder, np.tile(LEARNT, 3))
     poses = np.stack([turn(yaw) for yaw in ASKED])
     made = _made(synthesizer, clip, 2, poses, np.repeat(clip.tokens[4:6], len(poses), 0))

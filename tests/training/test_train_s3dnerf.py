@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from s3dnerf.settings.loading import preset_settings
-from s3dnerf.settings.schema import Settings
+from s3dnerf.settings.schema import PhaseSettings, Settings
 from s3dnerf.sync.expert import SyncGateError, load_expert
 from s3dnerf.training import generator_data, losses
 from s3dnerf.training.curves import read_curves
 from s3dnerf.training.distributed import World
 from s3dnerf.training.generator_data import GeneratorData, make_batch
+from s3dnerf.training.phases import phase_at
 from s3dnerf.training.train_s3dnerf import Job, Trainer, generator_losses, train
 from s3dnerf.training.watch import TrainingDiverged
 from tests.margins import Between, Margin
@@ -28,12 +29,12 @@ from tests.training.generator_job import generator_job
 
 def test_the_gate_refuses_an_expert_that_did_not_pass(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
     make_training_data(settings, tmp_path, passes=False)
-    with pytest.raises(SyncGateError, match="train.lambda_sync"):
+    with pytest.raises(SyncGateError, match="train.phases: sync: 0.5"):
         train(generator_job(settings, tmp_path, tmp_path / "run"), World())
-    job = generator_job(settings, tmp_path, tmp_path / "run", lambda_sync=0.0, steps=1)
+    job = generator_job(settings, tmp_path, tmp_path / "run", sync=0.0, steps=1)
     train(job, World())  # accepted, and said so
     card = json.loads((Path(job.out) / "card.json").read_text())
-    assert card["lambda_sync"]["value"] == 0.0 and card["expert"]["passes"] is False
+    assert card["sync_weight"]["value"] == 0.0 and card["expert"]["passes"] is False
 
 
 def test_no_sync_trains_without_the_expert_and_says_so(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
@@ -41,7 +42,7 @@ def test_no_sync_trains_without_the_expert_and_says_so(settings: Settings, data_
     train(job, World())
     card = json.loads((Path(job.out) / "card.json").read_text())
     assert (
-        card["lambda_sync"] == {"value": 0.0, "why": "the variant no_sync"}
+        card["sync_weight"] == {"value": 0.0, "why": "the variant no_sync"}
         and "sync" not in read_curves(Path(job.out) / "curves.jsonl")[0]
     )
 
@@ -50,12 +51,12 @@ def test_all_terms_take_part_and_the_total_is_their_weighted_sum(
     settings: Settings, data_dir: Path, tmp_path: Path
 ) -> None:
     job = generator_job(settings, data_dir, tmp_path)
-    data = GeneratorData(data_dir, settings.model, 5, seed=0)
+    data = GeneratorData(data_dir, settings.model, settings.train, seed=0)
     trainer = Trainer(job, data, load_expert(job.expert)[0], World())
     batch = make_batch([data.sample(0, 0)], settings.model, torch.device("cpu"))
-    factors = losses.loss_factors(trainer.train, 0)
+    phase = phase_at(trainer.train, 0)
     terms = generator_losses(
-        trainer.render(batch), batch, factors, 1.0, trainer.perceptual, trainer.expert, trainer.discriminator
+        trainer.render(batch), batch, phase, 1.0, trainer.perceptual, trainer.expert, trainer.discriminator
     )
     assert set(terms) == {"pix", "per", "adv", "sync", "deform", "total"}
     by_hand = terms["pix"] + 0.01 * terms["per"] + terms["adv"] + 0.5 * terms["sync"] + 0.001 * terms["deform"]
@@ -67,14 +68,14 @@ def _data_and_trainer(seed: int, folder: Path, **given) -> tuple[GeneratorData, 
     settings = dataclasses.replace(preset_settings("tiny"), seed=seed)
     make_training_data(settings, folder)
     job = generator_job(settings, folder, folder / "run", **given)
-    data = GeneratorData(folder, settings.model, 5, seed=seed)
+    data = GeneratorData(folder, settings.model, settings.train, seed=seed)
     return data, Trainer(job, data, load_expert(job.expert)[0], World())
 
 
 def sync_losses_in_and_out_of_step(seed: int, folder: Path) -> dict[str, float]:
     data, trainer = _data_and_trainer(seed, folder)
     batch = make_batch([data.sample(0, 0)], preset_settings("tiny").model, torch.device("cpu"))
-    factors = losses.LossFactors(pix=0.0, per=0.0, adv=0.0, sync=1.0, deform=0.0)
+    phase = PhaseSettings(pix=0.0, per=0.0, adv=0.0, sync=1.0, deform=0.0)
     rendered = trainer.render(batch)
     with torch.no_grad():
         lips = [trainer.expert.visual(x).mean(0) for x in _both_lips(trainer, rendered, batch)]
@@ -83,7 +84,7 @@ def sync_losses_in_and_out_of_step(seed: int, folder: Path) -> dict[str, float]:
         for sign in (1.0, -1.0):
             trainer.expert.audio_tower.head.bias.copy_(sign * (lips[0] + lips[1]))
             results.append(
-                float(generator_losses(rendered, batch, factors, 1.0, trainer.perceptual, trainer.expert, None)["sync"])
+                float(generator_losses(rendered, batch, phase, 1.0, trainer.perceptual, trainer.expert, None)["sync"])
             )
     return dict(zip(("sync loss, in step", "sync loss, out of step"), results))
 
@@ -118,7 +119,7 @@ def test_a_loss_that_is_not_finite_stops_training(
 
 
 def pixel_loss_left(seed: int, folder: Path) -> dict[str, float]:
-    data, trainer = _data_and_trainer(seed, folder, lambda_adv=0.0, lambda_sync=0.0, lr_generator=3e-3)
+    data, trainer = _data_and_trainer(seed, folder, adv=0.0, sync=0.0, lr_generator=3e-3)
     batch = make_batch([data.sample(0, 0)], preset_settings("tiny").model, torch.device("cpu"))
     pix = [trainer.step(step, batch)["pix"] for step in range(35)]
     return {"pixel loss left after 35 steps": pix[-1] / pix[0]}

@@ -186,7 +186,8 @@ def test_shuffled_sound_fails_the_gate_and_its_own_passes_it(tmp_path):
     check_gate(own, 0.5)
     check_gate(shuffled, 0.0)
     with pytest.raises(
-        SyncGateError, match=r"train.lambda_sync: 0.5 .* right in 0\.[45]\d+ of held-out trials, below sync.gate = 0.65"
+        SyncGateError,
+        match=r"train.phases: sync: 0.5 .* right in 0\.[45]\d+ of held-out trials, below sync.gate = 0.65",
     ):
         check_gate(shuffled, 0.5)
 
