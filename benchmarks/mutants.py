@@ -24,6 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 STEP, MODEL = ("tests/training/test_one_step.py", "tests/training/test_losses.py"), ("tests/model",)
 
 
+PHASES = ("tests/training/test_phases.py", "tests/training/test_generator_data.py")
+
+
 @dataclass(frozen=True)
 class Mutant:
     """A text of a file, what it becomes, and the tests that should notice."""
@@ -91,6 +94,41 @@ MUTANTS = {
     "flow ignored": Mutant("s3dnerf/model/superres.py", "_resize(shift, side)", "_resize(0.0 * shift, side)", MODEL),
     "geometry in half precision": Mutant(
         "s3dnerf/model/cameras.py", "type, enabled=False)", "type, enabled=torch.is_autocast_enabled('cpu'))", MODEL
+    ),
+    "the picture read bilinearly": Mutant(
+        "s3dnerf/model/superres.py", 'look_up(picture, "bicubic")', "look_up(picture)", MODEL
+    ),
+    "the source's lips ignored": Mutant(
+        "s3dnerf/model/lip_shapes.py", "return self.of_source(known) + self", "return self", MODEL
+    ),
+    "lips told in other widths": Mutant(
+        "s3dnerf/model/lip_shapes.py", "offsets * face_width(source)", "offsets * 100.0", MODEL
+    ),
+    "gain on the source as well": Mutant(
+        "s3dnerf/model/lip_shapes.py", "given.new_ones(SHAPE + 1)", "given.new_full((SHAPE + 1,), self.gain)", MODEL
+    ),
+    "the mouth's outside for its inside": Mutant(
+        "s3dnerf/model/mouth.py", "torch.where(inside, away, -away)", "torch.where(inside, -away, away)", MODEL
+    ),
+    "a seam about the mouth": Mutant("s3dnerf/model/mouth.py", ".float()) * self.edge", ".float())", MODEL),
+    "training paints by lips that speech tells": Mutant(
+        "s3dnerf/training/train_s3dnerf.py",
+        "batch.speech, batch.camera, batch.noise, rays, batch.landmarks)",
+        "batch.speech, batch.camera, batch.noise, rays)",
+        STEP,
+    ),
+    "sources not penalised": Mutant(
+        "s3dnerf/training/lip_regression.py",
+        "RIDGE_SOURCE / len(clips)",
+        "0.0",
+        ("tests/training/test_lip_regression.py",),
+    ),
+    "the first phase for ever": Mutant("s3dnerf/training/phases.py", "return begun[-1]", "return begun[0]", PHASES),
+    "frames in a row whatever the phase says": Mutant(
+        "s3dnerf/training/generator_data.py", '.frames == "anywhere"', '.frames == "nowhere"', PHASES
+    ),
+    "blinks that nobody sees": Mutant(
+        "s3dnerf/model/s3dnerf.py", "encoded[-1] = pictures", "pass", ("tests/synthesis/test_synthesizer.py",)
     ),
 }
 

@@ -51,8 +51,8 @@ the true video's; `s3dnerf report` makes the whole report again):
 Right speech lies {gap:.0%} below wrong speech in M-LMD (paired by person, p = {p:.2g} after Holm's correction).
 
 **Limits**: few people, mostly politicians before a lectern, English alone, mostly frontal. Teeth and the inside of
-mouths are soft. Hair and shoulders move with the head's plane. Eyes do not blink. A mouth that stands open in the
-portrait keeps some of it. Of speakers unlike these it says nothing.
+mouths are soft. Hair and shoulders move with the head's plane. Eyes blink when a seeded driver says so, not when the
+speaker would. A mouth that stands open in the portrait keeps some of it. Of speakers unlike these it says nothing.
 """
 
 
