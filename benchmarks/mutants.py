@@ -96,7 +96,7 @@ MUTANTS = {
         "s3dnerf/model/cameras.py", "type, enabled=False)", "type, enabled=torch.is_autocast_enabled('cpu'))", MODEL
     ),
     "the picture read bilinearly": Mutant(
-        "s3dnerf/model/superres.py", 'look_up(picture, "bicubic")', "look_up(picture)", MODEL
+        "s3dnerf/model/superres.py", 'look_up(picture, shift, "bicubic")', "look_up(picture, shift)", MODEL
     ),
     "the source's lips ignored": Mutant(
         "s3dnerf/model/lip_shapes.py", "return self.of_source(known) + self", "return self", MODEL

@@ -136,6 +136,7 @@ def synthesize(
     yaw: float = 0.0,
     pitch: float = 0.0,
     blinks: bool = True,
+    crop: bool = False,
     mark: bool = False,
 ) -> int:
     """A portrait and a speech recording to a talking-head video (H.264 + AAC), labelled synthetic in its metadata.
@@ -146,16 +147,17 @@ def synthesize(
         package, trained on real people. motion: Head motion: gentle, still, or a video of somebody, whose head movement
         is borrowed. views: one; orbit: the camera circles the face; grid: nine views beside each other. yaw: Degrees by
         which the head is turned to the picture's right (±60). pitch: Degrees by which it is lowered (±40). blinks: Let
-        the eyes close now and then. mark: Write SYNTHETIC into each frame.
+        the eyes close now and then. crop: Write the aligned face alone, 256×256, instead of the whole picture at its
+        own size (as for other views, and for a head turned by more than 10°). mark: Write SYNTHETIC into each frame.
     """
     import torch
 
     from s3dnerf.core.file_names import shown
     from s3dnerf.core.rates import RATE_HZ, SAMPLES_PER_FRAME
     from s3dnerf.core.whole_files import claimed
-    from s3dnerf.speech.audio import read_audio
+    from s3dnerf.speech.audio import read_sound
     from s3dnerf.synthesis.driving_video import poses_of_video
-    from s3dnerf.synthesis.head_motion import MOST_PITCH_DEG, MOST_YAW_DEG, MOTIONS, VIEWS
+    from s3dnerf.synthesis.head_motion import MOST_PITCH_DEG, MOST_YAW_DEG, MOTIONS, VIEWS, WHOLE_DEG
     from s3dnerf.synthesis.synthesizer import (
         PRETRAINED,
         Synthesizer,
@@ -178,6 +180,8 @@ def synthesize(
     if abs(yaw) > MOST_YAW_DEG or abs(pitch) > MOST_PITCH_DEG:
         accepted = f"yaw within ±{MOST_YAW_DEG:g}, pitch within ±{MOST_PITCH_DEG:g}"
         raise SettingsError(f"--yaw {yaw:g} --pitch {pitch:g} — accepted: {accepted}")
+    # a head turned far would tear from its neck
+    whole = not crop and views == "one" and max(abs(yaw), abs(pitch)) <= WHOLE_DEG
     model = PRETRAINED if model is None else model
     torch.set_num_threads(usable_cores())
     borrowed = None if motion in MOTIONS else motion
@@ -185,7 +189,10 @@ def synthesize(
     with claimed(out, "--out", inputs):
         card = load_card(model)
         maker = Synthesizer(load_generator(model), card)
-        samples, made_with = read_audio(speech), settings_from(card["settings"])
+        sound, made_with = read_sound(speech), settings_from(card["settings"])
+        samples = sound.samples
+        if sound.note:
+            print(f"{shown(speech)}: {sound.note}")
         moved = motion if motion in MOTIONS else poses_of_video(motion, made_with, len(samples) / RATE_HZ)
         picture = read_picture(portrait)
         frames = synthesize(
@@ -199,12 +206,14 @@ def synthesize(
             yaw_deg=yaw,
             pitch_deg=pitch,
             blinks=0 if blinks else None,
+            whole=whole,
         )
         comment = synthetic_comment(card, file_sha256(model / "generator.safetensors"))
         total = len(whole_frames(samples)) // SAMPLES_PER_FRAME
         with Progress(shown(out.name), total) as progress:
-            count = write_video(out, progress.over(frames), samples, comment)
-    print(f"{shown(out)}: {count} frames, {count / 25:.2f} s; synthetic, and its metadata says so")
+            count = write_video(out, progress.over(frames), samples, comment, recording=(speech, sound))
+    what = "the whole picture" if whole else "the face alone"
+    print(f"{shown(out)}: {what}, {count} frames, {count / 25:.2f} s; synthetic, and its metadata says so")
     return 0
 
 

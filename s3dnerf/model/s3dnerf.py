@@ -20,7 +20,7 @@ from s3dnerf.model.field import Conditions, Field, Identity, Portrait
 from s3dnerf.model.lip_shapes import lip_offsets, lip_places
 from s3dnerf.model.mouth import MouthPainter
 from s3dnerf.model.rendering import render_rays
-from s3dnerf.model.superres import SuperResolution
+from s3dnerf.model.superres import SuperResolution, shift_of
 from s3dnerf.settings.schema import ModelSettings
 
 
@@ -38,6 +38,8 @@ class Rendered:
     deform_energy : mean ‖Δx‖² over the samples inside the box
     source_xy : where the face's points stand in the source, normalised (−1 and 1 are the frame's edges), composited
         like a colour: it carries alpha
+    shift : how far from each raw pixel what the final frame shows there stands in the source picture, normalised; None
+        where the source is read in place
     """
 
     coarse: Float[Tensor, "b 3 r r"]
@@ -47,6 +49,7 @@ class Rendered:
     cross_modal: Float[Tensor, "b n d"] | None
     deform_energy: Float[Tensor, ""]
     source_xy: Float[Tensor, "b 2 r r"]
+    shift: Float[Tensor, "b 2 r r"] | None = None
 
 
 class S3DNeRF(Field):
@@ -154,4 +157,4 @@ class S3DNeRF(Field):
         fine = self.superres(raw, alpha, flow, encoded)
         if self.mouth is not None and lips is not None:
             fine = self.mouth(fine, lips)
-        return Rendered(raw[:, :3], fine, alpha, delta, conditions.cells, energy, source_coordinates)
+        return Rendered(raw[:, :3], fine, alpha, delta, conditions.cells, energy, source_coordinates, shift_of(flow))

@@ -39,6 +39,23 @@ def identity_grid(batch: int, side: int, like: Tensor) -> Float[Tensor, "b s s 2
     return torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).expand(batch, side, side, 2)
 
 
+def shift_of(flow: Float[Tensor, "b 2 r r"] | None) -> Float[Tensor, "b 2 r r"] | None:
+    """How far from each pixel its content stands in the source (the frame's side is 2); None: it is read in place."""
+    return None if flow is None else flow - identity_grid(len(flow), flow.shape[-1], flow).permute(0, 3, 1, 2)
+
+
+def look_up(
+    level: Float[Tensor, "b c s s"], shift: Float[Tensor, "b 2 r r"] | None, mode: str = "bilinear"
+) -> Float[Tensor, "b c s s"]:
+    """What a picture of the source's shows at each pixel's place moved by ``shift``."""
+    if shift is None:
+        return level
+    side = level.shape[-1]
+    # the shift is enlarged, not the place: at the frame's edges places would stop half a raw pixel inside
+    grid = _resize(shift, side).permute(0, 2, 3, 1) + identity_grid(len(shift), side, shift)
+    return functional.grid_sample(level.float(), grid.float(), mode, "border", False)
+
+
 class SourceEncoder(nn.Module):
     """The source picture at image_px → features at image_px, …, raw_px (finest first), a convolution a level."""
 
@@ -129,25 +146,15 @@ class SuperResolution(nn.Module):
         encoded : :meth:`encode`'s, one a frame
         """
         *levels, picture = encoded
-
-        shift = None if flow is None else flow - identity_grid(len(flow), flow.shape[-1], flow).permute(0, 3, 1, 2)
-
-        def look_up(level: Tensor, mode: str = "bilinear") -> Tensor:
-            if shift is None:
-                return level
-            side = level.shape[-1]
-            # the shift is enlarged, not the place: at the frame's edges places would stop half a raw pixel inside
-            grid = _resize(shift, side).permute(0, 2, 3, 1) + identity_grid(len(shift), side, shift)
-            return functional.grid_sample(level.float(), grid.float(), mode, "border", False)
-
-        beside = look_up(levels[-1])  # raw is composited already: it carries alpha
+        shift = shift_of(flow)
+        beside = look_up(levels[-1], shift)  # raw is composited already: it carries alpha
         h = torch.cat([raw, beside * (1.0 - alpha) if flow is None else beside, alpha], 1)
         h = functional.leaky_relu(self.join(h), SLOPE, inplace=True)
         h = (h + functional.leaky_relu(self.refine(h), SLOPE, inplace=True)) * 0.7071
         for block, level in zip(self.blocks, levels[-2::-1]):
             h = functional.interpolate(h, scale_factor=2, mode="nearest")
-            h = functional.leaky_relu(block(torch.cat([h, look_up(level)], 1)), SLOPE, inplace=True)
-        picture = look_up(picture, "bicubic")  # what is shown: bilinear reading between pixels would blur it
+            h = functional.leaky_relu(block(torch.cat([h, look_up(level, shift)], 1)), SLOPE, inplace=True)
+        picture = look_up(picture, shift, "bicubic")  # what is shown: bilinear reading between pixels would blur it
         out, colours, inside = (_resize(x, FRAME_PX) for x in (self.out(h).float(), raw[:, :3], alpha))
         paint = colours + (1.0 - inside) * picture + out[:, :3]
         return picture + torch.sigmoid(out[:, 3:]) * (paint - picture)

@@ -26,12 +26,20 @@ FULL_SCALE = 32768  # as ffmpeg and scipy count: 16-bit sound goes through float
 
 @dataclass(frozen=True)
 class Sound:
-    """Sound of a file: ``samples`` float32 (n,) in [-1, 1]; ``note``: which of several tracks or channels was heard and
-    why, '' where there was nothing to choose.
+    """Sound of a file.
+
+    Attributes
+    ----------
+    samples : float32 (n,) in [-1, 1]
+    note : which of several tracks or channels was heard and why, '' where there was nothing to choose
+    track : its number among the file's sound tracks
+    codec : by FFmpeg's name
     """
 
     samples: np.ndarray
     note: str
+    track: int
+    codec: str
 
 
 def read_sound(path: str | Path, start_s: float = 0.0, end_s: float | None = None, rate_hz: int = RATE_HZ) -> Sound:
@@ -60,7 +68,8 @@ def read_sound(path: str | Path, start_s: float = 0.0, end_s: float | None = Non
         raise ValueError(f"start_s {start_s}, end_s {end_s}: expected 0 ≤ start ≤ end")
     request = {"do": "sound", "path": str(path), "first": first, "last": last, "rate_hz": rate_hz}
     ((header, data),) = list(ask(request))
-    return Sound(np.clip(np.frombuffer(data, np.float32), -1.0, 1.0), header["note"])
+    samples = np.clip(np.frombuffer(data, np.float32), -1.0, 1.0)
+    return Sound(samples, header["note"], header["track"], header["codec"])
 
 
 def read_audio(

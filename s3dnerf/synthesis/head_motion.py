@@ -19,6 +19,7 @@ MOST_YAW_DEG, MOST_PITCH_DEG = (
     60.0,
     40.0,
 )
+WHOLE_DEG = 10.0  # by which a head may be turned in the whole picture: beyond, it would tear from its neck
 
 
 def turned(

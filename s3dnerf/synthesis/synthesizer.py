@@ -12,7 +12,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,12 +25,18 @@ from s3dnerf.model.cameras import Camera
 from s3dnerf.model.crossmodal import speech_windows
 from s3dnerf.model.field import Identity, Portrait
 from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
+from s3dnerf.model.superres import look_up
 from s3dnerf.settings.loading import settings_from
 from s3dnerf.settings.schema import Settings
 from s3dnerf.synthesis.blinks import blinking, close_eyes
 from s3dnerf.synthesis.head_motion import poses_for, views_of
 
+if TYPE_CHECKING:
+    from s3dnerf.speech.audio import Sound
+    from s3dnerf.synthesis.whole_picture import WholePicture
+
 FRAME_PX, SILENT = 256, 1e-3
+COPIED = ("aac", "mp3", "mp3float")  # sound that mp4 holds and every player of it plays
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"  # the generator that comes with the package
 
 
@@ -164,6 +170,31 @@ class Synthesizer:
         for rendered in self.render(identity, tokens, world_to_camera, intrinsics, batch, shut):
             yield from frame_pixels(rendered.fine)
 
+    @torch.inference_mode()
+    def in_picture(
+        self,
+        identity: Identity,
+        picture: WholePicture,
+        tokens: np.ndarray,
+        world_to_camera: np.ndarray,
+        intrinsics: np.ndarray,
+        batch: int = 5,
+        shut: np.ndarray | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Frames of the whole picture, uint8 (H, W, 3) RGB, one after the other. Parameters as for :meth:`render`."""
+        number = 0
+        for rendered in self.render(identity, tokens, world_to_camera, intrinsics, batch, shut):
+            fine, shift = rendered.fine.float().clamp(0, 1), rendered.shift
+            eyes = np.zeros(len(fine)) if shut is None else shut[number : number + len(fine)]
+            sources = (
+                self._blinking(identity, eyes) if eyes.any() else identity.source[-1].expand(len(fine), -1, -1, -1)
+            )
+            painted = (fine - look_up(sources, shift, "bicubic").clamp(0, 1)).permute(0, 2, 3, 1).cpu().numpy()
+            ways = [None] * len(fine) if shift is None else list((shift * (FRAME_PX / 2)).float().cpu().numpy())
+            for way, added, closed in zip(ways, painted, eyes, strict=True):
+                yield picture.frame(way, added, float(closed))
+            number += len(fine)
+
 
 @torch.inference_mode()
 def frame_pixels(fine: torch.Tensor) -> np.ndarray:
@@ -197,6 +228,7 @@ def synthesize(
     yaw_deg: float = 0.0,
     pitch_deg: float = 0.0,
     blinks: int | None = 0,
+    whole: bool = False,
 ) -> Iterator[np.ndarray]:
     """Frames of a portrait that says ``samples``.
 
@@ -209,13 +241,17 @@ def synthesize(
     mark : write SYNTHETIC into each frame
     views, yaw_deg, pitch_deg : the side it is seen from; see :func:`s3dnerf.synthesis.head_motion.views_of`
     blinks : seed of when the eyes blink (:func:`s3dnerf.synthesis.blinks.blinking`); None: never
+    whole : the whole picture at its own size (:mod:`s3dnerf.synthesis.whole_picture`), not the aligned square; with
+        one view alone
 
-    Yields uint8 (256, 256, 3), RGB; (768, 768, 3) for the nine views of a grid.
+    Yields uint8 (256, 256, 3), RGB; (768, 768, 3) for the nine views of a grid; (h, w, 3) of the whole picture, sides
+    even and at most 4096.
 
     Raises FaceError for no face or several, SynthesisError for silence or a speech backend that is not the generator's.
     """
     from s3dnerf.speech.features import speech_backend, tokens_of_long
     from s3dnerf.synthesis.portrait import prepare_portrait
+    from s3dnerf.synthesis.whole_picture import WholePicture, fitting
 
     speech, backend = whole_frames(samples), speech_backend(settings.speech)
     if backend.dim != synthesizer.generator.speech_dim:
@@ -223,7 +259,8 @@ def synthesize(
             f"speech backend {backend.name} makes tokens of {backend.dim} numbers, the generator was trained on "
             f"{synthesizer.generator.speech_dim}: use the settings it was trained with"
         )
-    face = prepare_portrait(portrait, settings)
+    photo = fitting(portrait) if whole else portrait
+    face = prepare_portrait(photo, settings)
     count = len(speech) // SAMPLES_PER_FRAME
     centre = np.asarray(face.box[:3], np.float64)
     pose_grid = views_of(poses_for(motion, face.world_to_camera, count, centre), views, centre, yaw_deg, pitch_deg)
@@ -232,9 +269,18 @@ def synthesize(
     )
     tokens, intrinsics = tokens_of_long(backend, speech), np.repeat(face.intrinsics[None], count, 0)
     shut = None if blinks is None else blinking(count, blinks)
-    frames = beside_each_other(
-        [[synthesizer.frames(identity, tokens, poses, intrinsics, batch, shut) for poses in row] for row in pose_grid]
-    )
+    if whole:
+        if views != "one":
+            raise SynthesisError(f"views: {views} — accepted with the whole picture: one (the others: the face alone)")
+        around = WholePicture(photo, face.matrix, face.landmarks)
+        frames = synthesizer.in_picture(identity, around, tokens, pose_grid[0][0], intrinsics, batch, shut)
+    else:
+        frames = beside_each_other(
+            [
+                [synthesizer.frames(identity, tokens, poses, intrinsics, batch, shut) for poses in row]
+                for row in pose_grid
+            ]
+        )
     return (marked(frame) for frame in frames) if mark else frames
 
 
@@ -259,14 +305,15 @@ GLYPHS = {  # 5 × 5 letters, a row a number, highest bit left
 
 
 def marked(frame: np.ndarray, text: str = "SYNTHETIC") -> np.ndarray:
-    """The frame with a word in its lower left corner, white on black, 10 pixels high (in 256)."""
+    """The frame with a word in its lower left corner, white on black, 10 pixels high in 256 of the shorter side."""
     bits = np.zeros((7, 6 * len(text) + 1), np.uint8)
     for i, letter in enumerate(text):
         for row, line in enumerate(GLYPHS[letter]):
             bits[row + 1, 6 * i + 1 : 6 * i + 6] = [line >> k & 1 for k in (4, 3, 2, 1, 0)]
-    label = np.repeat(np.repeat(bits * np.uint8(255), 2, 0), 2, 1)[..., None]
-    frame = frame.copy()
-    frame[-label.shape[0] - 4 : -4, 4 : 4 + label.shape[1]] = label
+    times = max(1, min(frame.shape[:2]) // 128)
+    label = np.repeat(np.repeat(bits * np.uint8(255), times, 0), times, 1)[..., None]
+    frame, edge = frame.copy(), 2 * times
+    frame[-label.shape[0] - edge : -edge, edge : edge + label.shape[1]] = label[:, : frame.shape[1] - edge]
     return frame
 
 
@@ -280,14 +327,21 @@ def synthetic_comment(card: dict[str, Any], model_sha256: str) -> str:
 
 
 def write_video(
-    path: str | Path, frames: Iterable[np.ndarray], samples: np.ndarray, comment: str, crf: int = 16
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    samples: np.ndarray,
+    comment: str,
+    crf: int = 16,
+    recording: tuple[str | Path, Sound] | None = None,
 ) -> int:
-    """Write frames and sound as H.264 + AAC mp4 at 25 Hz, frame by frame. Returns the number of frames.
+    """Write frames and sound as H.264 mp4 at 25 Hz, frame by frame. Returns the number of frames.
 
     Parameters
     ----------
     frames : uint8 (h, w, 3), RGB, as they come; memory does not grow with their number
-    samples : float (n,), 16 kHz; continued by silence to whole frames
+    samples : float (n,), 16 kHz; continued by silence to whole frames; written as AAC where there is no ``recording``
+    recording : the file that the samples came from, and what was read of it: its own sound goes into the video, with
+        the rate and channels it has; AAC and MP3 are copied as they are, others become AAC
     comment : goes into the metadata (``comment`` and ``description``)
 
     The file appears whole or not at all. Raises SynthesisError when ffmpeg fails or there are no frames.
@@ -297,15 +351,28 @@ def write_video(
 
     path = Path(path)
     picture = ["-c:v", "libx264", "-preset", "medium", "-crf", str(crf), "-pix_fmt", "yuv420p", "-profile:v", "high"]
+    # said and so converted: a player takes a large picture's colours for BT.709 whatever they are
+    picture += ["-vf", "scale=out_color_matrix=bt709:out_range=tv", "-colorspace", "bt709", "-color_range", "tv"]
+    picture += ["-color_primaries", "bt709", "-color_trc", "iec61966-2-1"]
     metadata = ["-map_metadata", "-1", "-metadata", f"comment={comment}", "-metadata", f"description={comment}"]
-    output = ["-map", "0:v", "-map", "1:a", *picture, "-c:a", "aac", "-b:a", "128k", *metadata]
+    if recording is None:
+        sound_codec, track = ["-c:a", "aac", "-b:a", "128k"], 0
+    else:
+        track = recording[1].track
+        sound_codec = ["-c:a", "copy"] if recording[1].codec in COPIED else ["-c:a", "aac", "-b:a", "256k"]
+    output = ["-map", "0:v", "-map", f"1:a:{track}", *picture, *sound_codec, "-sn", "-dn", *metadata]
     with tempfile.TemporaryDirectory(prefix="s3dnerf-") as folder, taking_the_place_of(path) as part:
         sound = Path(folder, "speech.wav")
-        sound.write_bytes(wav_bytes(whole_frames(samples)))
+        if recording is None:
+            sound.write_bytes(wav_bytes(whole_frames(samples)))
+        else:
+            sound = Path(recording[0])
         # file: so that no name is taken for a protocol or an option
         target = ["-movflags", "+faststart", "-f", "mp4", f"file:{part}"]
         try:
-            return feed_ffmpeg(frames, [*output, *target], FPS_HZ, inputs=["-i", f"file:{sound}"])
+            return feed_ffmpeg(
+                frames, [*output, *target], FPS_HZ, inputs=["-protocol_whitelist", "file", "-i", f"file:{sound}"]
+            )
         except NoFrames as none:
             raise SynthesisError("no frames to write") from none
         except VideoError as failed:

@@ -25,7 +25,7 @@ from s3dnerf.video.display import Converter, Display
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.inspection import inspect
 from s3dnerf.video.media import FrameTimes, decoded_pictures, decoder_of, open_pictures, packets
-from s3dnerf.video.sound_tracks import chosen_track, mono_sound
+from s3dnerf.video.sound_tracks import chosen_track, codec_of, mono_sound
 
 Message = tuple[dict[str, Any], bytes | memoryview]
 # containers in which FFmpeg finds the key frame before a time reliably; others are decoded from their start
@@ -123,8 +123,9 @@ def _decoded_frames(
 def sound(files: Files, request: dict[str, Any]) -> Iterator[Message]:
     """Samples float32 (n,) of :func:`s3dnerf.video.sound_tracks.mono_sound`, with its note."""
     path, rate_hz = request["path"], request["rate_hz"]
-    samples, note = mono_sound(path, files.track(path, rate_hz), request["first"], request["last"], rate_hz)
-    yield {"note": note}, memoryview(samples.tobytes())
+    track = files.track(path, rate_hz)
+    samples, note = mono_sound(path, track, request["first"], request["last"], rate_hz)
+    yield {"note": note, "track": track[0], "codec": codec_of(path, track[0])}, memoryview(samples.tobytes())
 
 
 WORK = {"probe": probe, "frames": frames, "sound": sound}

@@ -197,6 +197,12 @@ def chosen_track(path: str, rate_hz: int) -> tuple[int, str]:
     return said(best, why)
 
 
+def codec_of(path: str, number: int) -> str:
+    """A sound track's codec, by FFmpeg's name."""
+    with open_media(path) as container:
+        return container.streams.audio[number].codec_context.name
+
+
 def mono_sound(path: str, track: tuple[int, str], first: int, last: int | None, rate_hz: int) -> tuple[np.ndarray, str]:
     """Samples ``first`` … ``last`` of a sound track as one channel, float32 (n,), and what was chosen, in words.
 

@@ -152,7 +152,17 @@ def test_doctor_takes_whisper_where_its_file_is_and_wav2vec2s_are_not(
 
 
 @pytest.mark.slow
-def test_a_portrait_and_a_voice_become_a_video(kit: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("more", "what", "size"),
+    [
+        ([], "the whole picture", (260, 240)),
+        (["--crop"], "the face alone", (256, 256)),
+        (["--yaw", "20"], "the face alone", (256, 256)),
+    ],
+)
+def test_a_portrait_and_a_voice_become_a_video(
+    kit: Path, tmp_path: Path, more: list[str], what: str, size: tuple[int, int]
+) -> None:
     words = [
         "--portrait",
         kit / "face.png",
@@ -164,12 +174,13 @@ def test_a_portrait_and_a_voice_become_a_video(kit: Path, tmp_path: Path) -> Non
         "made/a.mp4",
         "--motion",
         "still",
+        *more,
     ]
     done = s3dnerf(tmp_path, "synthesize", *map(str, words))
     assert done.returncode == 0, done.stderr
-    assert "made/a.mp4: 4 frames, 0.16 s; synthetic" in done.stdout
+    assert f"made/a.mp4: {what}, 4 frames, 0.16 s; synthetic" in done.stdout
     info = probe(tmp_path / "made/a.mp4")
-    assert (len(info.pts), info.width_px, info.height_px, info.has_audio) == (4, 256, 256, True)
+    assert (len(info.pts), info.width_px, info.height_px, info.has_audio) == (4, *size, True)
 
 
 WRONG = {

@@ -7,6 +7,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ import torch
 from s3dnerf.faces.camera import pose_degrees
 from s3dnerf.model.s3dnerf import S3DNeRF
 from s3dnerf.settings.loading import as_dict, preset_settings
+from s3dnerf.speech.audio import read_sound
 from s3dnerf.synthesis.head_motion import gentle, poses_for, turned, views_of
 from s3dnerf.synthesis.synthesizer import (
     SynthesisError,
@@ -169,6 +171,37 @@ def test_the_video_is_as_long_as_the_speech_and_says_it_is_synthetic(tmp_path: P
     ).stderr
     assert "h264" in said and "aac" in said and "Duration: 00:00:01.0" in said and "frame=   25" in said
     assert "Synthetic: this person did not say this" in said and "abab" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "kept"),
+    [("a.m4a", ["-c:a", "aac"], ("aac", 44100, 2)), ("a.mka", ["-c:a", "flac"], ("aac", 44100, 2))],
+)
+def test_the_recordings_own_sound_goes_into_the_video(
+    tmp_path: Path, name: str, codec: list[str], kept: tuple[str, int, int]
+) -> None:
+    """At its own rate, in stereo; where mp4 holds it, to the last bit."""
+    made = ["-f", "lavfi", "-i", "aevalsrc=0.3*sin(440*t)|0.2*sin(7*t*t):s=44100:d=1.2", *codec, str(tmp_path / name)]
+    subprocess.run([ffmpeg_path(), "-v", "error", *made], check=True)
+    sound = read_sound(tmp_path / name)
+    count = len(whole_frames(sound.samples)) // 640
+    frames = np.zeros((count, 64, 48, 3), np.uint8)
+    write_video(tmp_path / "out.mp4", iter(frames), sound.samples, "x", recording=(tmp_path / name, sound))
+
+    def decoded(path: Path) -> tuple[tuple[str, int, int], np.ndarray]:
+        with av.open(str(path)) as container:
+            stream = container.streams.audio[0]
+            samples = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], 1)
+            return (stream.codec_context.name, stream.rate, stream.codec_context.layout.nb_channels), samples
+
+    found, there = decoded(tmp_path / "out.mp4")
+    assert found == kept
+    if codec[1] == "aac":
+        assert np.array_equal(there, decoded(tmp_path / name)[1])
+    again = read_sound(tmp_path / "out.mp4").samples
+    n = min(len(again), len(sound.samples))
+    assert abs(len(again) - len(sound.samples)) < 0.05 * 16000
+    assert np.corrcoef(again[:n], sound.samples[:n])[0, 1] > 0.99
 
 
 def test_a_video_that_fails_leaves_nothing(tmp_path: Path) -> None:
