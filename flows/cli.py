@@ -137,6 +137,7 @@ def synthesize(
     pitch: float = 0.0,
     blinks: bool = True,
     crop: bool = False,
+    device: str = "auto",
     mark: bool = False,
 ) -> int:
     """A portrait and a speech recording to a talking-head video (H.264 + AAC), labelled synthetic in its metadata.
@@ -148,10 +149,12 @@ def synthesize(
         is borrowed. views: one; orbit: the camera circles the face; grid: nine views beside each other. yaw: Degrees by
         which the head is turned to the picture's right (±60). pitch: Degrees by which it is lowered (±40). blinks: Let
         the eyes close now and then. crop: Write the aligned face alone, 256×256, instead of the whole picture at its
-        own size (as for other views, and for a head turned by more than 10°). mark: Write SYNTHETIC into each frame.
+        own size (as for other views, and for a head turned by more than 10°). device: cpu, cuda, or auto: a GPU where
+        there is one. mark: Write SYNTHETIC into each frame.
     """
     import torch
 
+    from s3dnerf.core.devices import chosen_device
     from s3dnerf.core.file_names import shown
     from s3dnerf.core.rates import RATE_HZ, SAMPLES_PER_FRAME
     from s3dnerf.core.whole_files import claimed
@@ -182,13 +185,13 @@ def synthesize(
         raise SettingsError(f"--yaw {yaw:g} --pitch {pitch:g} — accepted: {accepted}")
     # a head turned far would tear from its neck
     whole = not crop and views == "one" and max(abs(yaw), abs(pitch)) <= WHOLE_DEG
-    model = PRETRAINED if model is None else model
+    model, place = PRETRAINED if model is None else model, chosen_device(device)
     torch.set_num_threads(usable_cores())
     borrowed = None if motion in MOTIONS else motion
     inputs = {"the portrait": portrait, "the speech": speech, "the model": model, "the motion's video": borrowed}
     with claimed(out, "--out", inputs):
         card = load_card(model)
-        maker = Synthesizer(load_generator(model), card)
+        maker = Synthesizer(load_generator(model).to(place), card)
         sound, made_with = read_sound(speech), settings_from(card["settings"])
         samples = sound.samples
         if sound.note:

@@ -193,6 +193,7 @@ WRONG = {
     "no sound": ({"--speech": "nothing.wav"}, "nothing.wav: no such file"),
     "a picture for a sound": ({"--speech": "face.png"}, "face.png: not a readable video or sound file"),
     "another extension": ({"--out": "made.avi"}, "made.avi — accepted: a name that ends in .mp4"),
+    "no such device": ({"--device": "tpu"}, "--device: got tpu — accepted: auto, cpu, cuda"),
     "unknown motion": ({"--motion": "dancing"}, "--motion: got dancing — accepted: still, gentle"),
     "no model": ({"--model": "film"}, "expected a folder written by train_s3dnerf"),
 }
