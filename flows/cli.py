@@ -30,7 +30,7 @@ from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import end_children, one_message
 from s3dnerf.core.text_files import TextFileError, read_text
-from s3dnerf.settings.loading import load_settings, settings_from
+from s3dnerf.settings.loading import load_settings
 
 
 def doctor(write: bool = False) -> int:
@@ -154,68 +154,37 @@ def synthesize(
     """
     import torch
 
-    from s3dnerf.core.devices import chosen_device
     from s3dnerf.core.file_names import shown
-    from s3dnerf.core.rates import RATE_HZ, SAMPLES_PER_FRAME
     from s3dnerf.core.whole_files import claimed
-    from s3dnerf.speech.audio import read_sound
-    from s3dnerf.synthesis.driving_video import poses_of_video
-    from s3dnerf.synthesis.head_motion import MOST_PITCH_DEG, MOST_YAW_DEG, MOTIONS, VIEWS, WHOLE_DEG
-    from s3dnerf.synthesis.synthesizer import (
-        PRETRAINED,
-        Synthesizer,
-        load_card,
-        load_generator,
-        synthesize,
-        synthetic_comment,
-        whole_frames,
-        write_video,
-    )
-    from s3dnerf.video.packs import file_sha256
-    from s3dnerf.video.pictures import read_picture
+    from s3dnerf.synthesis.head_motion import MOTIONS
+    from s3dnerf.synthesis.talking_head import PRETRAINED, TalkingHead, check_motion, chosen_device
 
     if out.suffix.lower() != ".mp4":
         raise SettingsError(f"--out: got {shown(out)} — accepted: a name that ends in .mp4")
-    if motion not in MOTIONS and not Path(motion).is_file():
-        raise SettingsError(f"--motion: got {motion} — accepted: {', '.join(MOTIONS)}, or a video file of one person")
-    if views not in VIEWS:
-        raise SettingsError(f"--views: got {views} — accepted: {', '.join(VIEWS)}")
-    if abs(yaw) > MOST_YAW_DEG or abs(pitch) > MOST_PITCH_DEG:
-        accepted = f"yaw within ±{MOST_YAW_DEG:g}, pitch within ±{MOST_PITCH_DEG:g}"
-        raise SettingsError(f"--yaw {yaw:g} --pitch {pitch:g} — accepted: {accepted}")
-    # a head turned far would tear from its neck
-    whole = not crop and views == "one" and max(abs(yaw), abs(pitch)) <= WHOLE_DEG
-    model, place = PRETRAINED if model is None else model, chosen_device(device)
+    check_motion(motion, views, yaw, pitch, dashes="--")
+    chosen_device(device)
     torch.set_num_threads(usable_cores())
+    model = PRETRAINED if model is None else model
     borrowed = None if motion in MOTIONS else motion
     inputs = {"the portrait": portrait, "the speech": speech, "the model": model, "the motion's video": borrowed}
     with claimed(out, "--out", inputs):
-        card = load_card(model)
-        maker = Synthesizer(load_generator(model).to(place), card)
-        sound, made_with = read_sound(speech), settings_from(card["settings"])
-        samples = sound.samples
-        if sound.note:
-            print(f"{shown(speech)}: {sound.note}")
-        moved = motion if motion in MOTIONS else poses_of_video(motion, made_with, len(samples) / RATE_HZ)
-        picture = read_picture(portrait)
-        frames = synthesize(
-            maker,
-            picture,
-            samples,
-            made_with,
-            moved,
-            mark=mark,
+        head = TalkingHead.load(model, device)
+        said = head.animate(
+            portrait,
+            speech,
+            motion=motion,
             views=views,
             yaw_deg=yaw,
             pitch_deg=pitch,
-            blinks=0 if blinks else None,
-            whole=whole,
+            blinks=blinks,
+            crop=crop,
+            mark=mark,
         )
-        comment = synthetic_comment(card, file_sha256(model / "generator.safetensors"))
-        total = len(whole_frames(samples)) // SAMPLES_PER_FRAME
-        with Progress(shown(out.name), total) as progress:
-            count = write_video(out, progress.over(frames), samples, comment, recording=(speech, sound))
-    what = "the whole picture" if whole else "the face alone"
+        if said.note:
+            print(f"{shown(speech)}: {said.note}")
+        with Progress(shown(out.name), len(said)) as progress:
+            count = said.write(out, progress.over)
+    what = "the whole picture" if said.whole else "the face alone"
     print(f"{shown(out)}: {what}, {count} frames, {count / 25:.2f} s; synthetic, and its metadata says so")
     return 0
 
