@@ -7,8 +7,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Python compiles what is imported, when it is; of these packages that is a small part.
-export PIP_NO_COMPILE := 1
 # What a user has set for other installations would install elsewhere or load other code: it does not reach what make starts.
 export PIP_USER := 0
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PYTHONPATH PYTHONHOME
@@ -25,11 +23,11 @@ setup: $(VENV)/installed
 	@$(BIN)/python -I flows/environment_paths.py
 
 # One marker a lock: a changed lock installs again. torch first, with what its build for this platform needs; then the lock as the
-# whole set, nothing resolved anew.
+# whole set, nothing resolved anew. Python compiles what is imported, when it is: of these packages that is a small part.
 $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -I -c "" 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock torch==2.13.0
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-compile --constraint requirements.lock torch==2.13.0
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -I -c "import dvc, flows, torch" || { echo "make: pip did not install into $(VENV): see target, prefix and \
 	root in what '$(BIN)/python -m pip config list' says" >&2; exit 1; }
