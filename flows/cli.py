@@ -137,6 +137,7 @@ def synthesize(
     pitch: float = 0.0,
     blinks: bool = True,
     crop: bool = False,
+    face: str = "only",
     device: str = "auto",
     mark: bool = False,
 ) -> int:
@@ -149,19 +150,22 @@ def synthesize(
         is borrowed. views: one; orbit: the camera circles the face; grid: nine views beside each other. yaw: Degrees by
         which the head is turned to the picture's right (±60). pitch: Degrees by which it is lowered (±40). blinks: Let
         the eyes close now and then. crop: Write the aligned face alone, 256×256, instead of the whole picture at its
-        own size (as for other views, and for a head turned by more than 10°). device: cpu, cuda, or auto: a GPU where
-        there is one. mark: Write SYNTHETIC into each frame.
+        own size (as for other views, and for a head turned by more than 10°). face: Which, where the
+        photo shows several: largest, left, right, or a number, counted from the left. device: cpu, cuda, or auto: a GPU
+        where there is one. mark: Write SYNTHETIC into each frame.
     """
     import torch
 
     from s3dnerf.core.file_names import shown
     from s3dnerf.core.whole_files import claimed
     from s3dnerf.synthesis.head_motion import MOTIONS
+    from s3dnerf.synthesis.portrait import check_which
     from s3dnerf.synthesis.talking_head import PRETRAINED, TalkingHead, check_motion, chosen_device
 
     if out.suffix.lower() != ".mp4":
         raise SettingsError(f"--out: got {shown(out)} — accepted: a name that ends in .mp4")
     check_motion(motion, views, yaw, pitch, dashes="--")
+    check_which(face, dashes="--")
     chosen_device(device)
     torch.set_num_threads(usable_cores())
     model = PRETRAINED if model is None else model
@@ -178,6 +182,7 @@ def synthesize(
             pitch_deg=pitch,
             blinks=blinks,
             crop=crop,
+            face=face,
             mark=mark,
         )
         if said.note:

@@ -9,13 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from s3dnerf.core.errors import SettingsError
 from s3dnerf.faces.alignment import check_inside, clip_similarity, too_small
+from s3dnerf.faces.camera import pose_degrees
 from s3dnerf.faces.detectors import face_backend, refined_landmarks
 from s3dnerf.faces.recon.reconstruct import reconstructor
 from s3dnerf.faces.recon.types import Reconstructor
-from s3dnerf.faces.types import FaceBackend, FaceError, main_face
+from s3dnerf.faces.types import Face, FaceBackend, FaceError, main_face
 from s3dnerf.faces.warping import apply, warp
 from s3dnerf.settings.schema import Settings
+
+CHOICES = ("only", "largest", "left", "right")
+MOST_TURNED_DEG = 45.0  # beyond, half of the face is not there to be moved
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,58 @@ class PortraitFace:
     matrix: np.ndarray
 
 
+def check_which(which: str, dashes: str = "") -> None:
+    """Raise SettingsError for a choice among faces that there is not."""
+    if which not in CHOICES and not (which.isdecimal() and int(which) > 0):
+        accepted = f"{', '.join(CHOICES)}, or a number, counted from the left"
+        raise SettingsError(f"{dashes}face: got {which} — accepted: {accepted}")
+
+
+def chosen_face(faces: list[Face], which: str, size_px: tuple[int, int]) -> Face:
+    """The face to use among those found.
+
+    Parameters
+    ----------
+    faces : as a backend detects them
+    which : ``only`` (several of similar size are refused), ``largest``, ``left``, ``right`` or a number from the left
+    size_px : width and height of the picture
+
+    Raises FaceError (``no_face``, ``several_faces``, ``no_such_face``).
+    """
+    largest, rivals = main_face(faces)
+    if largest is None:
+        raise FaceError(
+            "no_face",
+            f"no face was found in the picture of {size_px[0]}×{size_px[1]} px; "
+            "take one that shows a single face from the front, at least a fifth of the picture high",
+        )
+    if which == "largest" or (which == "only" and rivals == 1):
+        return largest
+    row = sorted(faces, key=lambda f: -f.side_px)[:rivals]
+    row.sort(key=lambda f: f.centre_px)
+    places = ", ".join(
+        f"{i}: {f.side_px:.0f} px at ({f.centre_px[0]:.0f}, {f.centre_px[1]:.0f})" for i, f in enumerate(row, 1)
+    )
+    if which == "only":
+        raise FaceError(
+            "several_faces",
+            f"{rivals} faces of similar size were found ({places}); say which by its number, largest, left or right "
+            "(--face), or cut the picture to one person",
+        )
+    number = {"left": 1, "right": rivals}.get(which) or int(which)
+    if number > rivals:
+        raise FaceError("no_such_face", f"face {number} was asked for and {rivals} of similar size found ({places})")
+    return row[number - 1]
+
+
 def prepare_portrait(
-    image: np.ndarray, settings: Settings, backend: FaceBackend | None = None, recon: Reconstructor | None = None
+    image: np.ndarray,
+    settings: Settings,
+    backend: FaceBackend | None = None,
+    recon: Reconstructor | None = None,
+    which: str = "only",
 ) -> PortraitFace:
-    """Detect, align, reconstruct and mask the one face of a photograph.
+    """Detect, align, reconstruct and mask a face of a photograph.
 
     Parameters
     ----------
@@ -54,11 +107,13 @@ def prepare_portrait(
         ``align`` and ``masks`` as the stages use them.
     backend, recon : optional
         Backends already loaded; else those that the settings name.
+    which : str
+        Which face, where there are several (:func:`chosen_face`).
 
     Raises
     ------
     FaceError
-        ``no_face``, ``several_faces``, ``face_too_small``, ``face_leaves_frame``.
+        ``no_face``, ``several_faces``, ``no_such_face``, ``face_too_small``, ``face_leaves_frame``, ``turned_away``.
     ValueError
         For a picture of another shape or type.
     MissingWeights
@@ -67,32 +122,24 @@ def prepare_portrait(
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"portrait: got shape {image.shape}, {image.dtype}; expected an RGB picture uint8 (h, w, 3)")
     backend = backend or face_backend(settings.align)
-    faces = backend.detect(image, settings.align.detect_px)
-    face, rivals = main_face(faces)
-    if face is None:
-        raise FaceError(
-            "no_face",
-            f"no face was found in the picture of {image.shape[1]}×{image.shape[0]} px; "
-            "take one that shows a single face from the front, at least a fifth of the picture high",
-        )
-    if rivals > 1:
-        places = ", ".join(
-            f"{f.side_px:.0f} px at ({f.centre_px[0]:.0f}, {f.centre_px[1]:.0f})" for f in faces[:rivals]
-        )
-        raise FaceError(
-            "several_faces",
-            f"{rivals} faces of similar size were found ({places}); cut the picture to one person",
-        )
+    size_px = image.shape[1], image.shape[0]
+    face = chosen_face(backend.detect(image, settings.align.detect_px), which, size_px)
     if face.side_px < settings.align.min_face_px:
         raise too_small(face.side_px, settings.align)
     points = refined_landmarks(image, backend, face)[0][None].astype(np.float64)
-    size_px = image.shape[1], image.shape[0]
     check_inside(points, size_px)
     matrix = clip_similarity(points, settings.align, size_px)
     frame = warp(image, matrix, settings.align.size_px)
     landmarks = apply(matrix, points).astype(np.float32)
     recon = recon or reconstructor(settings.masks, backend.contour, settings.align.size_px)
     reconstruction = recon.run(landmarks, frame[None])
+    yaw, pitch, _ = pose_degrees(reconstruction.world_to_camera[0])
+    if max(abs(yaw), abs(pitch)) > MOST_TURNED_DEG:
+        raise FaceError(
+            "turned_away",
+            f"the face is turned by {abs(yaw):.0f}° to the side and {abs(pitch):.0f}° up or down: more than "
+            f"{MOST_TURNED_DEG:.0f}°; take a picture from the front",
+        )
     return PortraitFace(
         frame,
         reconstruction.mask[0],

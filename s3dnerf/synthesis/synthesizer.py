@@ -8,6 +8,7 @@ that it is synthetic.
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -229,6 +230,7 @@ def synthesize(
     pitch_deg: float = 0.0,
     blinks: int | None = 0,
     whole: bool = False,
+    which: str = "only",
 ) -> Iterator[np.ndarray]:
     """Frames of a portrait that says ``samples``.
 
@@ -243,6 +245,7 @@ def synthesize(
     blinks : seed of when the eyes blink (:func:`s3dnerf.synthesis.blinks.blinking`); None: never
     whole : the whole picture at its own size (:mod:`s3dnerf.synthesis.whole_picture`), not the aligned square; with
         one view alone
+    which : which face, where the picture has several (:func:`s3dnerf.synthesis.portrait.chosen_face`)
 
     Yields uint8 (256, 256, 3), RGB; (768, 768, 3) for the nine views of a grid; (h, w, 3) of the whole picture, sides
     even and at most 4096.
@@ -260,7 +263,7 @@ def synthesize(
             f"{synthesizer.generator.speech_dim}: use the settings it was trained with"
         )
     photo = fitting(portrait) if whole else portrait
-    face = prepare_portrait(photo, settings)
+    face = prepare_portrait(photo, settings, which=which)
     count = len(speech) // SAMPLES_PER_FRAME
     centre = np.asarray(face.box[:3], np.float64)
     pose_grid = views_of(poses_for(motion, face.world_to_camera, count, centre), views, centre, yaw_deg, pitch_deg)
@@ -292,28 +295,27 @@ def beside_each_other(streams: list[list[Iterator[np.ndarray]]]) -> Iterator[np.
         yield np.concatenate([np.concatenate(row, axis=1) for row in rows])
 
 
-GLYPHS = {  # 5 × 5 letters, a row a number, highest bit left
-    "S": (15, 16, 14, 1, 30),
-    "Y": (17, 10, 4, 4, 4),
-    "N": (17, 25, 21, 19, 17),
-    "T": (31, 4, 4, 4, 4),
-    "H": (17, 17, 31, 17, 17),
-    "E": (31, 16, 30, 16, 31),
-    "I": (14, 4, 4, 4, 14),
-    "C": (15, 16, 16, 16, 15),
-}
+@functools.lru_cache(maxsize=4)
+def label(text: str, height_px: int) -> np.ndarray:
+    """A word in white on black, uint8 (h, w, 3), its letters so high."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(size=height_px)
+    left, top, right, bottom = (round(v) for v in font.getbbox(text))
+    edge = max(2, height_px // 4)
+    image = Image.new("RGB", (right - left + 2 * edge, bottom - top + 2 * edge))
+    ImageDraw.Draw(image).text((edge - left, edge - top), text, fill="white", font=font)
+    return np.asarray(image)
 
 
 def marked(frame: np.ndarray, text: str = "SYNTHETIC") -> np.ndarray:
-    """The frame with a word in its lower left corner, white on black, 10 pixels high in 256 of the shorter side."""
-    bits = np.zeros((7, 6 * len(text) + 1), np.uint8)
-    for i, letter in enumerate(text):
-        for row, line in enumerate(GLYPHS[letter]):
-            bits[row + 1, 6 * i + 1 : 6 * i + 6] = [line >> k & 1 for k in (4, 3, 2, 1, 0)]
-    times = max(1, min(frame.shape[:2]) // 128)
-    label = np.repeat(np.repeat(bits * np.uint8(255), times, 0), times, 1)[..., None]
-    frame, edge = frame.copy(), 2 * times
-    frame[-label.shape[0] - edge : -edge, edge : edge + label.shape[1]] = label[:, : frame.shape[1] - edge]
+    """The frame with a word in its lower left corner, a twentieth of the shorter side high."""
+    side = min(frame.shape[:2])
+    word = label(text, max(10, side // 20))
+    edge = max(2, side // 64)
+    word = word[: frame.shape[0] - edge, : frame.shape[1] - edge]
+    frame = frame.copy()
+    frame[-len(word) - edge : -edge, edge : edge + word.shape[1]] = word
     return frame
 
 

@@ -124,6 +124,7 @@ class TalkingHead:
         blinks: bool = True,
         crop: bool = False,
         mark: bool = False,
+        face: str = "only",
         batch: int = 5,
     ) -> Animation:
         """A portrait that says a recording.
@@ -139,6 +140,8 @@ class TalkingHead:
         crop : the aligned face alone, 256², not the whole picture (so as well for other views and a head turned by
             more than 10°, which would tear from its neck)
         mark : write SYNTHETIC into each frame
+        face : which, where the picture has several: ``only`` (refuse them), ``largest``, ``left``, ``right`` or a
+            number, counted from the left
         batch : frames that are made at a time
 
         Raises FaceError for a portrait without one usable face, VideoError for files that cannot be read,
@@ -147,9 +150,11 @@ class TalkingHead:
         """
         from s3dnerf.speech.audio import read_sound
         from s3dnerf.synthesis.driving_video import poses_of_video
+        from s3dnerf.synthesis.portrait import check_which
         from s3dnerf.synthesis.synthesizer import synthesize, synthetic_comment, whole_frames
         from s3dnerf.video.pictures import read_picture
 
+        check_which(face)
         if isinstance(motion, str):
             check_motion(motion, views, yaw_deg, pitch_deg)
         recording, note = None, ""
@@ -175,6 +180,7 @@ class TalkingHead:
             pitch_deg,
             blinks=0 if blinks else None,
             whole=whole,
+            which=face,
         )
         comment = synthetic_comment(self.synthesizer.card, self.sha256)
         return Animation(frames, count, whole, samples, note, comment, recording)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from s3dnerf.core.errors import SettingsError
 from s3dnerf.corpora.synthetic.truth import Truth
 from s3dnerf.faces import camera
 from s3dnerf.faces.recon.morphable import own_model
-from s3dnerf.faces.types import FaceError
+from s3dnerf.faces.types import Face, FaceError
 from s3dnerf.faces.warping import apply
 from s3dnerf.settings.loading import preset_settings
-from s3dnerf.synthesis.portrait import prepare_portrait
+from s3dnerf.synthesis.portrait import check_which, chosen_face, prepare_portrait
 from s3dnerf.video.reading import read_frames
 from tests.faces.drawn_clips import ScriptedBackend, box_at, frames_of
+from tests.small_corpus import BOX, INTRINSICS, turn
 
 SETTINGS = preset_settings("sample")
 
@@ -55,7 +58,35 @@ def test_no_face_several_faces_a_small_one_and_no_picture() -> None:
             prepare_portrait(image, SETTINGS, ScriptedBackend([list(boxes)]))
         return error.value.reason
 
+    def chosen(which: str, *boxes: tuple) -> float:
+        found = [Face(box, 1.0) for box in boxes]
+        return chosen_face(found, which, (300, 200)).centre_px[0]
+
+    row = box_at(220, 100, 75), box_at(90, 100, 80), box_at(150, 100, 70), box_at(20, 100, 20)  # the last: far away
+    assert [chosen(which, *row) for which in ("largest", "left", "right", "1", "2", "3")] == [90, 90, 220, 90, 150, 220]
+    assert chosen("only", row[1], row[3]) == 90
+    with pytest.raises(
+        FaceError, match=r"face 4 was asked for and 3 .* \(1: 80 px at \(90, 100\), 2: 70 px at \(150, "
+    ):
+        chosen("4", *row)
+    for wrong in ("first", "0", "-1", "1.5", ""):
+        with pytest.raises(SettingsError, match="--face: got"):
+            check_which(wrong, "--")
     assert reason() == "no_face" and reason(box_at(90, 100, 80), box_at(220, 100, 75)) == "several_faces"
     assert reason(box_at(90, 100, 20)) == "face_too_small" and reason(box_at(5, 100, 90)) == "face_leaves_frame"
     with pytest.raises(ValueError, match="uint8"):
         prepare_portrait(np.zeros((20, 20)), SETTINGS)
+
+
+def test_a_face_turned_away_is_refused(talking: tuple[np.ndarray, Truth]) -> None:
+    frames, _ = talking
+
+    def seen(yaw: float) -> None:
+        found = SimpleNamespace(
+            world_to_camera=turn(yaw)[None], mask=np.zeros((1, 256, 256), bool), intrinsics=INTRINSICS[None], box=BOX
+        )
+        prepare_portrait(frames[3], SETTINGS, recon=SimpleNamespace(run=lambda landmarks, pictures: found))
+
+    seen(0.7)
+    with pytest.raises(FaceError, match="turned_away: the face is turned by 52° to the side and 0° up or down"):
+        seen(0.9)

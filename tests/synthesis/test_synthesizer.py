@@ -220,6 +220,9 @@ def test_the_mark_is_visible_and_touches_one_corner() -> None:
     frame = np.full((256, 256, 3), 128, np.uint8)
     changed = (marked(frame) != frame).any(-1)
     assert changed.sum() > 1000 and not changed[:230].any() and not changed[:, 120:].any() and (frame == 128).all()
+    large = marked(np.full((1080, 1920, 3), 128, np.uint8))
+    assert 15 < (large != 128).any(-1).sum() / changed.sum() < 25  # as large in it: 4.2 times as high
+    assert (marked(np.full((32, 40, 3), 128, np.uint8)) != 128).any()  # it is cut where it does not fit
 
 
 def test_turning_the_head_changes_its_pose_by_so_much_and_not_its_place() -> None:
