@@ -18,7 +18,7 @@ from s3dnerf.model.cameras import FRAME_PX, Camera
 from s3dnerf.model.crossmodal import CrossAttention, SpeechNet
 from s3dnerf.model.field import Conditions, Field, Identity
 from s3dnerf.model.reference_mouth import plain_offsets
-from s3dnerf.model.superres import SuperResolution
+from s3dnerf.model.superres import FAR, NEAR, SuperResolution
 
 
 def bilinear(picture: Float[Tensor, "c h w"], x: Float[Tensor, " p"], y: Float[Tensor, " p"]) -> Float[Tensor, "p c"]:
@@ -146,6 +146,17 @@ def head_plane(target: Camera, source: Camera, box: Float[Tensor, " 4"], side: i
     return torch.stack(places)
 
 
+def averaged(alpha: Float[Tensor, "r r"]) -> Float[Tensor, "r r"]:
+    """The mean over a square of a quarter of the side about each pixel; outside there is nothing."""
+    side, reach = len(alpha), len(alpha) // 8
+    found = torch.zeros_like(alpha)
+    for row in range(side):
+        for column in range(side):
+            rows, columns = (slice(max(at - reach, 0), at + reach + 1) for at in (row, column))
+            found[row, column] = alpha[rows, columns].sum() / (2 * reach + 1) ** 2
+    return found
+
+
 def plain_frame(
     net: SuperResolution,
     raw: Float[Tensor, "f r r"],
@@ -160,7 +171,8 @@ def plain_frame(
     still, flow = torch.stack(pixel_centres(side), 1), None  # [r·r, 2]
     if net.carry_source:
         off = (rigid - still).T.unflatten(1, (side, side))
-        share = torch.sigmoid(net.share(torch.cat([levels[-1], alpha, off])[None]))[0].flatten()[:, None]
+        told = net.share(torch.cat([levels[-1], alpha, off])[None])[0, 0] + NEAR * averaged(averaged(alpha[0])) - FAR
+        share = (1 / (1 + torch.exp(-told))).flatten()[:, None]
         beside = still + share * (rigid - still)
         flow = (seen.flatten(1).T + (1 - alpha.flatten()[:, None]) * beside).T.unflatten(1, (side, side))
 

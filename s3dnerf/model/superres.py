@@ -3,9 +3,9 @@
 The source encoder reads the whole source picture at three or more resolutions. Alpha says where the rendered face
 stands; elsewhere the source fills in. ``carry_source`` (ours, a setting) looks the source up where it has moved to
 instead of where it was: inside the face at the place that the ray's deformed points project to in the source,
-composited like a colour; outside between staying where it was and moving with the head, by a learned share. The
-paper's appendix, which would say how its module does this, was not available; without ``carry_source`` the source is
-read in place.
+composited like a colour; outside between staying where it was and moving with the head, by a learned share, which
+begins near one beside the face (hair, ears, throat) and near nothing far from it. The paper's appendix, which would say
+how its module does this, was not available; without ``carry_source`` the source is read in place.
 
 The final frame has 256² pixels whatever the network's resolution (``model.image_px``): it starts as the source picture
 at full size, looked up like that, and is painted over by a learned gate, inside the face from the coarse colours. The
@@ -27,6 +27,8 @@ from s3dnerf.model.cameras import FRAME_PX
 
 # the gate's first opening as a logit: a source that moves along needs little paint, one read in place much
 GATE_MOVING, GATE_IN_PLACE = -4.0, -1.0
+# the first share of the head's motion, as a logit: NEAR times the opacity around, less FAR (0.05 where there is none)
+NEAR, FAR = 16.0, 3.0
 
 
 def _resize(x: Tensor, side: int) -> Tensor:
@@ -37,6 +39,14 @@ def identity_grid(batch: int, side: int, like: Tensor) -> Float[Tensor, "b s s 2
     """A ``grid_sample`` grid that reads each pixel in place."""
     line = (torch.arange(side, device=like.device, dtype=like.dtype) + 0.5) * (2.0 / side) - 1.0
     return torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).expand(batch, side, side, 2)
+
+
+def around(alpha: Float[Tensor, "b 1 r r"]) -> Float[Tensor, "b 1 r r"]:
+    """How much face there is about each pixel: alpha averaged twice over a quarter of the frame's side."""
+    reach = 2 * (alpha.shape[-1] // 8) + 1
+    for _ in range(2):
+        alpha = functional.avg_pool2d(alpha, reach, 1, reach // 2)
+    return alpha
 
 
 def shift_of(flow: Float[Tensor, "b 2 r r"] | None) -> Float[Tensor, "b 2 r r"] | None:
@@ -127,7 +137,8 @@ class SuperResolution(nn.Module):
         """
         still = identity_grid(len(alpha), alpha.shape[-1], alpha)
         distance = (rigid - still).permute(0, 3, 1, 2)
-        share = torch.sigmoid(self.share(torch.cat([source, alpha, distance], 1))).permute(0, 2, 3, 1)
+        near = NEAR * around(alpha) - FAR
+        share = torch.sigmoid(self.share(torch.cat([source, alpha, distance], 1)) + near).permute(0, 2, 3, 1)
         grid = seen + (1.0 - alpha[:, 0, ..., None]) * (still + share * (rigid - still))
         return grid.permute(0, 3, 1, 2)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from s3dnerf.model.superres import GATE_IN_PLACE, GATE_MOVING, SuperResolution, identity_grid
+from s3dnerf.model.superres import FAR, GATE_IN_PLACE, GATE_MOVING, SuperResolution, identity_grid
 
 RAW, SIDE = 8, 16
 
@@ -67,9 +67,23 @@ def test_outside_the_face_a_learned_share_moves_with_the_head() -> None:
     ramp = ((torch.arange(256.0) + 0.5) / 256).expand(1, 3, 256, 256)
     made = network(-40.0)
     for logit, share in ((-40.0, 0.0), (0.0, 0.5), (40.0, 1.0)):
-        made.share.bias.data.fill_(logit)
+        made.share.bias.data.fill_(logit + FAR)  # there is no face around
         moved = frame(made, raw, alpha, seen, rigid + 0.25, ramp)
         assert torch.allclose(moved[..., 20:200], ramp[..., 20:200] + 0.125 * share, atol=1e-4)
+
+
+def test_before_training_hair_moves_with_the_face_and_the_room_stays() -> None:
+    alpha = torch.zeros(1, 1, 32, 32)
+    alpha[..., 10:22, 12:20] = 1.0
+    still = identity_grid(1, 32, alpha)
+    made = SuperResolution(6, 8, 32, 32, True)
+    with torch.no_grad():
+        flow = made.moved(torch.rand(1, 8, 32, 32), alpha, still * alpha[:, 0, ..., None], still + 0.25)
+    share = (flow - still.permute(0, 3, 1, 2))[0, 0] / 0.25
+    assert (share[10:22, 12:20].abs() < 1e-5).all()  # the face's points say themselves where they came from
+    assert share[9, 12:20].min() > 0.6 and share[10:22, 11].min() > 0.6  # hair, ears
+    beside = share[16, 20:]
+    assert (beside[1:] <= beside[:-1]).all() and beside[-1] < 0.06 and share[0].max() < 0.06
 
 
 def test_the_gate_starts_nearly_closed_where_the_source_moves_along() -> None:
