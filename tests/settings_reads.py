@@ -19,8 +19,9 @@ def record():
     import dataclasses
     from s3dnerf.settings import schema
 
+    whole = ("Settings", "PhaseSettings")  # sections are watched; who reads a phase has read train.phases
     for name, kind in list(vars(schema).items()):
-        if isinstance(kind, type) and dataclasses.is_dataclass(kind) and name.endswith("Settings") and name != "Settings":
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind) and name.endswith("Settings") and name not in whole:
             watch(kind, name.removesuffix("Settings").lower(), {field.name for field in dataclasses.fields(kind)})
 
 
