@@ -17,7 +17,7 @@ from s3dnerf.faces.types import BROWS, EYES
 
 MEDIAN_S, SPREAD, LEAST_S = 2.3, 0.5, 0.8  # from one blink to the next: log-normal, never less than the least
 FALL_S, SHUT_S, RISE_S = 0.10, 0.04, 0.20
-LASHES, MEET, SKIN = 0.10, 1.05, 0.75  # of the eye's height: lashes; where the lids meet; of the way to the brow: lid
+LASHES, MEET, SKIN = 0.05, 1.05, 0.75  # of the eye's height: lashes; where the lids meet; of the way to the brow: lid
 
 
 def blinking(frames: int, seed: int = 0, fps_hz: float = FPS_HZ) -> np.ndarray:
@@ -70,7 +70,10 @@ def close_eyes(picture: np.ndarray, landmarks: np.ndarray, shut: float) -> np.nd
         top = edge + SKIN * (float((brow[1:4] - centre).mean(0) @ down) - upper)
         lid = edge + shut * ((upper + MEET * height) * bow - edge)
         over = (bow > 0) & (v > top) & (v < lid + 0.5)
-        read = top + (v - top) * (edge - top) / np.maximum(lid - top, 1e-3)
+        # skin is stretched; the lashes at its edge come down as they are
+        lashes = 2 * LASHES * height * bow
+        skin = top + (v - top) * (edge - lashes - top) / np.maximum(lid - lashes - top, 1e-3)
+        read = np.where(v > lid - lashes, edge - (lid - v), skin)
         map_x += np.where(over, (read - v) * down[0], 0.0).astype(np.float32)
         map_y += np.where(over, (read - v) * down[1], 0.0).astype(np.float32)
         covered = np.maximum(covered, np.where(over, np.clip(lid + 0.5 - v, 0.0, 1.0), 0.0))
