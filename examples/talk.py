@@ -1,7 +1,9 @@
 """A photo and a recording to a video, from Python.
 
-python examples/talk.py me.jpg hello.wav hello.mp4
-python examples/talk.py me.jpg hello.wav hello.mp4 data/sample/train_s3dnerf/full    # a generator of yours
+    python examples/talk.py me.jpg hello.wav hello.mp4
+    python examples/talk.py me.jpg hello.wav hello.mp4 data/sample/train_s3dnerf/full    # a generator of yours
+
+The generator in the package hears through Whisper's encoder: ``s3dnerf fetch whisper``.
 """
 
 import sys

@@ -156,17 +156,19 @@ def synthesize(
     """
     import torch
 
+    from s3dnerf.core.devices import chosen_device
     from s3dnerf.core.file_names import shown
     from s3dnerf.core.whole_files import claimed
     from s3dnerf.synthesis.head_motion import MOTIONS
     from s3dnerf.synthesis.portrait import check_which
-    from s3dnerf.synthesis.talking_head import PRETRAINED, TalkingHead, check_motion, chosen_device
+    from s3dnerf.synthesis.synthesizer import PRETRAINED
+    from s3dnerf.synthesis.talking_head import TalkingHead, check_motion
 
     if out.suffix.lower() != ".mp4":
         raise SettingsError(f"--out: got {shown(out)} — accepted: a name that ends in .mp4")
     check_motion(motion, views, yaw, pitch, dashes="--")
     check_which(face, dashes="--")
-    chosen_device(device)
+    chosen_device(device, dashes="--")
     torch.set_num_threads(usable_cores())
     model = PRETRAINED if model is None else model
     borrowed = None if motion in MOTIONS else motion

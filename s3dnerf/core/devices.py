@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda")
 
 
-def chosen_device(name: str) -> torch.device:
+def chosen_device(name: str, dashes: str = "") -> torch.device:
     """``cpu``, ``cuda``, or ``auto``: a CUDA device where PyTorch has one, otherwise the processor.
 
-    Raises SettingsError for another name, and for ``cuda`` where PyTorch has none.
+    Raises SettingsError for another name (after ``dashes``), and for ``cuda`` where PyTorch has none.
     """
     import torch
 
     if name not in DEVICES:
-        raise SettingsError(f"--device: got {name} — accepted: {', '.join(DEVICES)}")
+        raise SettingsError(f"{dashes}device: got {name} — accepted: {', '.join(DEVICES)}")
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
         built = "finds none on this machine" if torch.version.cuda else "was built without CUDA"
-        raise SettingsError(f"--device: cuda — PyTorch {torch.__version__} {built}; accepted here: auto, cpu")
+        raise SettingsError(f"{dashes}device: cuda — PyTorch {torch.__version__} {built}; accepted here: auto, cpu")
     return torch.device("cuda" if there and name != "cpu" else "cpu")

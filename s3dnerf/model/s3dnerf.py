@@ -20,7 +20,7 @@ from s3dnerf.model.field import Conditions, Field, Identity, Portrait
 from s3dnerf.model.lip_shapes import lip_offsets, lip_places
 from s3dnerf.model.mouth import MouthPainter
 from s3dnerf.model.rendering import render_rays
-from s3dnerf.model.superres import SuperResolution, shift_of
+from s3dnerf.model.superres import SuperResolution
 from s3dnerf.settings.schema import ModelSettings
 
 
@@ -40,6 +40,7 @@ class Rendered:
         like a colour: it carries alpha
     shift : how far from each raw pixel what the final frame shows there stands in the source picture, normalised; None
         where the source is read in place
+    picture : the source picture looked up so, which ``fine`` was painted over
     """
 
     coarse: Float[Tensor, "b 3 r r"]
@@ -50,6 +51,7 @@ class Rendered:
     deform_energy: Float[Tensor, ""]
     source_xy: Float[Tensor, "b 2 r r"]
     shift: Float[Tensor, "b 2 r r"] | None = None
+    picture: Float[Tensor, "b 3 256 256"] | None = None
 
 
 class S3DNeRF(Field):
@@ -149,12 +151,12 @@ class S3DNeRF(Field):
         rigid = cameras.head_motion(
             camera.pose, camera.intrinsics, source.pose, source.intrinsics, conditions.box, s.raw_px
         )
-        flow = (
+        shift = (
             self.superres.moved(encoded[-2], alpha, source_coordinates.permute(0, 2, 3, 1), rigid)
             if s.carry_source
             else None
         )
-        fine = self.superres(raw, alpha, flow, encoded)
+        fine, picture = self.superres(raw, alpha, shift, encoded)
         if self.mouth is not None and lips is not None:
             fine = self.mouth(fine, lips)
-        return Rendered(raw[:, :3], fine, alpha, delta, conditions.cells, energy, source_coordinates, shift_of(flow))
+        return Rendered(raw[:, :3], fine, alpha, delta, conditions.cells, energy, source_coordinates, shift, picture)

@@ -49,11 +49,6 @@ def around(alpha: Float[Tensor, "b 1 r r"]) -> Float[Tensor, "b 1 r r"]:
     return alpha
 
 
-def shift_of(flow: Float[Tensor, "b 2 r r"] | None) -> Float[Tensor, "b 2 r r"] | None:
-    """How far from each pixel its content stands in the source (the frame's side is 2); None: it is read in place."""
-    return None if flow is None else flow - identity_grid(len(flow), flow.shape[-1], flow).permute(0, 3, 1, 2)
-
-
 def look_up(
     level: Float[Tensor, "b c s s"], shift: Float[Tensor, "b 2 r r"] | None, mode: str = "bilinear"
 ) -> Float[Tensor, "b c s s"]:
@@ -126,7 +121,7 @@ class SuperResolution(nn.Module):
         seen: Float[Tensor, "b r r 2"],
         rigid: Float[Tensor, "b r r 2"],
     ) -> Float[Tensor, "b 2 r r"]:
-        """Where each raw pixel's content stands in the source, x and y as ``grid_sample`` takes them.
+        """How far from each raw pixel its content stands in the source, x and y; the frame's side is 2.
 
         Parameters
         ----------
@@ -140,26 +135,25 @@ class SuperResolution(nn.Module):
         near = NEAR * around(alpha) - FAR
         share = torch.sigmoid(self.share(torch.cat([source, alpha, distance], 1)) + near).permute(0, 2, 3, 1)
         grid = seen + (1.0 - alpha[:, 0, ..., None]) * (still + share * (rigid - still))
-        return grid.permute(0, 3, 1, 2)
+        return (grid - still).permute(0, 3, 1, 2)
 
     def forward(
         self,
         raw: Float[Tensor, "b f r r"],
         alpha: Float[Tensor, "b 1 r r"],
-        flow: Float[Tensor, "b 2 r r"] | None,
+        shift: Float[Tensor, "b 2 r r"] | None,
         encoded: list[Float[Tensor, "b _c _h _w"]],
-    ) -> Float[Tensor, "b 3 256 256"]:
-        """The final frame in about [0, 1].
+    ) -> tuple[Float[Tensor, "b 3 256 256"], Float[Tensor, "b 3 256 256"]]:
+        """The final frame in about [0, 1], and what it is painted over: the source picture, looked up.
 
         Parameters
         ----------
-        flow : :meth:`moved`'s; None reads the source in place
+        shift : :meth:`moved`'s; None reads the source in place
         encoded : :meth:`encode`'s, one a frame
         """
         *levels, picture = encoded
-        shift = shift_of(flow)
         beside = look_up(levels[-1], shift)  # raw is composited already: it carries alpha
-        h = torch.cat([raw, beside * (1.0 - alpha) if flow is None else beside, alpha], 1)
+        h = torch.cat([raw, beside * (1.0 - alpha) if shift is None else beside, alpha], 1)
         h = functional.leaky_relu(self.join(h), SLOPE, inplace=True)
         h = (h + functional.leaky_relu(self.refine(h), SLOPE, inplace=True)) * 0.7071
         for block, level in zip(self.blocks, levels[-2::-1]):
@@ -168,4 +162,4 @@ class SuperResolution(nn.Module):
         picture = look_up(picture, shift, "bicubic")  # what is shown: bilinear reading between pixels would blur it
         out, colours, inside = (_resize(x, FRAME_PX) for x in (self.out(h).float(), raw[:, :3], alpha))
         paint = colours + (1.0 - inside) * picture + out[:, :3]
-        return picture + torch.sigmoid(out[:, 3:]) * (paint - picture)
+        return picture + torch.sigmoid(out[:, 3:]) * (paint - picture), picture

@@ -18,6 +18,7 @@ import numpy as np
 from s3dnerf.core.rates import RATE_HZ
 from s3dnerf.video.decoder import ask
 from s3dnerf.video.encoding import VideoError
+from s3dnerf.video.track import Track
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +33,12 @@ class Sound:
     ----------
     samples : float32 (n,) in [-1, 1]
     note : which of several tracks or channels was heard and why, '' where there was nothing to choose
-    track : its number among the file's sound tracks
-    codec : by FFmpeg's name
+    track : the one that was heard
     """
 
     samples: np.ndarray
     note: str
-    track: int
-    codec: str
+    track: Track
 
 
 def read_sound(path: str | Path, start_s: float = 0.0, end_s: float | None = None, rate_hz: int = RATE_HZ) -> Sound:
@@ -69,7 +68,7 @@ def read_sound(path: str | Path, start_s: float = 0.0, end_s: float | None = Non
     request = {"do": "sound", "path": str(path), "first": first, "last": last, "rate_hz": rate_hz}
     ((header, data),) = list(ask(request))
     samples = np.clip(np.frombuffer(data, np.float32), -1.0, 1.0)
-    return Sound(samples, header["note"], header["track"], header["codec"])
+    return Sound(samples, header["note"], Track(*header["track"]))
 
 
 def read_audio(

@@ -26,18 +26,16 @@ from s3dnerf.model.cameras import Camera
 from s3dnerf.model.crossmodal import speech_windows
 from s3dnerf.model.field import Identity, Portrait
 from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
-from s3dnerf.model.superres import look_up
 from s3dnerf.settings.loading import settings_from
-from s3dnerf.settings.schema import Settings
-from s3dnerf.synthesis.blinks import blinking, close_eyes
-from s3dnerf.synthesis.head_motion import poses_for, views_of
+from s3dnerf.synthesis.blinks import close_eyes
 
 if TYPE_CHECKING:
     from s3dnerf.speech.audio import Sound
     from s3dnerf.synthesis.whole_picture import WholePicture
 
 FRAME_PX, SILENT = 256, 1e-3
-COPIED = ("aac", "mp3", "mp3float")  # sound that mp4 holds and every player of it plays
+# sound that mp4 holds and every player of it plays: codec, and the least rate
+COPIED_FROM_HZ = {"aac": 0, "mp3": 16_000, "mp3float": 16_000}
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"  # the generator that comes with the package
 
 
@@ -166,41 +164,39 @@ class Synthesizer:
         intrinsics: np.ndarray,
         batch: int = 5,
         shut: np.ndarray | None = None,
+        around: WholePicture | None = None,
     ) -> Iterator[np.ndarray]:
-        """Final frames, uint8 (256, 256, 3) RGB, one after the other. Parameters as for :meth:`render`."""
-        for rendered in self.render(identity, tokens, world_to_camera, intrinsics, batch, shut):
-            yield from frame_pixels(rendered.fine)
-
-    @torch.inference_mode()
-    def in_picture(
-        self,
-        identity: Identity,
-        picture: WholePicture,
-        tokens: np.ndarray,
-        world_to_camera: np.ndarray,
-        intrinsics: np.ndarray,
-        batch: int = 5,
-        shut: np.ndarray | None = None,
-    ) -> Iterator[np.ndarray]:
-        """Frames of the whole picture, uint8 (H, W, 3) RGB, one after the other. Parameters as for :meth:`render`."""
+        """Final frames, uint8 (256, 256, 3) RGB, one after the other; with ``around`` (H, W, 3), the whole picture.
+        Parameters as for :meth:`render`.
+        """
         number = 0
         for rendered in self.render(identity, tokens, world_to_camera, intrinsics, batch, shut):
-            fine, shift = rendered.fine.float().clamp(0, 1), rendered.shift
-            eyes = np.zeros(len(fine)) if shut is None else shut[number : number + len(fine)]
-            sources = (
-                self._blinking(identity, eyes) if eyes.any() else identity.source[-1].expand(len(fine), -1, -1, -1)
-            )
-            painted = (fine - look_up(sources, shift, "bicubic").clamp(0, 1)).permute(0, 2, 3, 1).cpu().numpy()
-            ways = [None] * len(fine) if shift is None else list((shift * (FRAME_PX / 2)).float().cpu().numpy())
-            for way, added, closed in zip(ways, painted, eyes, strict=True):
-                yield picture.frame(way, added, float(closed))
-            number += len(fine)
+            if around is None:
+                yield from frame_pixels(rendered.fine)
+                continue
+            ways, painted = moved_and_painted(rendered)
+            for way, added in zip(ways, painted, strict=True):
+                yield around.frame(way, added, 0.0 if shut is None else float(shut[number]))
+                number += 1
 
 
 @torch.inference_mode()
 def frame_pixels(fine: torch.Tensor) -> np.ndarray:
     """Frames (b, 3, 256, 256) in [0, 1] as uint8 (b, 256, 256, 3)."""
     return (fine.float().clamp(0, 1) * 255.0 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+@torch.inference_mode()
+def moved_and_painted(rendered: Rendered) -> tuple[list[np.ndarray | None], np.ndarray]:
+    """Of each frame: how far from each raw pixel its content stands in the portrait, float32 (2, r, r), pixels of 256²
+    (None: in place); and what it has besides what it looked up there, float32 (b, 256, 256, 3), of 1.
+    """
+    assert rendered.picture is not None
+    painted = rendered.fine.float().clamp(0, 1) - rendered.picture.float().clamp(0, 1)
+    ways: list[np.ndarray | None] = [None] * len(painted)
+    if rendered.shift is not None:
+        ways = list((rendered.shift.float() * (FRAME_PX / 2)).cpu().numpy())
+    return ways, painted.permute(0, 2, 3, 1).cpu().numpy()
 
 
 def whole_frames(samples: np.ndarray) -> np.ndarray:
@@ -215,76 +211,6 @@ def whole_frames(samples: np.ndarray) -> np.ndarray:
             f"speech: silent throughout (largest sample {np.abs(samples).max():.2g} of 1): expected a voice"
         )
     return np.pad(samples, (0, -len(samples) % SAMPLES_PER_FRAME))
-
-
-def synthesize(
-    synthesizer: Synthesizer,
-    portrait: np.ndarray,
-    samples: np.ndarray,
-    settings: Settings,
-    motion: str | np.ndarray = "gentle",
-    batch: int = 5,
-    mark: bool = False,
-    views: str = "one",
-    yaw_deg: float = 0.0,
-    pitch_deg: float = 0.0,
-    blinks: int | None = 0,
-    whole: bool = False,
-    which: str = "only",
-) -> Iterator[np.ndarray]:
-    """Frames of a portrait that says ``samples``.
-
-    Parameters
-    ----------
-    portrait : uint8 (h, w, 3), any photo of one person
-    samples : float (n,), 16 kHz; n / 640 frames, rounded up
-    settings : those the generator was made with (detector, reconstruction, speech backend)
-    motion : ``still``, ``gentle`` or poses (M, 3, 4); see :func:`s3dnerf.synthesis.head_motion.poses_for`
-    mark : write SYNTHETIC into each frame
-    views, yaw_deg, pitch_deg : the side it is seen from; see :func:`s3dnerf.synthesis.head_motion.views_of`
-    blinks : seed of when the eyes blink (:func:`s3dnerf.synthesis.blinks.blinking`); None: never
-    whole : the whole picture at its own size (:mod:`s3dnerf.synthesis.whole_picture`), not the aligned square; with
-        one view alone
-    which : which face, where the picture has several (:func:`s3dnerf.synthesis.portrait.chosen_face`)
-
-    Yields uint8 (256, 256, 3), RGB; (768, 768, 3) for the nine views of a grid; (h, w, 3) of the whole picture, sides
-    even and at most 4096.
-
-    Raises FaceError for no face or several, SynthesisError for silence or a speech backend that is not the generator's.
-    """
-    from s3dnerf.speech.features import speech_backend, tokens_of_long
-    from s3dnerf.synthesis.portrait import prepare_portrait
-    from s3dnerf.synthesis.whole_picture import WholePicture, fitting
-
-    speech, backend = whole_frames(samples), speech_backend(settings.speech)
-    if backend.dim != synthesizer.generator.speech_dim:
-        raise SynthesisError(
-            f"speech backend {backend.name} makes tokens of {backend.dim} numbers, the generator was trained on "
-            f"{synthesizer.generator.speech_dim}: use the settings it was trained with"
-        )
-    photo = fitting(portrait) if whole else portrait
-    face = prepare_portrait(photo, settings, which=which)
-    count = len(speech) // SAMPLES_PER_FRAME
-    centre = np.asarray(face.box[:3], np.float64)
-    pose_grid = views_of(poses_for(motion, face.world_to_camera, count, centre), views, centre, yaw_deg, pitch_deg)
-    identity = synthesizer.portrait(
-        face.frame, face.mask, face.world_to_camera, face.intrinsics, face.box, face.landmarks
-    )
-    tokens, intrinsics = tokens_of_long(backend, speech), np.repeat(face.intrinsics[None], count, 0)
-    shut = None if blinks is None else blinking(count, blinks)
-    if whole:
-        if views != "one":
-            raise SynthesisError(f"views: {views} — accepted with the whole picture: one (the others: the face alone)")
-        around = WholePicture(photo, face.matrix, face.landmarks)
-        frames = synthesizer.in_picture(identity, around, tokens, pose_grid[0][0], intrinsics, batch, shut)
-    else:
-        frames = beside_each_other(
-            [
-                [synthesizer.frames(identity, tokens, poses, intrinsics, batch, shut) for poses in row]
-                for row in pose_grid
-            ]
-        )
-    return (marked(frame) for frame in frames) if mark else frames
 
 
 def beside_each_other(streams: list[list[Iterator[np.ndarray]]]) -> Iterator[np.ndarray]:
@@ -360,8 +286,9 @@ def write_video(
     if recording is None:
         sound_codec, track = ["-c:a", "aac", "-b:a", "128k"], 0
     else:
-        track = recording[1].track
-        sound_codec = ["-c:a", "copy"] if recording[1].codec in COPIED else ["-c:a", "aac", "-b:a", "256k"]
+        track, least_hz = recording[1].track.number, COPIED_FROM_HZ.get(recording[1].track.codec)
+        as_it_is = least_hz is not None and recording[1].track.rate_hz >= least_hz
+        sound_codec = ["-c:a", "copy"] if as_it_is else ["-c:a", "aac", "-b:a", "256k"]
     output = ["-map", "0:v", "-map", f"1:a:{track}", *picture, *sound_codec, "-sn", "-dn", *metadata]
     with tempfile.TemporaryDirectory(prefix="s3dnerf-") as folder, taking_the_place_of(path) as part:
         sound = Path(folder, "speech.wav")

@@ -22,8 +22,26 @@ import numpy as np
 from s3dnerf.core.devices import chosen_device
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.rates import RATE_HZ, SAMPLES_PER_FRAME
-from s3dnerf.synthesis.head_motion import MOST_PITCH_DEG, MOST_YAW_DEG, MOTIONS, VIEWS, WHOLE_DEG
-from s3dnerf.synthesis.synthesizer import PRETRAINED, Synthesizer
+from s3dnerf.synthesis.blinks import blinking
+from s3dnerf.synthesis.head_motion import (
+    MOST_PITCH_DEG,
+    MOST_YAW_DEG,
+    MOTIONS,
+    VIEWS,
+    WHOLE_DEG,
+    poses_for,
+    views_of,
+)
+from s3dnerf.synthesis.synthesizer import (
+    PRETRAINED,
+    SynthesisError,
+    Synthesizer,
+    beside_each_other,
+    marked,
+    synthetic_comment,
+    whole_frames,
+    write_video,
+)
 
 
 def check_motion(motion: str, views: str, yaw_deg: float, pitch_deg: float, dashes: str = "") -> None:
@@ -79,8 +97,6 @@ class Animation:
 
         Raises SynthesisError when it cannot be written.
         """
-        from s3dnerf.synthesis.synthesizer import write_video
-
         return write_video(path, over(self.frames), self.samples, self.comment, crf, self.recording)
 
 
@@ -144,14 +160,19 @@ class TalkingHead:
             number, counted from the left
         batch : frames that are made at a time
 
+        Frames are uint8 (256, 256, 3) RGB; (768, 768, 3) for the nine views of a grid; of the whole picture (h, w, 3),
+        sides even and at most 4096.
+
         Raises FaceError for a portrait without one usable face, VideoError for files that cannot be read,
-        SynthesisError for silence, SettingsError for another motion or other views. Everything but the frames
+        SynthesisError for silence or a speech backend that is not the generator's, SettingsError for another motion or
+        other views. Everything but the frames
         themselves is checked before this returns.
         """
         from s3dnerf.speech.audio import read_sound
+        from s3dnerf.speech.features import speech_backend, tokens_of_long
         from s3dnerf.synthesis.driving_video import poses_of_video
-        from s3dnerf.synthesis.portrait import check_which
-        from s3dnerf.synthesis.synthesizer import synthesize, synthetic_comment, whole_frames
+        from s3dnerf.synthesis.portrait import check_which, prepare_portrait
+        from s3dnerf.synthesis.whole_picture import WholePicture, fitting
         from s3dnerf.video.pictures import read_picture
 
         check_which(face)
@@ -163,24 +184,34 @@ class TalkingHead:
         else:
             sound = read_sound(speech)
             samples, note, recording = sound.samples, sound.note, (Path(speech), sound)
-        count = len(whole_frames(samples)) // SAMPLES_PER_FRAME
+        heard, backend = whole_frames(samples), speech_backend(self.settings.speech)
+        if backend.dim != self.synthesizer.generator.speech_dim:
+            raise SynthesisError(
+                f"speech backend {backend.name} makes tokens of {backend.dim} numbers, the generator was trained on "
+                f"{self.synthesizer.generator.speech_dim}: use the settings it was trained with"
+            )
+        count = len(heard) // SAMPLES_PER_FRAME
         if isinstance(motion, str) and motion not in MOTIONS:
             motion = poses_of_video(motion, self.settings, len(samples) / RATE_HZ)
         whole = not crop and views == "one" and max(abs(yaw_deg), abs(pitch_deg)) <= WHOLE_DEG
-        frames = synthesize(
-            self.synthesizer,
-            portrait if isinstance(portrait, np.ndarray) else read_picture(portrait),
-            samples,
-            self.settings,
-            motion,
-            batch,
-            mark,
-            views,
-            yaw_deg,
-            pitch_deg,
-            blinks=0 if blinks else None,
-            whole=whole,
-            which=face,
+        picture = portrait if isinstance(portrait, np.ndarray) else read_picture(portrait)
+        photo = fitting(picture) if whole else picture
+        shown = prepare_portrait(photo, self.settings, which=face)
+        centre = np.asarray(shown.box[:3], np.float64)
+        poses = poses_for(motion, shown.world_to_camera, count, centre)
+        identity = self.synthesizer.portrait(
+            shown.frame, shown.mask, shown.world_to_camera, shown.intrinsics, shown.box, shown.landmarks
         )
+        tokens, intrinsics = tokens_of_long(backend, heard), np.repeat(shown.intrinsics[None], count, 0)
+        shut = blinking(count) if blinks else None
+        around = WholePicture(photo, shown.matrix, shown.landmarks) if whole else None
+        frames = beside_each_other(
+            [
+                [self.synthesizer.frames(identity, tokens, seen, intrinsics, batch, shut, around) for seen in row]
+                for row in views_of(poses, views, centre, yaw_deg, pitch_deg)
+            ]
+        )
+        if mark:
+            frames = map(marked, frames)
         comment = synthetic_comment(self.synthesizer.card, self.sha256)
         return Animation(frames, count, whole, samples, note, comment, recording)

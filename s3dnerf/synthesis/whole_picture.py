@@ -56,11 +56,12 @@ class WholePicture:
         self.high = np.clip(np.ceil(corners.max(0)).astype(int), self.low + 1, limit)
         self.turn = back[:, :2]  # of a way in aligned pixels to one in the photo's
         width, height = self.high - self.low
-        self.x, self.y = (a.astype(np.float32) for a in np.meshgrid(np.arange(width), np.arange(height)))
-        at = apply(self.matrix, np.stack([self.x, self.y], -1) + 0.5 + self.low)
+        x, y = np.meshgrid(np.arange(width), np.arange(height))
+        self.place = (np.stack([x, y], -1) + self.low).astype(np.float32)
+        at = apply(self.matrix, self.place + 0.5)
         inside = np.minimum(at, FRAME_PX - at).min(-1)
         share = np.clip((inside - STILL_PX) / FADE_PX, 0.0, 1.0)
-        self.fade = (share * share * (3.0 - 2.0 * share)).astype(np.float32)
+        self.fade = (share * share * (3.0 - 2.0 * share)).astype(np.float32)[..., None]
         self.scale = 1.0 / similarity_scale(self.matrix)
 
     def _enlarged(self, values: np.ndarray, border: int) -> np.ndarray:
@@ -88,14 +89,13 @@ class WholePicture:
         source = self.photo if shut <= 0 else self._blinking(shut)
         seen = source[region]
         if shift is not None:
-            way = self._enlarged(np.ascontiguousarray(shift.transpose(1, 2, 0), np.float32), cv2.BORDER_REPLICATE)
-            way = (way @ self.turn.T.astype(np.float32)) * self.fade[..., None]
+            way = np.ascontiguousarray(shift.transpose(1, 2, 0) @ self.turn.T, np.float32)  # in the photo's pixels
+            place = self.place + self._enlarged(way, cv2.BORDER_REPLICATE) * self.fade
             # the whole photo is read: at the square's edge content may come from outside it
-            place = [(axis + way[..., i] + float(self.low[i])) for i, axis in enumerate((self.x, self.y))]
-            seen = cv2.remap(source, place[0], place[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        added = self._enlarged(np.ascontiguousarray(painted, np.float32), cv2.BORDER_CONSTANT) * self.fade[..., None]
+            seen = cv2.remap(source, place[..., 0], place[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        added = self._enlarged(np.ascontiguousarray(painted, np.float32), cv2.BORDER_CONSTANT) * self.fade
         moved = np.clip(seen + 255.0 * added + 0.5, 0.0, 255.0).astype(np.uint8)
-        made[region] = np.where(self.fade[..., None] > 0, moved, made[region])
+        made[region] = np.where(self.fade > 0, moved, made[region])
         return made
 
     def _blinking(self, shut: float) -> np.ndarray:

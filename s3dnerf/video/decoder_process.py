@@ -25,7 +25,8 @@ from s3dnerf.video.display import Converter, Display
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.inspection import inspect
 from s3dnerf.video.media import FrameTimes, decoded_pictures, decoder_of, open_pictures, packets
-from s3dnerf.video.sound_tracks import chosen_track, codec_of, mono_sound
+from s3dnerf.video.sound_tracks import chosen_track, mono_sound
+from s3dnerf.video.track import Track
 
 Message = tuple[dict[str, Any], bytes | memoryview]
 # containers in which FFmpeg finds the key frame before a time reliably; others are decoded from their start
@@ -44,7 +45,7 @@ class Files:
     def __init__(self) -> None:
         self._of: tuple[str, int, int] | None = None
         self._found: Found | None = None
-        self._track: tuple[int, str] | None = None
+        self._track: Track | None = None
 
     def _look(self, path: str) -> None:
         """Forget what was found where the file is another one now."""
@@ -63,7 +64,7 @@ class Files:
             self._found = inspect(path)
         return self._found
 
-    def track(self, path: str, rate_hz: int) -> tuple[int, str]:
+    def track(self, path: str, rate_hz: int) -> Track:
         """See :func:`s3dnerf.video.sound_tracks.chosen_track`, which decodes where there are several."""
         self._look(path)
         if self._track is None:
@@ -125,7 +126,7 @@ def sound(files: Files, request: dict[str, Any]) -> Iterator[Message]:
     path, rate_hz = request["path"], request["rate_hz"]
     track = files.track(path, rate_hz)
     samples, note = mono_sound(path, track, request["first"], request["last"], rate_hz)
-    yield {"note": note, "track": track[0], "codec": codec_of(path, track[0])}, memoryview(samples.tobytes())
+    yield {"note": note, "track": list(track)}, memoryview(samples.tobytes())
 
 
 WORK = {"probe": probe, "frames": frames, "sound": sound}

@@ -19,6 +19,7 @@ from av.stream import Disposition
 
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.media import decoded_sound, open_media, packets, unit_of
+from s3dnerf.video.track import Track
 
 LOOK_S = 60.0  # so much of a track decides whether it has a voice, and how loud
 CANCELLED = 0.05  # of the louder channel's power: below it the channels' mean has lost the sound (−13 dB)
@@ -160,8 +161,8 @@ def voice_share(samples: np.ndarray, rate_hz: int) -> float:
     return float(2 * spectrum[inside].sum() / blocks**2 / 0.375 / envelope.mean() ** 2)
 
 
-def chosen_track(path: str, rate_hz: int) -> tuple[int, str]:
-    """The number of the sound track to hear, among the sound tracks, and why, in words ('' for an only one).
+def chosen_track(path: str, rate_hz: int) -> Track:
+    """The sound track to hear.
 
     Raises VideoError (no_audio) where there is none.
     """
@@ -171,14 +172,16 @@ def chosen_track(path: str, rate_hz: int) -> tuple[int, str]:
             raise VideoError(f"{path}: no sound track", "no_audio")
         marks = [track.disposition for track in tracks]
         languages = [track.language for track in tracks]
+        kinds = [(track.codec_context.name, track.codec_context.sample_rate) for track in tracks]
     if len(tracks) == 1:
-        return 0, ""
+        return Track(0, "", *kinds[0])
     plain = [n for n, mark in enumerate(marks) if not mark & EXTRA] or list(range(len(marks)))
     default = [n for n in plain if marks[n] & Disposition.default]
 
-    def said(number: int, why: str) -> tuple[int, str]:
+    def said(number: int, why: str) -> Track:
         language = f" ({languages[number]})" if languages[number] not in (None, "und") else ""
-        return number, f"{len(marks)} sound tracks, of which number {number + 1}{language} is used: {why}"
+        note = f"{len(marks)} sound tracks, of which number {number + 1}{language} is used: {why}"
+        return Track(number, note, *kinds[number])
 
     if len(default) == 1:
         return said(default[0], "marked as default")
@@ -197,19 +200,12 @@ def chosen_track(path: str, rate_hz: int) -> tuple[int, str]:
     return said(best, why)
 
 
-def codec_of(path: str, number: int) -> str:
-    """A sound track's codec, by FFmpeg's name."""
-    with open_media(path) as container:
-        return container.streams.audio[number].codec_context.name
-
-
-def mono_sound(path: str, track: tuple[int, str], first: int, last: int | None, rate_hz: int) -> tuple[np.ndarray, str]:
+def mono_sound(path: str, track: Track, first: int, last: int | None, rate_hz: int) -> tuple[np.ndarray, str]:
     """Samples ``first`` … ``last`` of a sound track as one channel, float32 (n,), and what was chosen, in words.
 
     ``track``: of :func:`chosen_track`. ``last`` None: to the end. Raises VideoError: ``missing``, ``zero_bytes``,
     ``unreadable``; PassingFault.
     """
-    number, note = track
-    channels, power, layout = _channels(path, number, rate_hz, first, last)
+    channels, power, layout = _channels(path, track.number, rate_hz, first, last)
     samples, how = one_channel(channels, power, layout)
-    return np.ascontiguousarray(samples, np.float32), "; ".join(filter(None, (note, how)))
+    return np.ascontiguousarray(samples, np.float32), "; ".join(filter(None, (track.note, how)))

@@ -15,7 +15,7 @@ def test_auto_takes_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_gpu_that_is_not_there_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SettingsError, match=r"--device: cuda — PyTorch .* accepted here: auto, cpu"):
+    with pytest.raises(SettingsError, match=r"^device: cuda — PyTorch .* accepted here: auto, cpu"):
         chosen_device("cuda")
     with pytest.raises(SettingsError, match="--device: got tpu — accepted: auto, cpu, cuda"):
-        chosen_device("tpu")
+        chosen_device("tpu", dashes="--")

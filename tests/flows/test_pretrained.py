@@ -65,4 +65,4 @@ def test_the_shipped_generator_moves_a_mouth_by_what_it_hears() -> None:
     first, other = (np.stack(list(synthesizer.frames(identity, t, poses, intrinsics))).astype(int) for t in tokens)
     assert first.shape == (4, 256, 256, 3)
     changed = np.abs(first - other).max((0, 3))
-    assert changed[140:190, 100:156].max() > 20 and changed[:60].max() <= 10  # lips, and hardly the air above the head
+    assert changed[140:190, 100:156].max() > 20 and changed[:60].max() <= 2  # lips, and not the air above the head
