@@ -16,7 +16,7 @@ export OMP_NUM_THREADS := 1
 # What `make train-sample` changes in the demo's settings: the same people, trained about five times as long.
 LONGER := train.steps=1600 train.checkpoint_every=200
 
-.PHONY: demo weights train-sample pretrained test test-fast lint setup clean history again
+.PHONY: demo weights train-sample pretrained test test-fast lint serve setup extras clean history again
 
 # The environment names its folder by absolute paths: one that came here with a moved or copied folder is put right.
 setup: $(VENV)/installed
@@ -31,6 +31,12 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -I -c "import dvc, flows, torch" || { echo "make: pip did not install into $(VENV): see target, prefix and \
 	root in what '$(BIN)/python -m pip config list' says" >&2; exit 1; }
+	touch $@
+
+# What the page and the tests need besides; the demo does without.
+extras: setup $(VENV)/extras
+$(VENV)/extras: requirements-extras.lock $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps -r requirements-extras.lock
 	touch $@
 
 # an environment whose Python is gone (of another machine, or an older system) is made again
@@ -73,14 +79,18 @@ pretrained: history setup weights
 	$(BIN)/python -m dvc repro
 	$(BIN)/python -m flows.pretrained mini
 
-test: history setup
+# The page: drop a photo and speech, watch the video.
+serve: extras
+	$(BIN)/python -m flows.cli serve
+
+test: history extras
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 # The edit loop: what takes long is left out (marker `slow`).
-test-fast: history setup
+test-fast: history extras
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope -m "not slow"
 
-lint: setup
+lint: extras
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy

@@ -42,7 +42,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder, self.calls = folder, folder.parent / "calls.jsonl"
         (folder / "flows").mkdir(parents=True)
-        for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        for name in ("Makefile", "requirements.lock", "requirements-extras.lock", "pyproject.toml"):
             shutil.copy(ROOT / name, folder / name)
         self.python = folder.parent / "played-python"
         self.python.write_text(PLAYED)
