@@ -1,0 +1,79 @@
+"""``s3dnerf synthesize``: one portrait and a speech recording to a video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flows.progress import Progress
+from s3dnerf.core.cores import usable_cores
+from s3dnerf.core.errors import SettingsError
+
+
+def synthesize(
+    portrait: Path,
+    speech: Path,
+    out: Path,
+    model: Path | None = None,
+    motion: str = "gentle",
+    views: str = "one",
+    yaw: float = 0.0,
+    pitch: float = 0.0,
+    blinks: bool = True,
+    crop: bool = False,
+    face: str = "only",
+    device: str = "auto",
+    mark: bool = False,
+) -> int:
+    """A portrait and a speech recording to a talking-head video (H.264 + AAC), labelled synthetic in its metadata.
+
+    Args:
+        portrait: A photo of one person. speech: Any sound file that ffmpeg reads. out: The mp4 to write. model: A
+        trained generator's folder, such as data/sample/train_s3dnerf/full; without it the one that comes with the
+        package, trained on real people. motion: Head motion: gentle, still, or a video of somebody, whose head movement
+        is borrowed. views: one; orbit: the camera circles the face; grid: nine views beside each other. yaw: Degrees by
+        which the head is turned to the picture's right (±60). pitch: Degrees by which it is lowered (±40). blinks: Let
+        the eyes close now and then. crop: Write the aligned face alone, 256×256, instead of the whole picture at its
+        own size (as for other views, and for a head turned by more than 10°). face: Which, where the
+        photo shows several: largest, left, right, or a number, counted from the left. device: cpu, cuda, or auto: a GPU
+        where there is one. mark: Write SYNTHETIC into each frame.
+    """
+    import torch
+
+    from s3dnerf.core.devices import chosen_device
+    from s3dnerf.core.file_names import shown
+    from s3dnerf.core.whole_files import claimed
+    from s3dnerf.synthesis.head_motion import MOTIONS
+    from s3dnerf.synthesis.portrait import check_which
+    from s3dnerf.synthesis.synthesizer import PRETRAINED
+    from s3dnerf.synthesis.talking_head import TalkingHead, check_motion
+
+    if out.suffix.lower() != ".mp4":
+        raise SettingsError(f"--out: got {shown(out)} — accepted: a name that ends in .mp4")
+    check_motion(motion, views, yaw, pitch, dashes="--")
+    check_which(face, dashes="--")
+    chosen_device(device, dashes="--")
+    torch.set_num_threads(usable_cores())
+    model = PRETRAINED if model is None else model
+    borrowed = None if motion in MOTIONS else motion
+    inputs = {"the portrait": portrait, "the speech": speech, "the model": model, "the motion's video": borrowed}
+    with claimed(out, "--out", inputs):
+        head = TalkingHead.load(model, device)
+        said = head.animate(
+            portrait,
+            speech,
+            motion=motion,
+            views=views,
+            yaw_deg=yaw,
+            pitch_deg=pitch,
+            blinks=blinks,
+            crop=crop,
+            face=face,
+            mark=mark,
+        )
+        if said.note:
+            print(f"{shown(speech)}: {said.note}")
+        with Progress(shown(out.name), len(said)) as progress:
+            count = said.write(out, progress.over)
+    what = "the whole picture" if said.whole else "the face alone"
+    print(f"{shown(out)}: {what}, {count} frames, {count / 25:.2f} s; synthetic, and its metadata says so")
+    return 0
