@@ -68,14 +68,27 @@ def fetch(
     return 0
 
 
-def run(stages: Annotated[tuple[str, ...], tyro.conf.Positional] = ()) -> int:
+def choose_device(name: str | None) -> None:
+    """Make ``name`` this command's device, and that of the processes it starts. Raises SettingsError where it is not
+    there.
+    """
+    from s3dnerf.core.devices import VARIABLE, chosen_device
+
+    if name is not None:
+        chosen_device(name, dashes="--")
+        os.environ[VARIABLE] = name
+
+
+def run(stages: Annotated[tuple[str, ...], tyro.conf.Positional] = (), device: str | None = None) -> int:
     """Run the graph, or the stages named and what they need: `dvc repro` with settings, graph and locks
     looked at first.
 
     Args:
         stages: Stages of dvc.yaml; none: all.
+        device: Where networks run: cpu, cuda, or auto, a GPU where there is one (without it: $S3DNERF_DEVICE, or auto).
     """
     load_settings()
+    choose_device(device)
     check_files()
     with subprocess.Popen([sys.executable, "-m", "dvc", "repro", *stages]) as dvc:
         try:
@@ -125,7 +138,9 @@ def sheets(out: Path = Path("sheets.html")) -> int:
     return 0
 
 
-def evaluate(generated: Path, truth: Path, table: Path | None = None, align: bool = False) -> int:
+def evaluate(
+    generated: Path, truth: Path, table: Path | None = None, align: bool = False, device: str | None = None
+) -> int:
     """Score anyone's videos against the true ones of the same names; every file is accounted for.
 
     Args:
@@ -133,6 +148,7 @@ def evaluate(generated: Path, truth: Path, table: Path | None = None, align: boo
         truth: Folder of true videos with sound.
         table: Also write the per-video rows as CSV, into this file.
         align: Bring a video that frames the face otherwise over the truth first, by one similarity.
+        device: Where networks run: cpu, cuda, or auto, a GPU where there is one (without it: $S3DNERF_DEVICE, or auto).
     """
     import pandas as pd
 
@@ -144,6 +160,7 @@ def evaluate(generated: Path, truth: Path, table: Path | None = None, align: boo
 
     if table is not None:
         refuse_media(table, "--table")
+    choose_device(device)
     settings = load_settings()
     with contextlib.nullcontext() if table is None else claimed(table, "--table"):
         tools = load_tools(settings, settings.data_dir / "train_sync" / "judge", any_sound=True)

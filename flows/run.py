@@ -28,6 +28,7 @@ from flows.proxies import spare_loopback
 from flows.stage_run import run_stage
 from flows.store_switch import ignore_store
 from flows.workspace import link_main, seen_from_here
+from s3dnerf.core.devices import chosen_device, device_name
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import die_with_parent, one_message, one_thread
 from s3dnerf.settings.loading import load_settings
@@ -110,7 +111,7 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
     from s3dnerf.video.packs import (
         write_atomic,  # here: it imports numpy, which takes its threads from the environment as it is then
     )
-    from stages.code_lock import require
+    from stages.code_lock import require, stage_packages
     from stages.code_parts import ALWAYS_RUN
     from stages.context import Context
 
@@ -144,7 +145,10 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
             main = importlib.import_module(f"stages.{stage}").main
             result = main(context) if stage in PLAIN else run_stage(main, context)
         timing = Path(".timings") / settings.preset / "stages" / f"{name}.json"
-        write_atomic(timing, json.dumps({"stage": name, "seconds": round(time.monotonic() - begun, 2)}).encode())
+        took = {"stage": name, "seconds": round(time.monotonic() - begun, 2)}
+        if "torch" in stage_packages(stage, settings):
+            took["device"] = device_name(chosen_device())
+        write_atomic(timing, json.dumps(took).encode())
     return result
 
 

@@ -21,7 +21,7 @@ def synthesize(
     blinks: bool = True,
     crop: bool = False,
     face: str = "only",
-    device: str = "auto",
+    device: str | None = None,
     mark: bool = False,
 ) -> int:
     """A portrait and a speech recording to a talking-head video (H.264 + AAC), labelled synthetic in its metadata.
@@ -35,7 +35,7 @@ def synthesize(
         the eyes close now and then. crop: Write the aligned face alone, 256×256, instead of the whole picture at its
         own size (as for other views, and for a head turned by more than 10°). face: Which, where the
         photo shows several: largest, left, right, or a number, counted from the left. device: cpu, cuda, or auto: a GPU
-        where there is one. mark: Write SYNTHETIC into each frame.
+        where there is one (without it: $S3DNERF_DEVICE, or auto). mark: Write SYNTHETIC into each frame.
     """
     import torch
 

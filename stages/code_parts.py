@@ -91,11 +91,11 @@ STAGES = (
     "sample", "ingest", "resample", "align", "masks", "lips", "speech", "train_sync", "train_s3dnerf",
     "evaluate", "report",
 )  # fmt: skip
-# modules that check what is stale or keep what was made, and so decide no output
+# modules that check what is stale, keep what was made or choose the kind of processor, and so decide no output
 NOT_OUTPUT = (
     "stages.code_hash", "stages.code_parts", "stages.code_lock", "stages.stage_fields", "stages.environment",
     "stages.check", "stages.inventory", "stages.weight_hashes", "stages.store",
-    "stages.content_store", "stages.out_keys", "stages.seeding",
+    "stages.content_store", "stages.out_keys", "stages.seeding", "s3dnerf.core.devices",
 )  # fmt: skip
 
 # module that is imported → packages on PyPI whose versions can change what comes out

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from s3dnerf.core.devices import chosen_device, device_name
 from s3dnerf.core.rates import FPS_HZ
 from s3dnerf.evaluation.accounting import problem_lines
 from s3dnerf.evaluation.other_methods import (
@@ -44,7 +45,7 @@ from s3dnerf.reporting.region_ratios import ratios
 from s3dnerf.settings.schema import Settings
 from s3dnerf.sync.filtering import clip_samples
 from s3dnerf.synthesis.source_frame import source_frame
-from s3dnerf.synthesis.synthesizer import Synthesizer, frame_pixels, load_generator
+from s3dnerf.synthesis.synthesizer import Synthesizer, frame_pixels, load_card, load_generator
 from s3dnerf.training.clips import Clip, ClipFolder
 from s3dnerf.video.encoding import VideoError, encode_clip
 from s3dnerf.video.packs import CorpusPacks, file_sha256, write_atomic
@@ -95,8 +96,7 @@ def _folder(data_dir: Path, corpus: str) -> ClipFolder:
 
 @functools.cache
 def _synthesizer(folder: Path) -> Synthesizer:
-    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    return Synthesizer(load_generator(folder), card)
+    return Synthesizer(load_generator(folder).to(chosen_device()), load_card(folder))
 
 
 def _tools(settings: Settings) -> Tools:
@@ -198,7 +198,7 @@ def generate(made: Synthesizer, identity: Any, tokens: np.ndarray, clip: Clip) -
     """
     frames, deltas = [], []
     for rendered in made.render(identity, tokens, clip.world_to_camera, clip.intrinsics, BATCH):
-        frames.append(frame_pixels(rendered.fine))
+        frames.append(frame_pixels(rendered))
         deltas.append(rendered.delta_x.float().cpu().numpy())
     return np.concatenate(frames), np.concatenate(deltas)
 
@@ -292,7 +292,7 @@ def measure_fps(settings: Settings, record: dict[str, Any]) -> dict[str, Any]:
         portrait=lambda c: portrait_of(made, c, source_frame(c.landmarks, settings.evaluate.source_frame)),
         frames=lambda identity: made.frames(identity, clip.tokens, clip.world_to_camera, clip.intrinsics, BATCH),
         write=lambda frames: encode_clip(frames, crf=14),
-        device=str(made.device),
+        device=device_name(made.device),
     )
     return speed.as_dict()
 

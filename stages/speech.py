@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from s3dnerf.core.devices import chosen_device
 from s3dnerf.core.errors import MissingWeights
 from s3dnerf.core.rates import SAMPLES_PER_FRAME
 from s3dnerf.settings.schema import Settings, SpeechSettings
@@ -66,7 +67,7 @@ def _backend(settings: SpeechSettings) -> SpeechBackend:
 
 @functools.lru_cache(maxsize=1)
 def _syncnet(path: str) -> SyncNet:
-    return load_syncnet(path, SYNCNET_SETTING)
+    return load_syncnet(path, SYNCNET_SETTING).to(chosen_device())
 
 
 def mouth_verdicts(

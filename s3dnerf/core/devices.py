@@ -1,7 +1,13 @@
-"""Where a network runs: one rule for every command."""
+"""Where networks run: one rule for every command and stage.
+
+``$S3DNERF_DEVICE`` (or a command's ``--device``) is ``auto``, ``cpu`` or ``cuda``; without it, ``auto``. It is no
+setting: nothing becomes stale when the same graph runs on another machine. What a stage ran on is written beside its
+time.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from s3dnerf.core.errors import SettingsError
@@ -10,19 +16,57 @@ if TYPE_CHECKING:
     import torch
 
 DEVICES = ("auto", "cpu", "cuda")
+VARIABLE = "S3DNERF_DEVICE"
 
 
-def chosen_device(name: str, dashes: str = "") -> torch.device:
+def chosen_device(name: str | None = None, dashes: str = "") -> torch.device:
     """``cpu``, ``cuda``, or ``auto``: a CUDA device where PyTorch has one, otherwise the processor.
+
+    On CUDA, convolutions are computed in float32, as on the processor: PyTorch's own default there is TF32, whose
+    results differ in the fourth digit.
+
+    Parameters
+    ----------
+    name : None takes the environment's ``S3DNERF_DEVICE``
 
     Raises SettingsError for another name (after ``dashes``), and for ``cuda`` where PyTorch has none.
     """
     import torch
 
+    setting = f"{dashes}device"
+    if name is None:
+        name, setting = os.environ.get(VARIABLE) or "auto", f"${VARIABLE}"
     if name not in DEVICES:
-        raise SettingsError(f"{dashes}device: got {name} — accepted: {', '.join(DEVICES)}")
-    there = torch.cuda.is_available()
+        raise SettingsError(f"{setting}: got {name} — accepted: {', '.join(DEVICES)}")
+    there = name != "cpu" and torch.cuda.is_available()
     if name == "cuda" and not there:
         built = "finds none on this machine" if torch.version.cuda else "was built without CUDA"
-        raise SettingsError(f"{dashes}device: cuda — PyTorch {torch.__version__} {built}; accepted here: auto, cpu")
-    return torch.device("cuda" if there and name != "cpu" else "cpu")
+        raise SettingsError(f"{setting}: cuda — PyTorch {torch.__version__} {built}; accepted here: auto, cpu")
+    if there:
+        torch.backends.cudnn.allow_tf32 = False
+    return torch.device("cuda" if there else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """The device for a person: ``cpu``, or ``cuda (NVIDIA H100 80GB HBM3)``."""
+    import torch
+
+    return f"{device.type} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
+def onnx_provider() -> str:
+    """onnxruntime's provider by the same rule: CUDA's where there is a CUDA device and onnxruntime was built for it.
+
+    Raises SettingsError where ``cuda`` is asked for by name and onnxruntime has none.
+    """
+    import onnxruntime
+
+    built = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    if chosen_device().type == "cuda" and built:
+        return "CUDAExecutionProvider"
+    if os.environ.get(VARIABLE) == "cuda":
+        raise SettingsError(
+            f"${VARIABLE}: cuda — onnxruntime {onnxruntime.__version__} was built without CUDA: pip install "
+            "onnxruntime-gpu in its place, or leave the variable at auto"
+        )
+    return "CPUExecutionProvider"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from s3dnerf.core.devices import chosen_device
 from s3dnerf.core.errors import MissingWeights
 from s3dnerf.core.rates import FPS_HZ, SAMPLES_PER_FRAME
 from s3dnerf.evaluation.protocol import Tools
@@ -35,6 +36,7 @@ def load_tools(settings: Settings, judge_folder: str | Path, any_sound: bool = F
     chosen = settings.evaluate
     why: dict[str, str] = {}
     judge = network = recogniser = None
+    device = chosen_device()
     key = chosen.judge
     try:
         judge = sync_judge(chosen, judge_folder)
@@ -48,7 +50,7 @@ def load_tools(settings: Settings, judge_folder: str | Path, any_sound: bool = F
         why["lpips"] = "switched off (evaluate.lpips: off): no AlexNet weights"
     else:
         try:
-            network = lpips.load_lpips(chosen.lpips_weights or "")
+            network = lpips.load_lpips(chosen.lpips_weights or "").to(device)
         except lpips.LpipsWeightsError as missing:
             why["lpips"] = str(missing)
     if chosen.identity == "off":

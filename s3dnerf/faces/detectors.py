@@ -33,7 +33,7 @@ def face_backend(settings: AlignSettings) -> FaceBackend:
 
     Loading takes a second, so each thread keeps the last one it asked for: detectors hold state and are not shared.
     """
-    key = (settings.backend, settings.model_dir, settings.device)
+    key = (settings.backend, settings.model_dir)
     if getattr(_loaded, "key", None) != key:
         _loaded.key, _loaded.backend = None, None
         if settings.backend == "dlib":
@@ -43,7 +43,7 @@ def face_backend(settings: AlignSettings) -> FaceBackend:
         else:
             from s3dnerf.faces.insightface_backend import InsightFaceBackend
 
-            _loaded.backend = InsightFaceBackend(settings.model_dir, settings.device)
+            _loaded.backend = InsightFaceBackend(settings.model_dir)
         _loaded.key = key
     return _loaded.backend
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from s3dnerf.core.devices import onnx_provider
 from s3dnerf.core.errors import MissingWeights
 from s3dnerf.faces.types import Face
 
@@ -27,7 +28,6 @@ class InsightFaceBackend:
     ----------
     model_dir : path or None
         A folder with a detector, and ``1k3d68.onnx`` for landmarks.
-    device : {"cpu", "cuda"}
 
     Raises
     ------
@@ -42,26 +42,17 @@ class InsightFaceBackend:
     contour = "fixed"
     sure_score = 0.5
 
-    def __init__(self, model_dir: str | Path | None, device: str = "cpu") -> None:
+    def __init__(self, model_dir: str | Path | None) -> None:
         folder = Path(model_dir) if model_dir is not None else None
         if folder is None or not folder.is_dir():
             raise MissingWeights("align.model_dir", folder, WHERE, LICENCE, INSTEAD)
         if not sorted(folder.glob("*.onnx")):
             raise MissingWeights("align.model_dir", folder / "*.onnx", WHERE, LICENCE, INSTEAD)
         import onnxruntime
-
-        provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[device]
-        if provider not in onnxruntime.get_available_providers():
-            raise MissingWeights(
-                f"align.device: {device}",
-                provider,
-                "pip install onnxruntime-gpu in place of onnxruntime",
-                "MIT",
-                "align.device: cpu",
-            )
         from insightface.app import FaceAnalysis
         from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
 
+        provider = onnx_provider()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self.model_dir = folder
@@ -79,7 +70,9 @@ class InsightFaceBackend:
             ) from error
         except AssertionError:  # how FaceAnalysis says that none of the models detects faces
             raise MissingWeights("align.model_dir", folder / "det_10g.onnx", WHERE, LICENCE, INSTEAD) from None
-        analysis.prepare(ctx_id=-1 if device == "cpu" else 0, det_thresh=WEAK_SCORE, det_size=(640, 640))
+        analysis.prepare(
+            ctx_id=-1 if provider == "CPUExecutionProvider" else 0, det_thresh=WEAK_SCORE, det_size=(640, 640)
+        )
         self._detector = analysis.models["detection"]
         self._landmarks = analysis.models.get("landmark_3d_68")
 

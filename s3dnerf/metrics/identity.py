@@ -22,6 +22,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from s3dnerf.core.devices import onnx_provider
 from s3dnerf.core.errors import MissingWeights
 from s3dnerf.faces.dlib_files import dlib_data
 from s3dnerf.metrics.result import UP, Measured, Recipe, over_frames
@@ -103,7 +104,7 @@ class ArcFaceRecogniser:
         self.path = found[0]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self.session: Any = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+        self.session: Any = onnxruntime.InferenceSession(str(self.path), options, providers=[onnx_provider()])
         self.input = self.session.get_inputs()[0].name
 
     def describe(self, frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:

@@ -149,8 +149,9 @@ def measure(
     """
     if network is None:
         return not_measured(RECIPE, reason or "no LPIPS weights")
-    values = []
+    values, device = [], network.shift.device
     with torch.inference_mode():
         for i in range(0, len(truth), batch):
-            values.append(network(as_input(generated[i : i + batch]), as_input(truth[i : i + batch])).double().numpy())
+            pair = (as_input(frames[i : i + batch]).to(device) for frames in (generated, truth))
+            values.append(network(*pair).double().cpu().numpy())
     return over_frames(RECIPE, np.concatenate(values) if values else np.empty(0), "no frames to pair")

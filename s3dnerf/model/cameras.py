@@ -156,23 +156,41 @@ def box_bounds(
     return torch.where(hit, near, 0.0), torch.where(hit, far, 0.0), hit
 
 
-def ray_window(
+def box_rectangle(
     world_to_camera: Float[Tensor, "b 3 4"], intrinsics: Float[Tensor, "b 3 3"], box: Float[Tensor, "b 4"], raw_px: int
+) -> tuple[Int[Tensor, "b 2"], Int[Tensor, "b 2"]]:
+    """First raw pixel (column, row) of the rectangle of the box's projected corners, and its width and height."""
+    number = torch.arange(8, device=box.device)
+    signs = 2.0 * torch.stack([number >> 2 & 1, number >> 1 & 1, number & 1]).to(box.dtype) - 1.0  # [3, 8]
+    corners = project(to_camera(box[:, :3, None] + box[:, 3, None, None] * signs, world_to_camera), intrinsics) * (
+        raw_px / FRAME_PX
+    )
+    low = corners.amin(-1).floor().clamp(0, raw_px - 1).long()
+    high = corners.amax(-1).ceil().clamp(1, raw_px).long()
+    return low, (high - low).clamp_min(1)
+
+
+def ray_window(
+    world_to_camera: Float[Tensor, "b 3 4"],
+    intrinsics: Float[Tensor, "b 3 3"],
+    box: Float[Tensor, "b 4"],
+    raw_px: int,
+    extent: tuple[int, int] | None = None,
 ) -> Int[Tensor, "b r 2"]:
     """Raw pixels (column, row) of a rectangle a frame that holds every ray that meets the box; one size for the batch.
 
     The rectangle is that of the box's projected corners, moved inside the image; frames share the largest extent so
     that the batch stays dense. Rows vary slowest.
+
+    Parameters
+    ----------
+    extent : width and height to use, at least those of every frame's rectangle; None takes the batch's largest, which
+        on a CUDA device waits for it
     """
-    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], device=box.device, dtype=box.dtype)] * 3).T  # [3, 8]
-    corners = project(to_camera(box[:, :3, None] + box[:, 3, None, None] * signs, world_to_camera), intrinsics) * (
-        raw_px / FRAME_PX
-    )
-    low = corners.amin(-1).floor().clamp(0, raw_px - 1).long()  # [b, 2]
-    high = corners.amax(-1).ceil().clamp(1, raw_px).long()
-    extent = (high - low).clamp_min(1).amax(0)  # [2]
-    low = torch.minimum(low, raw_px - extent)
-    width, height = int(extent[0]), int(extent[1])
+    low, sides = box_rectangle(world_to_camera, intrinsics, box, raw_px)
+    width, height = (int(side) for side in sides.amax(0)) if extent is None else extent
+    most = torch.stack([torch.full_like(low[:, 0], raw_px - width), torch.full_like(low[:, 1], raw_px - height)], 1)
+    low = torch.minimum(low, most)
     offset = torch.stack(
         torch.meshgrid(torch.arange(width, device=box.device), torch.arange(height, device=box.device), indexing="xy"),
         -1,

@@ -79,6 +79,7 @@ class S3DNeRF(Field):
         rays: Int[Tensor, "b n"] | None = None,
         landmarks: Float[Tensor, "b 68 2"] | None = None,
         pictures: Float[Tensor, "b 3 256 256"] | None = None,
+        extent: tuple[int, int] | None = None,
     ) -> Rendered:
         """Frames of target cameras.
 
@@ -92,6 +93,8 @@ class S3DNeRF(Field):
             that speech tells
         pictures : what stands in the source's place in each final frame (the portrait with its eyes closed); None: the
             portrait as it is
+        extent : width and height in raw pixels of the rectangle of rays, at least every frame's
+            (:func:`s3dnerf.model.cameras.box_rectangle`); None: the largest of these frames
 
         Raises ValueError when the frames do not divide among the identities.
         """
@@ -102,7 +105,7 @@ class S3DNeRF(Field):
             offsets = lip_offsets(landmarks, source, camera, taken_by, box)
         conditions = self.conditions(identity, speech, offsets)
         if rays is None:
-            pixels = cameras.ray_window(camera.pose, camera.intrinsics, conditions.box, s.raw_px)
+            pixels = cameras.ray_window(camera.pose, camera.intrinsics, conditions.box, s.raw_px, extent)
             index = pixels[..., 1] * s.raw_px + pixels[..., 0]  # [b, n]
         else:
             index = rays

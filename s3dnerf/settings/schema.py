@@ -98,7 +98,6 @@ class AlignSettings:
 
     backend: str = opt("insightface", "face detector and landmarks", choices=("dlib", "insightface"))
     model_dir: str | None = opt("weights/insightface/buffalo_l", "insightface: folder of the model pack")
-    device: str = opt("cpu", "where insightface's networks run (cuda needs onnxruntime-gpu)", choices=("cpu", "cuda"))
     size_px: int = opt(256, "height and width of the aligned frame", choices=(256,))
     detect_every: int = opt(10, "full detection every n-th frame, tracking between", ge=1, le=250)
     detect_px: int = opt(480, "longer side of the picture the detector sees", ge=120, le=2160)
@@ -126,7 +125,6 @@ class MasksSettings:
         "BFM_model_front.mat, with similarity_Lm3D_all.mat beside it (deep3d backend)",
     )
     batch: int = opt(16, "frames a forward pass of the network (deep3d backend)", ge=1, le=1024)
-    device: str = opt("cpu", "where the network runs (deep3d backend)", choices=("cpu", "cuda"))
     smooth_frames: float = opt(
         1.0, "standard deviation of the smoothing of angles and translation along the clip", ge=0, le=10
     )

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
+from s3dnerf.core.devices import chosen_device
 from s3dnerf.core.rates import FPS_HZ, SAMPLES_PER_FRAME
 from s3dnerf.settings.schema import SpeechSettings
 from s3dnerf.speech.logmel import LogMel
@@ -37,17 +38,16 @@ class SpeechBackend(Protocol):
         """The same for clips of equal length, at once."""
 
 
-def speech_backend(settings: SpeechSettings) -> SpeechBackend:
-    """The backend that ``settings.backend`` names, on the CUDA device where there is one.
+def speech_backend(settings: SpeechSettings, device: str | None = None) -> SpeechBackend:
+    """The backend that ``settings.backend`` names, on ``device`` (None: what
+    :mod:`s3dnerf.core.devices` chooses).
 
     Raises SpeechModelError when wav2vec2's files are not here, MissingWeights when Whisper's are not, saying how to get
     them; WhisperWeightsError for files that are something else.
     """
     if settings.backend == "logmel":
         return LogMel()
-    import torch
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device or str(chosen_device())
     if settings.backend == "whisper":
         from s3dnerf.speech.whisper import Whisper
 

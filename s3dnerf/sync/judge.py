@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from s3dnerf.core.devices import chosen_device
 from s3dnerf.settings.schema import EvaluateSettings, SpeechSettings
 from s3dnerf.speech.mel import clip_mel
 from s3dnerf.sync.audio_windows import MEL
@@ -169,5 +170,6 @@ def sync_judge(settings: EvaluateSettings, trained: str | Path) -> SyncJudge:
     unasked.
     """
     if settings.judge == "syncnet":
-        return SyncNetJudge(load_syncnet(settings.syncnet_weights))
-    return TrainedJudge(*load_expert(trained))
+        return SyncNetJudge(load_syncnet(settings.syncnet_weights).to(chosen_device()))
+    network, card = load_expert(trained)
+    return TrainedJudge(network.to(chosen_device()), card)

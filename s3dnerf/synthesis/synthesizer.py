@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +28,10 @@ from s3dnerf.model.field import Identity, Portrait
 from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
 from s3dnerf.settings.loading import settings_from
 from s3dnerf.synthesis.blinks import close_eyes
+from s3dnerf.synthesis.replayed import Batches, Request
 
 if TYPE_CHECKING:
+    from s3dnerf.settings.schema import Settings
     from s3dnerf.speech.audio import Sound
     from s3dnerf.synthesis.whole_picture import WholePicture
 
@@ -53,6 +55,14 @@ def load_card(folder: str | Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def trained_settings(card: dict[str, Any]) -> Settings:
+    """The settings that a generator was trained with. Raises SettingsError where they are not valid."""
+    values = {name: dict(v) if isinstance(v, dict) else v for name, v in card["settings"].items()}
+    for section in ("align", "masks"):  # of cards from before there was one rule for devices
+        values[section].pop("device", None)
+    return settings_from(values)
+
+
 def load_generator(folder: str | Path) -> S3DNeRF:
     """The averaged generator of a folder, in evaluation mode on the CPU.
 
@@ -64,7 +74,7 @@ def load_generator(folder: str | Path) -> S3DNeRF:
     folder, card = Path(folder), load_card(folder)
     if not (folder / "generator.safetensors").is_file():
         raise SynthesisError(f"{folder / 'generator.safetensors'}: no such file — run: dvc repro train_s3dnerf")
-    generator = S3DNeRF(settings_from(card["settings"]).model, card["speech_dim"], card["variant"])
+    generator = S3DNeRF(trained_settings(card).model, card["speech_dim"], card["variant"])
     try:
         generator.load_state_dict(load_file(folder / "generator.safetensors"))
     except SafetensorError as error:
@@ -81,10 +91,11 @@ class Synthesizer:
     ----------
     generator : as :func:`load_generator` gives it; it stays on its device
     card : its card
+    bf16 : make frames in bfloat16 on a CUDA device (:meth:`frames`; :meth:`render` is float32 everywhere)
     """
 
-    def __init__(self, generator: S3DNeRF, card: dict[str, Any]) -> None:
-        self.generator, self.card = generator, card
+    def __init__(self, generator: S3DNeRF, card: dict[str, Any], bf16: bool = False) -> None:
+        self.generator, self.card, self.bf16 = generator, card, bf16
         self.device = next(generator.parameters()).device
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
@@ -133,12 +144,7 @@ class Synthesizer:
 
         Raises SynthesisError where tokens and cameras do not have the same number of frames, or tokens the wrong width.
         """
-        n = len(world_to_camera)
-        if len(tokens) != 2 * n or len(intrinsics) != n or tokens.shape[1] != self.generator.speech_dim:
-            raise SynthesisError(
-                f"tokens {tokens.shape}, {n} poses, {len(intrinsics)} intrinsics: expected (2N, "
-                f"{self.generator.speech_dim}), N and N"
-            )
+        n = self._check(tokens, world_to_camera, intrinsics)
         speech = self._tensor(tokens)
         for first in range(0, n, batch):
             count = min(batch, n - first)
@@ -149,6 +155,15 @@ class Synthesizer:
             if shut is not None and shut[part].any():
                 pictures = self._blinking(identity, shut[part])
             yield self.generator.render(identity, windows, camera, pictures=pictures)
+
+    def _check(self, tokens: np.ndarray, world_to_camera: np.ndarray, intrinsics: np.ndarray) -> int:
+        n = len(world_to_camera)
+        if len(tokens) != 2 * n or len(intrinsics) != n or tokens.shape[1] != self.generator.speech_dim:
+            raise SynthesisError(
+                f"tokens {tokens.shape}, {n} poses, {len(intrinsics)} intrinsics: expected (2N, "
+                f"{self.generator.speech_dim}), N and N"
+            )
+        return n
 
     def _blinking(self, identity: Identity, shut: np.ndarray) -> torch.Tensor:
         """The portrait (n, 3, 256, 256) with its eyes closed so far."""
@@ -169,34 +184,66 @@ class Synthesizer:
         """Final frames, uint8 (256, 256, 3) RGB, one after the other; with ``around`` (H, W, 3), the whole picture.
         Parameters as for :meth:`render`.
         """
+        shown = final_pixels if around is None else painted_and_moved
+        if self.device.type == "cuda":
+            batches = self._replayed(identity, tokens, world_to_camera, intrinsics, batch, shut, shown)
+        else:
+            rendered = self.render(identity, tokens, world_to_camera, intrinsics, batch, shut)
+            batches = ([part.numpy() for part in shown(made)] for made in rendered)
         number = 0
-        for rendered in self.render(identity, tokens, world_to_camera, intrinsics, batch, shut):
+        for parts in batches:
             if around is None:
-                yield from frame_pixels(rendered.fine)
+                yield from parts[0]
                 continue
-            ways, painted = moved_and_painted(rendered)
-            for way, added in zip(ways, painted, strict=True):
+            painted, ways = parts[0], parts[1] if len(parts) > 1 else [None] * len(parts[0])
+            for added, way in zip(painted, ways, strict=True):
                 yield around.frame(way, added, 0.0 if shut is None else float(shut[number]))
                 number += 1
 
+    def _replayed(
+        self,
+        identity: Identity,
+        tokens: np.ndarray,
+        world_to_camera: np.ndarray,
+        intrinsics: np.ndarray,
+        batch: int,
+        shut: np.ndarray | None,
+        shown: Callable[[Rendered], tuple[torch.Tensor, ...]],
+    ) -> Iterator[list[np.ndarray]]:
+        """:meth:`frames` in batches on a CUDA device."""
+        self._check(tokens, world_to_camera, intrinsics)
+        picture = identity.source[-1][0].permute(1, 2, 0).cpu().numpy()
+        landmarks = identity.landmarks[0].cpu().numpy()
+
+        def closed(number: int) -> torch.Tensor | None:
+            if shut is None or shut[number] <= 0:
+                return None
+            return torch.from_numpy(close_eyes(picture, landmarks, float(shut[number]))).permute(2, 0, 1)
+
+        camera = Camera(self._tensor(world_to_camera), self._tensor(intrinsics))
+        request = Request(self._tensor(tokens), camera, closed)
+        return iter(Batches(self.generator, identity, request, batch, shown, self.bf16))
+
 
 @torch.inference_mode()
-def frame_pixels(fine: torch.Tensor) -> np.ndarray:
-    """Frames (b, 3, 256, 256) in [0, 1] as uint8 (b, 256, 256, 3)."""
-    return (fine.float().clamp(0, 1) * 255.0 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+def final_pixels(rendered: Rendered) -> tuple[torch.Tensor]:
+    """Final frames as uint8 (b, 256, 256, 3)."""
+    return ((rendered.fine.float().clamp(0, 1) * 255.0 + 0.5).to(torch.uint8).permute(0, 2, 3, 1),)
+
+
+def frame_pixels(rendered: Rendered) -> np.ndarray:
+    """The same as an array."""
+    return final_pixels(rendered)[0].cpu().numpy()
 
 
 @torch.inference_mode()
-def moved_and_painted(rendered: Rendered) -> tuple[list[np.ndarray | None], np.ndarray]:
-    """Of each frame: how far from each raw pixel its content stands in the portrait, float32 (2, r, r), pixels of 256²
-    (None: in place); and what it has besides what it looked up there, float32 (b, 256, 256, 3), of 1.
+def painted_and_moved(rendered: Rendered) -> tuple[torch.Tensor, ...]:
+    """Of each frame: what it has besides what it looked up in the portrait, float32 (b, 256, 256, 3), of 1; and how far
+    from each raw pixel that stands there, float32 (b, 2, r, r), pixels of 256² (left out where everything is in place).
     """
     assert rendered.picture is not None
-    painted = rendered.fine.float().clamp(0, 1) - rendered.picture.float().clamp(0, 1)
-    ways: list[np.ndarray | None] = [None] * len(painted)
-    if rendered.shift is not None:
-        ways = list((rendered.shift.float() * (FRAME_PX / 2)).cpu().numpy())
-    return ways, painted.permute(0, 2, 3, 1).cpu().numpy()
+    painted = (rendered.fine.float().clamp(0, 1) - rendered.picture.float().clamp(0, 1)).permute(0, 2, 3, 1)
+    return (painted,) if rendered.shift is None else (painted, rendered.shift.float() * (FRAME_PX / 2))
 
 
 def whole_frames(samples: np.ndarray) -> np.ndarray:

@@ -39,6 +39,7 @@ from s3dnerf.synthesis.synthesizer import (
     beside_each_other,
     marked,
     synthetic_comment,
+    trained_settings,
     whole_frames,
     write_video,
 )
@@ -110,14 +111,16 @@ class TalkingHead:
     """
 
     def __init__(self, synthesizer: Synthesizer, sha256: str) -> None:
-        from s3dnerf.settings.loading import settings_from
-
         self.synthesizer, self.sha256 = synthesizer, sha256
-        self.settings = settings_from(synthesizer.card["settings"])
+        self.settings = trained_settings(synthesizer.card)
 
     @classmethod
-    def load(cls, model: str | Path | None = None, device: str = "auto") -> TalkingHead:
+    def load(cls, model: str | Path | None = None, device: str | None = None) -> TalkingHead:
         """The generator of a folder that train_s3dnerf wrote; None: the one that comes with the package.
+
+        Parameters
+        ----------
+        device : ``cpu``, ``cuda`` or ``auto``; None takes the environment's ``S3DNERF_DEVICE``, or ``auto``
 
         Raises SynthesisError for a folder without one, SettingsError for a device that is not there.
         """
@@ -184,7 +187,7 @@ class TalkingHead:
         else:
             sound = read_sound(speech)
             samples, note, recording = sound.samples, sound.note, (Path(speech), sound)
-        heard, backend = whole_frames(samples), speech_backend(self.settings.speech)
+        heard, backend = whole_frames(samples), speech_backend(self.settings.speech, str(self.synthesizer.device))
         if backend.dim != self.synthesizer.generator.speech_dim:
             raise SynthesisError(
                 f"speech backend {backend.name} makes tokens of {backend.dim} numbers, the generator was trained on "

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
+from s3dnerf.core.devices import chosen_device
 from s3dnerf.core.processes import die_with_parent
 
 
@@ -100,19 +101,21 @@ def joined(device: str | None = None) -> Iterator[World]:
     Parameters
     ----------
     device : ``"cpu"``, ``"cuda"`` or None
-        None takes this process's CUDA device where there is one.
+        None takes what :mod:`s3dnerf.core.devices` chooses; of several CUDA devices, this process's.
 
     Raises
     ------
     RuntimeError
-        More than one process is asked for without MASTER_ADDR and MASTER_PORT, or no such device.
+        More than one process is asked for without MASTER_ADDR and MASTER_PORT, or more than there are CUDA devices.
+    SettingsError
+        No such device.
     """
     if "RANK" in os.environ:
         die_with_parent()
     rank, size, local = (
         int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
     )
-    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    kind = chosen_device(device).type
     if kind == "cuda":
         if local >= torch.cuda.device_count():
             raise RuntimeError(

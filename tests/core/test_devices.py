@@ -3,19 +3,73 @@
 import pytest
 import torch
 
-from s3dnerf.core.devices import chosen_device
+from s3dnerf.core.devices import VARIABLE, chosen_device, onnx_provider
 from s3dnerf.core.errors import SettingsError
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+
+
+def gpu(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
 
 
 def test_auto_takes_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     for there, kinds in ((True, ("cuda", "cpu", "cuda")), (False, ("cpu", "cpu"))):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        gpu(monkeypatch, there)
         assert tuple(chosen_device(name).type for name in ("auto", "cpu", "cuda")[: len(kinds)]) == kinds
 
 
+def test_convolutions_on_a_gpu_are_as_exact_as_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu(monkeypatch, True)
+    chosen_device("cpu")
+    assert torch.backends.cudnn.allow_tf32
+    chosen_device("auto")
+    assert not torch.backends.cudnn.allow_tf32
+
+
+def test_the_environment_decides_where_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu(monkeypatch, True)
+    assert chosen_device().type == "cuda"
+    for value, kind in (("cpu", "cpu"), ("cuda", "cuda"), ("", "cuda")):
+        monkeypatch.setenv(VARIABLE, value)
+        assert chosen_device().type == kind
+    monkeypatch.setenv(VARIABLE, "cpu")
+    assert chosen_device("cuda").type == "cuda"  # a name given goes before it
+    monkeypatch.setenv(VARIABLE, "gpu")
+    with pytest.raises(SettingsError, match=r"^\$S3DNERF_DEVICE: got gpu — accepted: auto, cpu, cuda"):
+        chosen_device()
+
+
 def test_a_gpu_that_is_not_there_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    gpu(monkeypatch, False)
     with pytest.raises(SettingsError, match=r"^device: cuda — PyTorch .* accepted here: auto, cpu"):
         chosen_device("cuda")
     with pytest.raises(SettingsError, match="--device: got tpu — accepted: auto, cpu, cuda"):
         chosen_device("tpu", dashes="--")
+    monkeypatch.setenv(VARIABLE, "cuda")
+    with pytest.raises(SettingsError, match=r"^\$S3DNERF_DEVICE: cuda — PyTorch"):
+        chosen_device()
+
+
+def test_onnxruntime_follows_the_rule_as_far_as_it_was_built_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    for gpu_there, built, set_to, wanted in (
+        (True, both, None, both[0]),
+        (True, both[1:], None, both[1]),
+        (True, both, "cpu", both[1]),
+        (False, both, None, both[1]),
+    ):
+        gpu(monkeypatch, gpu_there)
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda built=built: built)
+        monkeypatch.delenv(VARIABLE, raising=False) if set_to is None else monkeypatch.setenv(VARIABLE, set_to)
+        assert onnx_provider() == wanted
+    gpu(monkeypatch, True)
+    monkeypatch.setenv(VARIABLE, "cuda")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both[1:])
+    with pytest.raises(SettingsError, match="onnxruntime .* was built without CUDA: pip install onnxruntime-gpu"):
+        onnx_provider()

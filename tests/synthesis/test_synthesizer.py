@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from s3dnerf.faces.camera import pose_degrees
-from s3dnerf.model.s3dnerf import S3DNeRF
+from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
 from s3dnerf.settings.loading import as_dict, preset_settings
 from s3dnerf.speech.audio import read_sound
 from s3dnerf.synthesis.head_motion import gentle, poses_for, turned, views_of
@@ -144,7 +144,9 @@ def test_lengths_and_widths_that_do_not_fit_are_refused(synthesizer: Synthesizer
 
 
 def test_pixels_are_clipped() -> None:
-    pixels = frame_pixels(torch.tensor([-0.5, 0.5, 2.0])[None, :, None, None].expand(1, 3, 256, 256))
+    fine = torch.tensor([-0.5, 0.5, 2.0])[None, :, None, None].expand(1, 3, 256, 256)
+    raw, one, two = (torch.zeros(1, channels, 32, 32) for channels in (3, 1, 2))
+    pixels = frame_pixels(Rendered(raw, fine, one, raw, None, torch.zeros(()), two))
     assert pixels.shape == (1, 256, 256, 3) and pixels[0, 100, 100].tolist() == [0, 128, 255]
 
 

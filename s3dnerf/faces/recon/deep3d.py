@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from s3dnerf.core.devices import chosen_device
 from s3dnerf.core.errors import MissingWeights
 from s3dnerf.faces import camera
 from s3dnerf.faces.recon.crop import crop_for, crop_matrix
@@ -48,7 +49,8 @@ class Deep3DReconstructor:
 
     def __init__(self, settings: MasksSettings, size_px: int = 256) -> None:
         self.settings, self.size_px = settings, size_px
-        self.network = load_network(settings.network).to(settings.device)
+        self.device = chosen_device()
+        self.network = load_network(settings.network).to(self.device)
         self.model = load_bfm(settings.morphable_model)
         self.standard = standard_points(Path(settings.morphable_model or "").with_name(STANDARD_POINTS))
         self._painter = MaskPainter(self.model, size_px)
@@ -60,7 +62,7 @@ class Deep3DReconstructor:
         with torch.inference_mode():
             for part in np.split(cuts, range(self.settings.batch, len(cuts), self.settings.batch)):
                 # [b, 3, 224, 224]
-                images = torch.from_numpy(part).to(self.settings.device).permute(0, 3, 1, 2).float() / 255
+                images = torch.from_numpy(part).to(self.device).permute(0, 3, 1, 2).float() / 255
                 answers.append(self.network(images).double().cpu().numpy())
         return np.concatenate(answers)
 
