@@ -2,11 +2,12 @@
 samples, size.
 
     python -m benchmarks.model [--preset sample] [--device cpu] [--frames 20] [--compile]
+    python -m benchmarks.model --only training [--precision bf16] [--batch 16]
 
 Networks have random weights and inputs are drawn: speed does not depend on what was learned. Every ratio's baseline is
 measured in the same run, after a warm-up, the device synchronised; times are the median of repeats. Needs torch and the
-library alone, so that it runs on a bare GPU machine. Writes benchmarks/results/model_<preset>_<device>.json and prints
-it.
+library alone, so that it runs on a bare GPU machine. Writes benchmarks/results/model_<preset>_<device>.json
+(…_training.json with --only) and prints it.
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ from s3dnerf.model.reference import render_reference
 from s3dnerf.model.s3dnerf import S3DNeRF
 from s3dnerf.settings.loading import preset_settings
 from s3dnerf.settings.schema import ModelSettings, Settings
+from s3dnerf.sync.audio_windows import audio_windows
 from s3dnerf.sync.expert import SyncExpert
 from s3dnerf.training.distributed import World
 from s3dnerf.training.generator_data import make_batch
 from s3dnerf.training.train_s3dnerf import Trainer
 
-SPEECH_DIM = 80
+SPEECH_DIM = 80  # of a token; a mel column is as long
 BOX = np.array([0.0, 0.0, 0.0, 1.35], np.float32)
 INTRINSICS = intrinsics(np.array([0.9, 128.0, 128.0]), 256).astype(np.float32)
 
@@ -191,7 +193,7 @@ def drawn_sample(settings: Settings, random: np.random.Generator) -> dict[str, A
         "camera": poses.numpy(),
         "intrinsics": k.numpy(),
         "speech": random.standard_normal((t, m.speech_tokens, SPEECH_DIM)).astype(np.float32),
-        "audio": random.uniform(-4, 4, (16, 80)).astype(np.float32),
+        "audio": random.uniform(-4, 4, (audio_windows(settings.sync.audio).length, SPEECH_DIM)).astype(np.float32),
         "landmarks": random.uniform(64, 192, (t, 68, 2)).astype(np.float32),
         "lip_box": np.repeat(np.array([[98, 150, 158, 210]], np.float32), t, 0),
         "noise": random.random((t, m.raw_px**2, m.coarse_samples + m.fine_samples + 1)).astype(np.float32),
@@ -214,7 +216,9 @@ def training(settings: Settings, device: torch.device) -> dict[str, Any]:
     for name, rays in (("rays inside the face", settings.train.outside_rays), ("every ray", 1.0)):
         train = dataclasses.replace(settings.train, outside_rays=rays, perceptual="stand_in")
         job: Any = SimpleNamespace(settings=dataclasses.replace(settings, train=train), variant="full")
-        trainer = Trainer(job, data, SyncExpert(settings.sync).eval().requires_grad_(False), World(device=device))
+        trainer = Trainer(
+            job, data, SyncExpert(settings.sync, SPEECH_DIM).eval().requires_grad_(False), World(device=device)
+        )
         batch = make_batch([drawn_sample(settings, random) for _ in range(train.batch)], settings.model, device)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -255,13 +259,21 @@ def main() -> None:
     parser.add_argument(
         "--compile", action="store_true", help="torch.compile against eager (needs a C++ compiler on a CPU)"
     )
+    parser.add_argument("--only", choices=("training",), help="only a training step's speed and memory")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="of training, instead of the preset's")
+    parser.add_argument("--batch", type=int, help="of training, instead of the preset's")
     given = parser.parse_args()
     device, settings = torch.device(given.device), preset_settings(given.preset)
+    changed = {name: getattr(given, name) for name in ("precision", "batch") if getattr(given, name) is not None}
+    settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, **changed))
     if device.type == "cpu":
         torch.set_num_threads(1)
+    where = {**origin("python -m benchmarks.model " + " ".join(sys.argv[1:])), "machine": machine(device)}
+    if given.only:
+        print(write(f"model_{given.preset}_{device.type}_training", {**where, "training": training(settings, device)}))
+        return
     result = {
-        **origin("python -m benchmarks.model " + " ".join(sys.argv[1:])),
-        "machine": machine(device),
+        **where,
         "synthesis": synthesis(settings.model, device, given.frames, given.compile),
         "growth_time_a_frame_to_the_presets": growth(settings.model, device, given.frames),
         "training": training(settings, device),

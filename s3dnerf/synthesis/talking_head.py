@@ -12,13 +12,15 @@ begun.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from s3dnerf.core.ahead import made_ahead
 from s3dnerf.core.devices import chosen_device
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.rates import RATE_HZ, SAMPLES_PER_FRAME
@@ -43,6 +45,13 @@ from s3dnerf.synthesis.synthesizer import (
     whole_frames,
     write_video,
 )
+
+if TYPE_CHECKING:
+    from s3dnerf.speech.features import SpeechBackend
+    from s3dnerf.synthesis.portrait import PortraitFace
+
+BATCH = {"cpu": 5, "cuda": 20}  # frames at a time
+FRAMES_AHEAD = 8  # made while those before them are encoded
 
 
 def check_motion(motion: str, views: str, yaw_deg: float, pitch_deg: float, dashes: str = "") -> None:
@@ -98,7 +107,23 @@ class Animation:
 
         Raises SynthesisError when it cannot be written.
         """
-        return write_video(path, over(self.frames), self.samples, self.comment, crf, self.recording)
+        return write_video(
+            path, over(made_ahead(self.frames, FRAMES_AHEAD)), self.samples, self.comment, crf, self.recording
+        )
+
+
+@dataclass(frozen=True)
+class PreparedPortrait:
+    """A picture whose face was found, for any number of recordings.
+
+    Attributes
+    ----------
+    picture : uint8 (h, w, 3), RGB, as a video can hold it
+    face : aligned, with its landmarks, camera and mask
+    """
+
+    picture: np.ndarray
+    face: PortraitFace
 
 
 class TalkingHead:
@@ -131,9 +156,29 @@ class TalkingHead:
         synthesizer = Synthesizer(load_generator(folder).to(place), load_card(folder))
         return cls(synthesizer, file_sha256(folder / "generator.safetensors"))
 
+    @functools.cached_property
+    def speech(self) -> SpeechBackend:
+        """What the generator hears with. Raises MissingWeights where its files are not here."""
+        from s3dnerf.speech.features import speech_backend
+
+        return speech_backend(self.settings.speech, str(self.synthesizer.device))
+
+    def prepare(self, portrait: str | Path | np.ndarray, face: str = "only") -> PreparedPortrait:
+        """Read a picture and find its face: what :meth:`animate` does first, for showing it, or for many recordings.
+
+        Parameters and errors as for :meth:`animate`.
+        """
+        from s3dnerf.synthesis.portrait import check_which, prepare_portrait
+        from s3dnerf.synthesis.whole_picture import fitting
+        from s3dnerf.video.pictures import read_picture
+
+        check_which(face)
+        picture = fitting(portrait if isinstance(portrait, np.ndarray) else read_picture(portrait))
+        return PreparedPortrait(picture, prepare_portrait(picture, self.settings, which=face))
+
     def animate(
         self,
-        portrait: str | Path | np.ndarray,
+        portrait: str | Path | np.ndarray | PreparedPortrait,
         speech: str | Path | np.ndarray,
         *,
         motion: str | np.ndarray = "gentle",
@@ -144,13 +189,13 @@ class TalkingHead:
         crop: bool = False,
         mark: bool = False,
         face: str = "only",
-        batch: int = 5,
+        batch: int | None = None,
     ) -> Animation:
         """A portrait that says a recording.
 
         Parameters
         ----------
-        portrait : a picture's file, or uint8 (h, w, 3) RGB: a photo of one person
+        portrait : a picture's file, or uint8 (h, w, 3) RGB: a photo of one person; or what :meth:`prepare` made of it
         speech : a sound file, or float (n,) samples at 16 kHz
         motion : ``gentle``, ``still``, a video's file whose head movement is borrowed, or poses (M, 3, 4)
         views : ``one``, ``orbit`` (the camera circles the face) or ``grid`` (nine views)
@@ -161,7 +206,7 @@ class TalkingHead:
         mark : write SYNTHETIC into each frame
         face : which, where the picture has several: ``only`` (refuse them), ``largest``, ``left``, ``right`` or a
             number, counted from the left
-        batch : frames that are made at a time
+        batch : frames that are made at a time; None: what is fastest on the device
 
         Frames are uint8 (256, 256, 3) RGB; (768, 768, 3) for the nine views of a grid; of the whole picture (h, w, 3),
         sides even and at most 4096.
@@ -171,12 +216,9 @@ class TalkingHead:
         other views. Everything but the frames
         themselves is checked before this returns.
         """
-        from s3dnerf.speech.audio import read_sound
-        from s3dnerf.speech.features import speech_backend, tokens_of_long
-        from s3dnerf.synthesis.driving_video import poses_of_video
-        from s3dnerf.synthesis.portrait import check_which, prepare_portrait
-        from s3dnerf.synthesis.whole_picture import WholePicture, fitting
-        from s3dnerf.video.pictures import read_picture
+        from s3dnerf.speech.features import tokens_of_long
+        from s3dnerf.synthesis.portrait import check_which
+        from s3dnerf.synthesis.whole_picture import WholePicture
 
         check_which(face)
         if isinstance(motion, str):
@@ -185,9 +227,11 @@ class TalkingHead:
         if isinstance(speech, np.ndarray):
             samples = np.asarray(speech, np.float32)
         else:
+            from s3dnerf.speech.audio import read_sound
+
             sound = read_sound(speech)
             samples, note, recording = sound.samples, sound.note, (Path(speech), sound)
-        heard, backend = whole_frames(samples), speech_backend(self.settings.speech, str(self.synthesizer.device))
+        heard, backend = whole_frames(samples), self.speech
         if backend.dim != self.synthesizer.generator.speech_dim:
             raise SynthesisError(
                 f"speech backend {backend.name} makes tokens of {backend.dim} numbers, the generator was trained on "
@@ -195,19 +239,21 @@ class TalkingHead:
             )
         count = len(heard) // SAMPLES_PER_FRAME
         if isinstance(motion, str) and motion not in MOTIONS:
+            from s3dnerf.synthesis.driving_video import poses_of_video
+
             motion = poses_of_video(motion, self.settings, len(samples) / RATE_HZ)
         whole = not crop and views == "one" and max(abs(yaw_deg), abs(pitch_deg)) <= WHOLE_DEG
-        picture = portrait if isinstance(portrait, np.ndarray) else read_picture(portrait)
-        photo = fitting(picture) if whole else picture
-        shown = prepare_portrait(photo, self.settings, which=face)
+        prepared = portrait if isinstance(portrait, PreparedPortrait) else self.prepare(portrait, face)
+        shown = prepared.face
         centre = np.asarray(shown.box[:3], np.float64)
         poses = poses_for(motion, shown.world_to_camera, count, centre)
         identity = self.synthesizer.portrait(
             shown.frame, shown.mask, shown.world_to_camera, shown.intrinsics, shown.box, shown.landmarks
         )
+        batch = batch or BATCH[self.synthesizer.device.type]
         tokens, intrinsics = tokens_of_long(backend, heard), np.repeat(shown.intrinsics[None], count, 0)
         shut = blinking(count) if blinks else None
-        around = WholePicture(photo, shown.matrix, shown.landmarks) if whole else None
+        around = WholePicture(prepared.picture, shown.matrix, shown.landmarks) if whole else None
         frames = beside_each_other(
             [
                 [self.synthesizer.frames(identity, tokens, seen, intrinsics, batch, shut, around) for seen in row]
