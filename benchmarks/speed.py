@@ -43,6 +43,7 @@ from s3dnerf.synthesis.talking_head import BATCH, PreparedPortrait, TalkingHead
 from s3dnerf.synthesis.whole_picture import fitting
 
 FACE_FIELDS = ("frame", "mask", "world_to_camera", "intrinsics", "box", "landmarks", "matrix")
+STEADY_FRAMES = 2000
 TEXT = "The quick brown fox jumps over the lazy dog, while five wizards brew a pot of very black coffee. "
 
 
@@ -121,14 +122,22 @@ class Speaker:
         for _ in synthesizer.frames(identity, self.tokens, self.poses, self.intrinsics, batch, self.shut):
             pass
 
-    def one_by_one(self, batch: int) -> None:
-        """The same on a GPU without a recorded graph: every kernel launched by itself, each batch waited for."""
-        made = self.head.synthesizer
+    def steady(self, batch: int, graph: bool, bf16: bool = False) -> float:
+        """Seconds for :data:`STEADY_FRAMES` frames with open eyes, as arrays: a CUDA graph replayed, or every kernel
+        launched by itself.
+        """
+        made, times = self.head.synthesizer, -(-STEADY_FRAMES // self.count)
         identity = self.identity(made)
-        tensors = [torch.from_numpy(np.float32(x)).to(made.device) for x in (self.tokens, self.poses, self.intrinsics)]
-        request = Request(tensors[0], Camera(*tensors[1:]), lambda number: None)
-        for _ in Batches(made.generator, identity, request, batch, final_pixels, graph=False):
+        arrays = (np.tile(x, (times, *[1] * (x.ndim - 1))) for x in (self.tokens, self.poses, self.intrinsics))
+        tokens, *camera = (torch.from_numpy(np.float32(x)).to(made.device) for x in arrays)
+        n = STEADY_FRAMES
+        request = Request(tokens[: 2 * n], Camera(camera[0][:n], camera[1][:n]), lambda number: None)
+        batches = Batches(made.generator, identity, request, batch, final_pixels, bf16, graph)
+        synchronise(made.device)
+        begun = time.perf_counter()
+        for _ in batches:
             pass
+        return time.perf_counter() - begun
 
     def written(self, crop: bool, folder: Path, ahead: bool = True) -> None:
         """A file with sound, from the prepared portrait and samples; ``ahead``: frames are made while others are
@@ -170,13 +179,14 @@ def measured(head: TalkingHead, prepared: PreparedPortrait, samples: np.ndarray,
         },
     }
     if device.type == "cuda":
-        bf16 = {str(b): fps(partial(speaker.network, b, True)) for b in (batch, 2 * batch)}
-        plain = fps(partial(speaker.one_by_one, batch))
-        result |= {
-            "network_fps_bf16_by_batch": bf16,
-            "network_fps_without_graph": plain,
-            "ratio_graph_to_without": round(network[str(batch)] / plain, 2),
+        result["network_fps_bf16"] = fps(partial(speaker.network, batch, True))
+        ways = {"graph": (True, False), "graph, bf16": (True, True), "no graph": (False, False)}
+        ways["no graph, bf16"] = (False, True)
+        steady = {
+            name: {str(b): round(STEADY_FRAMES / speaker.steady(b, *way)) for b in (1, 5, 20, 40)}
+            for name, way in ways.items()
         }
+        result["network_fps_steady_by_batch"] = {"frames": STEADY_FRAMES, **steady}
     height, width = prepared.picture.shape[:2]
     with tempfile.TemporaryDirectory() as folder:
         files = {}

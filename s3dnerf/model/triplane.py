@@ -17,7 +17,7 @@ PLANES = ((0, 1), (1, 2), (0, 2))  # XY, YZ, XZ: the first coordinate runs along
 
 def sample_planes(levels: list[Float[Tensor, "b 3 c _h _w"]], local: Float[Tensor, "b 3 p"]) -> Float[Tensor, "b f p"]:
     """Features of points: f = levels · C."""
-    grid = torch.stack([local[:, list(pair)].transpose(1, 2) for pair in PLANES], 1)  # [b, 3, p, 2]
+    grid = torch.stack([torch.stack([local[:, i], local[:, j]], 2) for i, j in PLANES], 1)  # [b, 3, p, 2]
     grid = grid.flatten(0, 1)[:, None]  # [3b, 1, p, 2]
     features = []
     for level in levels:
