@@ -165,7 +165,8 @@ def main() -> None:
     kept = json.loads((RESULTS / f"{name}.json").read_text("utf-8")) if (RESULTS / f"{name}.json").is_file() else {}
     result: dict[str, Any] = {
         **kept,
-        **origin("python -m benchmarks.gpu_day " + " ".join(sys.argv[1:])),
+        **origin(command := "python -m benchmarks.gpu_day " + " ".join(sys.argv[1:])),
+        "commands": [*kept.get("commands", []), command],
         "machine": machine(device) | {"device": device_name(device)},
     }
     chosen = [v for i, v in enumerate(MODELS) if not given.only or i in given.only]
