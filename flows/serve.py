@@ -36,13 +36,14 @@ def serve(
     Args:
         host: The address to listen at; 127.0.0.1: this machine alone. port: Its port. model: A trained generator's
         folder, such as data/sample/train_s3dnerf/full; without it the one that comes with the package. device: cpu,
-        cuda, or auto: a GPU where there is one. max_mb: The largest upload, megabytes. max_seconds: The longest speech.
-        at_once: How many videos are made at a time; the others wait. keep_minutes: Uploads and videos are deleted when
-        the page is closed, and after so many minutes. root_path: Where a reverse proxy shows the page under a path,
-        that path, such as /talk.
+        cuda, or auto: a GPU where there is one. max_mb: The largest upload, MB of 1024² bytes. max_seconds: The longest
+        speech. at_once: How many videos are made at a time; the others wait. keep_minutes: Uploads and videos are
+        deleted when the page is closed, and after so many minutes. root_path: Where a reverse proxy shows the page
+        under a path, that path, such as /talk.
     """
     import torch
 
+    from flows.page.limits import MB
     from s3dnerf.core.devices import chosen_device
 
     least = {"max-mb": max_mb, "max-seconds": max_seconds, "at-once": at_once, "keep-minutes": keep_minutes}
@@ -56,7 +57,7 @@ def serve(
     chosen_device(device, dashes="--")
     check_free(host, port)
     torch.set_num_threads(usable_cores())
-    _serve(host, port, model, device, round(max_mb * 1e6), max_seconds, at_once, keep_minutes * 60, root_path)
+    _serve(host, port, model, device, round(max_mb * MB), max_seconds, at_once, keep_minutes * 60, root_path)
     return 0
 
 

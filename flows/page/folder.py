@@ -117,6 +117,13 @@ class Visits:
         place.mkdir(mode=0o700)
         return self.hold(session, place / "talking-head.mp4")
 
+    def drop(self, session: str, path: Path) -> None:
+        """Remove a file that came to nothing, with its folder."""
+        with self._lock:
+            if session in self._visits:
+                self._visits[session].files.discard(path)
+            _remove(path, self.folder)
+
     def begin(self, session: str) -> threading.Event:
         """The event that is set when what now begins for a visitor is to stop."""
         with self._lock:

@@ -32,9 +32,14 @@ What you give stays on the machine that runs this page: it is deleted when you c
 {keep_s / 60:g} minutes in any case.</p></header>"""
 
 
+def _address(path: str | Path) -> str:
+    """Where a browser finds a file of its visitor's: relative to the page, which may lie under a path."""
+    return html.escape(f"gradio_api/file={urllib.parse.quote(str(path))}", quote=True)
+
+
 def _player(video: Path) -> str:
-    """A video to be watched and kept. Addresses are relative to the page, which may lie under a path."""
-    address = html.escape(f"gradio_api/file={urllib.parse.quote(str(video))}", quote=True)
+    """A video to be watched and kept."""
+    address = _address(video)
     return (
         f'<video controls playsinline preload="auto" src="{address}" aria-label="The synthetic video, with sound">'
         f'</video><a class="s3-download" href="{address}" download="{video.name}">Download the video</a>'
@@ -99,13 +104,15 @@ def page(studio: Studio, max_bytes: int, keep_s: float, at_once: int) -> Any:
     def look_again(portrait: str | None, which: str | None, request: gr.Request) -> str:
         return look(portrait, which, request)[0]
 
-    def listen(speech: str | None, request: gr.Request) -> str:
+    def listen(file: str | None, recorded: str | None, request: gr.Request) -> str:
+        speech = recorded or file
         if speech is None:
             return _limits(studio.most_s, max_bytes)
         try:
-            return _said(f"{studio.listen(str(request.session_hash), speech):.1f} seconds of speech.")
+            said = _said(f"{studio.listen(str(request.session_hash), speech):.1f} seconds of speech.")
         except Refused as refused:
             return refusal(str(refused))
+        return said + f'<audio controls src="{_address(speech)}" aria-label="The speech"></audio>'
 
     def begin() -> tuple[Any, ...]:
         return gr.Button(interactive=False), gr.Button(visible=True), NO_VIDEO_YET, ""
@@ -115,7 +122,8 @@ def page(studio: Studio, max_bytes: int, keep_s: float, at_once: int) -> Any:
 
     def render(
         portrait: str | None,
-        speech: str | None,
+        file: str | None,
+        recorded: str | None,
         face: str | None,
         motion: str,
         yaw: float,
@@ -126,6 +134,7 @@ def page(studio: Studio, max_bytes: int, keep_s: float, at_once: int) -> Any:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio gives it)
     ) -> tuple[str, str]:
+        speech = recorded or file
         if portrait is None or speech is None:
             missing = [name for name, given in (("a photo", portrait), ("speech", speech)) if given is None]
             return refusal(f"Choose {' and '.join(missing)} first"), NO_VIDEO_YET
@@ -166,16 +175,14 @@ def page(studio: Studio, max_bytes: int, keep_s: float, at_once: int) -> Any:
                 face = gr.Radio(label="Which face speaks?", visible=False, elem_id="face", choices=[])
                 seen = gr.HTML(NO_FACE_YET, elem_id="seen")
             with gr.Column(min_width=300):
-                gr.HTML("<h2>2. Speech: a recording, or record it here</h2>")
-                speech = gr.Audio(
-                    label="Speech",
-                    show_label=False,
-                    sources=["upload", "microphone"],
-                    type="filepath",
-                    editable=False,
-                    buttons=[],
-                    elem_id="speech",
-                )
+                gr.HTML("<h2>2. Speech</h2>")
+                with gr.Tabs():
+                    with gr.Tab("A file"):
+                        file = gr.File(label="A sound file, or a video with sound", height=150, elem_id="speech")
+                    with gr.Tab("Record it here"):
+                        recorded = gr.Audio(
+                            label="Microphone", sources=["microphone"], editable=False, buttons=[], elem_id="recorded"
+                        )
                 heard = gr.HTML(_limits(studio.most_s, max_bytes), elem_id="heard")
                 with gr.Group():
                     motion = gr.Radio(
@@ -210,15 +217,18 @@ def page(studio: Studio, max_bytes: int, keep_s: float, at_once: int) -> Any:
                 status = gr.HTML("", elem_id="status")
                 video = gr.HTML(NO_VIDEO_YET, elem_id="video")
 
-        for given in (portrait, speech):
+        for given in (portrait, file, recorded):
             as_uploaded(given)
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         shown: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
         one: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "look"}
         portrait.change(look_at_new, portrait, [seen, face], show_progress_on=seen, **one, **shown)
         face.input(look_again, [portrait, face], seen, **one, **shown)
-        speech.change(listen, speech, heard, **one, **shown)
-        wishes = [portrait, speech, face, motion, yaw, pitch, blinks, crop, mark]
+        for given in (file, recorded):
+            given.change(listen, [file, recorded], heard, **one, **shown)
+        file.upload(lambda: None, None, recorded, queue=False, **quiet)  # the later one of the two counts
+        recorded.stop_recording(lambda: None, None, file, queue=False, **quiet)
+        wishes = [portrait, file, recorded, face, motion, yaw, pitch, blinks, crop, mark]
         begun = make.click(begin, None, [make, stop, video, status], queue=False, **quiet)
         rendering = begun.then(
             render,

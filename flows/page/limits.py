@@ -18,7 +18,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-BODY_BYTES = 1 << 20  # of a request that is no upload: names, numbers and choices
+MB = 1 << 20
+BODY_BYTES = MB  # of a request that is no upload: names, numbers and choices
 AROUND_BYTES = 1 << 16  # what a form puts around a file
 FETCHES = ("/file=http:", "/file=https:", "/proxy=")
 # what is written into the page itself is Gradio's and ours; everything else comes from this server
@@ -32,12 +33,12 @@ KEPT_NOWHERE = {b"cache-control": b"private, no-store"}  # of people's files
 
 
 def megabytes(count: float) -> str:
-    """A number of bytes in MB, as people read it.
+    """A number of bytes in MB of 1024² bytes, as Gradio counts them in what it says itself.
 
-    >>> megabytes(64e6), megabytes(1.5e6), megabytes(2 * 1024**3)
-    ('64 MB', '1.5 MB', '2,147 MB')
+    >>> megabytes(64 * MB), megabytes(1.5 * MB), megabytes(2048 * MB)
+    ('64 MB', '1.5 MB', '2,048 MB')
     """
-    return f"{count / 1e6:,.1f}".removesuffix(".0") + " MB" if count < 1e7 else f"{count / 1e6:,.0f} MB"
+    return f"{count / MB:,.1f}".removesuffix(".0") + " MB"
 
 
 class Limits:

@@ -87,7 +87,8 @@ def portrait_view(picture: np.ndarray, which: str, settings: Settings) -> Portra
 
 def refusal(text: str) -> str:
     """A sentence that says why something cannot be used, as HTML; read out at once by a screen reader."""
-    sentence = text[:1].upper() + text[1:]
+    first = text.partition(" ")[0]
+    sentence = text if "." in first else text[:1].upper() + text[1:]  # a file's name stays as it is
     sentence += "" if sentence.endswith((".", "!", "?")) else "."
     return f'<div role="alert" class="s3-refused">{html.escape(sentence)}</div>'
 

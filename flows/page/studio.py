@@ -125,7 +125,13 @@ class Studio:
                 face=wish.face,
             ).result()
             video = self.visits.new_video(session)
-            count = said.write(video, lambda frames: _counted(frames, len(said), stop, progress))
+            try:
+                count = said.write(video, lambda frames: _counted(frames, len(said), stop, progress))
+                if stop.is_set():  # while the last of it was written: whoever closed the page does not want it
+                    raise Stopped("stopped")
+            except BaseException:
+                self.visits.drop(session, video)
+                raise
             what = "the whole picture" if said.whole else "the face alone"
             note = f" Of the recording: {said.note}." if said.note else ""
             return video, f"Done: {what}, {count} frames, {count / 25:.1f} seconds.{note}"
