@@ -14,6 +14,7 @@ from flows.proxies import is_loopback
 from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.errors import SettingsError
 
+CLOSING_S = 1
 UPLOADS_ON_DISK = 50  # so many of the largest may lie there at a time
 MISSING = (
     "serve: needs Gradio, which is not installed: pip install 's3dnerf[serve]' (in the project's folder: make serve)"
@@ -127,6 +128,7 @@ def _serve(
                 prevent_thread_lock=True,
                 **look_options(),
             )
+            demo.server.config.timeout_graceful_shutdown = CLOSING_S  # open pages hold a connection each
             visits.keep_sweeping()
             for line in said(host, port):
                 print(line, flush=True)

@@ -112,7 +112,8 @@ def page(studio: Studio, max_bytes: int, keep_s: float, at_once: int) -> Any:
             said = _said(f"{studio.listen(str(request.session_hash), speech):.1f} seconds of speech.")
         except Refused as refused:
             return refusal(str(refused))
-        return said + f'<audio controls src="{_address(speech)}" aria-label="The speech"></audio>'
+        # a recording has a player of its own
+        return said if recorded else said + f'<audio controls src="{_address(speech)}" aria-label="The speech"></audio>'
 
     def begin() -> tuple[Any, ...]:
         return gr.Button(interactive=False), gr.Button(visible=True), NO_VIDEO_YET, ""

@@ -20,13 +20,14 @@ from flows.page.folder import Visits
 from flows.page.portrait_view import PortraitView, portrait_view, refusal
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.file_names import shown
+from s3dnerf.core.rates import RATE_HZ
 from s3dnerf.faces.types import FaceError
 from s3dnerf.synthesis.talking_head import TalkingHead
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-RATE_HZ = 16_000
+CHOOSE = "the photo shows several faces: choose the one that is to speak"
 
 
 class Refused(S3DNeRFError, ValueError):
@@ -152,7 +153,8 @@ class Studio:
         except (Refused, Stopped):
             raise
         except FaceError as error:
-            raise Refused(error.detail) from error
+            several = error.reason == "several_faces"  # its message names an option of the command line
+            raise Refused(CHOOSE if several else error.detail) from error
         except S3DNeRFError as error:
             text = str(error)
             for path in paths:
