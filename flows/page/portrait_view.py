@@ -149,10 +149,12 @@ def _photo(photo: np.ndarray, row: list[Face], used: Face | None) -> str:
 
 
 def _number(draw: ImageDraw.ImageDraw, number: int, x: float, y: float, colour: tuple[int, int, int]) -> None:
-    """A face's number at the corner of its frame."""
+    """A face's number above its frame, or in it where there is no room above."""
     from PIL import ImageFont
 
-    font = ImageFont.load_default(size=30)
-    left, top, right, bottom = draw.textbbox((x + 8, y + 6), str(number), font=font)
-    draw.rectangle((x, y, right + 8, bottom + 8), fill=colour)
-    draw.text((x + 8, y + 6), str(number), fill=(255, 255, 255), font=font)
+    font = ImageFont.load_default(size=26)
+    _, _, right, bottom = draw.textbbox((0, 0), str(number), font=font)
+    width, height = right + 14, bottom + 10
+    top = y - height if y > height else y
+    draw.rectangle((x, top, x + width, top + height), fill=colour)
+    draw.text((x + 7, top + 4), str(number), fill=(255, 255, 255), font=font)
