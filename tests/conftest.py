@@ -43,6 +43,7 @@ SLOW_MODULES = {
     "flows/test_outputs.py",
     "flows/test_recorder.py",
     "flows/test_remote.py",
+    "flows/test_serve.py",
     "flows/retrain/test_deployment.py",
     "flows/retrain/test_once.py",
     "flows/retrain/test_registry_faults.py",
