@@ -25,7 +25,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 7860,
     model: Path | None = None,
-    device: str = "auto",
+    device: str | None = None,
     max_mb: float = 64.0,
     max_seconds: float = 120.0,
     at_once: int = 1,
@@ -37,10 +37,10 @@ def serve(
     Args:
         host: The address to listen at; 127.0.0.1: this machine alone. port: Its port. model: A trained generator's
         folder, such as data/sample/train_s3dnerf/full; without it the one that comes with the package. device: cpu,
-        cuda, or auto: a GPU where there is one. max_mb: The largest upload, MB of 1024² bytes. max_seconds: The longest
-        speech. at_once: How many videos are made at a time; the others wait. keep_minutes: Uploads and videos are
-        deleted when the page is closed, and after so many minutes. root_path: Where a reverse proxy shows the page
-        under a path, that path, such as /talk.
+        cuda, or auto: a GPU where there is one (without it: $S3DNERF_DEVICE, or auto). max_mb: The largest upload, MB
+        of 1024² bytes. max_seconds: The longest speech. at_once: How many videos are made at a time; the others wait.
+        keep_minutes: Uploads and videos are deleted when the page is closed, and after so many minutes. root_path:
+        Where a reverse proxy shows the page under a path, that path, such as /talk.
     """
     import torch
 
@@ -102,12 +102,11 @@ def _serve(
         os.environ.update(GRADIO_TEMP_DIR=str(files), GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")
         from flows.page.layout import look_options, page
         from flows.page.studio import Studio
-        from s3dnerf.speech.features import speech_backend
         from s3dnerf.synthesis.talking_head import TalkingHead
 
         print("loading the generator", flush=True)
         head = TalkingHead.load(model, device)
-        speech_backend(head.settings.speech)  # says now which weights are missing
+        _ = head.speech  # says now which weights are missing
         visits = Visits(files, keep_s)
         studio = Studio(head, visits, most_s)
         demo = page(studio, max_bytes, keep_s, at_once)

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from flows.page.portrait_view import POINT, portrait_view, refusal
-from s3dnerf.settings.loading import settings_from
 from s3dnerf.settings.schema import Settings
-from s3dnerf.synthesis.synthesizer import PRETRAINED, load_card
+from s3dnerf.synthesis.synthesizer import PRETRAINED, load_card, trained_settings
 
 
 @pytest.fixture(scope="module")
 def settings() -> Settings:
-    return settings_from(load_card(PRETRAINED)["settings"])
+    return trained_settings(load_card(PRETRAINED))
 
 
 @pytest.fixture(scope="module")
