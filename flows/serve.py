@@ -85,7 +85,7 @@ def _serve(
     host: str,
     port: int,
     model: Path | None,
-    device: str,
+    device: str | None,
     max_bytes: int,
     most_s: float,
     at_once: int,

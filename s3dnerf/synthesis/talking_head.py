@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from s3dnerf.core.ahead import made_ahead
 from s3dnerf.core.devices import chosen_device
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.rates import RATE_HZ, SAMPLES_PER_FRAME
+from s3dnerf.core.user_folder import found_for_user
 from s3dnerf.synthesis.blinks import blinking
 from s3dnerf.synthesis.head_motion import (
     MOST_PITCH_DEG,
@@ -162,7 +163,9 @@ class TalkingHead:
         """What the generator hears with. Raises MissingWeights where its files are not here."""
         from s3dnerf.speech.features import speech_backend
 
-        return speech_backend(self.settings.speech, str(self.synthesizer.device))
+        heard_by = self.settings.speech
+        heard_by = replace(heard_by, whisper_model=found_for_user(heard_by.whisper_model))
+        return speech_backend(heard_by, str(self.synthesizer.device))
 
     def prepare(self, portrait: str | Path | np.ndarray, face: str = "only") -> PreparedPortrait:
         """Read a picture and find its face: what :meth:`animate` does first, for showing it, or for many recordings.

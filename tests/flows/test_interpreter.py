@@ -36,6 +36,18 @@ def test_it_says_how_to_come_by_the_environment(
     assert "activate it first: . .venv/bin/activate" in capsys.readouterr().err
 
 
+def test_installed_code_is_no_project_and_asks_for_no_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(interpreter, "NEEDED", ("no_such_package",))
+    monkeypatch.setattr(interpreter, "VENV", tmp_path / "absent")
+    monkeypatch.setattr(interpreter, "CODE", tmp_path)
+    interpreter.check()
+    (tmp_path / "dvc.yaml").touch()
+    with pytest.raises(SystemExit):
+        interpreter.check()
+
+
 def test_a_package_missing_in_the_environment_itself_is_an_import_error_as_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
