@@ -11,10 +11,18 @@ from typing import Any
 
 from s3dnerf.core.errors import S3DNeRFError
 
+# IPTC's word for what a trained model made
+TRAINED_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+# extended key usages of certificates that C2PA's specification accepts; the library by itself knows the first alone
+KEY_USAGES = {
+    "emailProtection": "1.3.6.1.5.5.7.3.4",
+    "documentSigning": "1.3.6.1.5.5.7.3.36",
+    "C2PA claim signing": "1.3.6.1.4.1.62558.2.1",
+}
 IN_MEMORY_MB = 64  # of what is written; a longer video goes through the folder for temporary files (TMPDIR)
 
 
-class MissingLibrary(S3DNeRFError, ImportError):
+class MissingLibrary(S3DNeRFError, RuntimeError):
     """c2pa-python is not here."""
 
 
@@ -54,8 +62,9 @@ def offline_context(trust_pem: str | None = None) -> Any:
             "decode_identity_assertions": False,
             "backing_store_memory_threshold_in_mb": IN_MEMORY_MB,
         },
+        "trust": {"trust_config": "".join(f"{usage}\n" for usage in KEY_USAGES.values())},
         "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
     }
     if trust_pem is not None:
-        settings["trust"] = {"trust_anchors": trust_pem}
+        settings["trust"]["trust_anchors"] = trust_pem
     return c2pa.Context(c2pa.Settings.from_dict(settings))

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from s3dnerf.synthesis.c2pa_library import c2pa_library, offline_context, why_missing
+from s3dnerf.synthesis.c2pa_library import TRAINED_MEDIA, c2pa_library, offline_context, why_missing
 from s3dnerf.synthesis.origin import STATEMENT, Origin
 from s3dnerf.synthesis.signers import Choice, Signer, chosen_signer, self_signed
 from s3dnerf.video.encoding import VideoError
@@ -28,7 +28,6 @@ from s3dnerf.video.encoding import VideoError
 logger = logging.getLogger(__name__)
 
 LABEL = "s3dnerf.synthesis"  # of our own assertion
-TRAINED_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 WITHOUT = "the video gets no Content Credentials, only the comment in its metadata that says it is synthetic"
 SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")  # how the library's part in Rust ends what the system refused
 

@@ -38,13 +38,11 @@ class Action:
     name : of C2PA, such as ``c2pa.created``
     source : IPTC's word for how the content came to be, such as ``trainedAlgorithmicMedia``; '' where it is not said
     when : ISO 8601, the signer's own clock; '' where it is not said
-    program : which did it, with its version; '' where it is not said
     """
 
     name: str
     source: str
     when: str
-    program: str
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,9 @@ def _why_none(c2pa: Any, error: Exception) -> S3DNeRFError:
 
 
 def _credentials(found: Mapping[str, Any]) -> Credentials:
-    manifests, active = found["manifests"], found["active_manifest"]
+    manifests, active = found.get("manifests", {}), found.get("active_manifest")
+    if active not in manifests:
+        raise UnreadableCredentials("the last signer's statement is not among those that are in it")
     results = found.get("validation_results", {})
     failures = list(results.get("activeManifest", {}).get("failure", []))
     for delta in results.get("ingredientDeltas", []):
@@ -140,8 +140,10 @@ def _claim(manifest: Mapping[str, Any]) -> Claim:
     origin, content_hash = None, ""
     for assertion in manifest.get("assertions", []):
         label, data = assertion["label"], assertion.get("data")
+        if not isinstance(data, Mapping):  # a picture, or another file
+            continue
         if label.startswith("c2pa.actions"):
-            actions += map(_action, data["actions"])
+            actions += map(_action, data.get("actions", []))
         elif label.startswith(("c2pa.hash.bmff", "c2pa.hash.data")) and "hash" in data:
             digest = data["hash"]
             raw = base64.b64decode(digest) if isinstance(digest, str) else bytes(digest)
@@ -158,7 +160,7 @@ def _claim(manifest: Mapping[str, Any]) -> Claim:
 
 def _action(data: Mapping[str, Any]) -> Action:
     source = str(data.get("digitalSourceType") or "").rpartition("/")[2]
-    return Action(str(data.get("action", "")), source, str(data.get("when") or ""), _program(data.get("softwareAgent")))
+    return Action(str(data.get("action", "")), source, str(data.get("when") or ""))
 
 
 def _program(given: Any) -> str:

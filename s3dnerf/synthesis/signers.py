@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.file_names import shown
-from s3dnerf.synthesis.c2pa_library import c2pa_library, offline_context, why_missing
+from s3dnerf.synthesis.c2pa_library import KEY_USAGES, TRAINED_MEDIA, c2pa_library, offline_context, why_missing
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -29,7 +29,7 @@ SELF_SIGNED_NAME = "S3D-NeRF self-signed, verified by nobody"
 CERTIFICATE, KEY = "S3DNERF_CERTIFICATE", "S3DNERF_KEY"  # environment variables
 PROFILE = (
     "expected a certificate of X.509 version 3 that an issuer signed, the signer's own before its issuers', with key "
-    "usage digitalSignature and extended key usage emailProtection (docs/content_credentials.md shows how)"
+    f"usage digitalSignature and one of the extended key usages {', '.join(KEY_USAGES)} (docs/content_credentials.md)"
 )
 CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 SMALLEST_MP4 = b"\0\0\0\x14ftypisom\0\0\0\0isom\0\0\0\x08mdat"
@@ -85,7 +85,11 @@ class Signer:
     def try_out(self) -> None:
         """Sign the smallest mp4, in memory. Raises C2paError where that is refused."""
         c2pa = c2pa_library()
-        manifest = {"claim_generator_info": [{"name": "s3dnerf"}], "assertions": []}
+        created = {"actions": [{"action": "c2pa.created", "digitalSourceType": TRAINED_MEDIA}]}
+        manifest = {
+            "claim_generator_info": [{"name": "s3dnerf"}],
+            "assertions": [{"label": "c2pa.actions.v2", "data": created}],
+        }
         with self.native() as signer, c2pa.Builder(manifest, context=offline_context()) as builder:
             builder.sign(signer, "video/mp4", io.BytesIO(SMALLEST_MP4), io.BytesIO())
 
@@ -161,8 +165,9 @@ def read_certificates(
     """All certificates of a PEM file, as PEM, and the first of them. Raises SettingsError, naming the ``option``."""
     from cryptography import x509
 
+    data = _read(path, option, expected)
     try:
-        chain = x509.load_pem_x509_certificates(_read(path, option, expected))
+        chain = x509.load_pem_x509_certificates(data)
     except ValueError:
         got = f"{shown(path)} holds no certificate that can be read"
         raise SettingsError(f"{option}: {got} — expected {expected}") from None
