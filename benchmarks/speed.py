@@ -147,7 +147,7 @@ class Speaker:
         if ahead:
             said.write(folder / "made.mp4")
         else:
-            write_video(folder / "made.mp4", said.frames, said.samples, said.comment)
+            write_video(folder / "made.mp4", said.frames, said.samples, said.origin.comment)
 
     def first_frame(self, crop: bool) -> None:
         """From a prepared portrait and samples to the first frame: hearing, encoding, one batch."""

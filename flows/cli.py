@@ -2,10 +2,10 @@
 
 ``doctor`` which backends are real · ``fetch`` weights · ``preset`` switch the settings · ``run`` the graph · ``report``
 what the last one says · ``sheets`` pictures of preprocessing · ``synthesize`` portrait + speech → video · ``serve`` the
-same as a page in the browser · ``evaluate`` score anyone's videos · ``audit`` is a report to be believed · ``retrain``
-and promote what is no worse · ``store`` what is kept, and its clean-up · ``deps`` and ``code``: what is stale. They are
-about the project that they are typed in, or in a folder of; paths mean what they mean there. prefect, dvc
-and mlflow are imported only inside the commands that need them.
+same as a page in the browser · ``verify`` what a video's Content Credentials say · ``evaluate`` score anyone's videos ·
+``audit`` is a report to be believed · ``retrain`` and promote what is no worse · ``store`` what is kept, and its
+clean-up · ``deps`` and ``code``: what is stale. They are about the project that they are typed in, or in a folder of;
+paths mean what they mean there. prefect, dvc and mlflow are imported only inside the commands that need them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from flows.project_folder import GRAPH, SETTINGS, at_project, check_files
 from flows.proxies import spare_loopback
 from flows.serve import serve
 from flows.synthesize import synthesize
+from flows.verify import verify
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import end_children, one_message
 from s3dnerf.core.text_files import TextFileError, read_text
@@ -301,8 +302,9 @@ def main() -> None:
         "run": at_project(run),
         "report": at_project(report),
         "sheets": at_project(sheets),
-        "synthesize": at_project(synthesize, unless="model", words=("motion",)),
-        "serve": at_project(serve, unless="model"),
+        "synthesize": at_project(synthesize, needed=False, words=("motion",)),
+        "serve": at_project(serve, needed=False),
+        "verify": at_project(verify, needed=False),
         "evaluate": at_project(evaluate),
         "audit": at_project(audit, unless="preset", words=("names",)),
         "retrain": at_project(retrain),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from flows.progress import Progress
@@ -23,27 +24,36 @@ def synthesize(
     face: str = "only",
     device: str | None = None,
     mark: bool = False,
+    certificate: Path | None = None,
+    key: Path | None = None,
 ) -> int:
-    """A portrait and a speech recording to a talking-head video (H.264 + AAC), labelled synthetic in its metadata.
+    """A portrait and a speech recording to a talking-head video (H.264 + AAC), labelled synthetic in its metadata
+    and in signed C2PA Content Credentials (`s3dnerf verify` reads them).
 
     Args:
         portrait: A photo of one person. speech: Any sound file that ffmpeg reads. out: The mp4 to write. model: A
         trained generator's folder, such as data/sample/train_s3dnerf/full; without it the one that comes with the
-        package, trained on real people. motion: Head motion: gentle, still, or a video of somebody, whose head movement
-        is borrowed. views: one; orbit: the camera circles the face; grid: nine views beside each other. yaw: Degrees by
-        which the head is turned to the picture's right (±60). pitch: Degrees by which it is lowered (±40). blinks: Let
-        the eyes close now and then. crop: Write the aligned face alone, 256×256, instead of the whole picture at its
-        own size (as for other views, and for a head turned by more than 10°). face: Which, where the
-        photo shows several: largest, left, right, or a number, counted from the left. device: cpu, cuda, or auto: a GPU
-        where there is one (without it: $S3DNERF_DEVICE, or auto). mark: Write SYNTHETIC into each frame.
+        package, trained on real people. motion: Head motion: gentle, still, or a video of somebody, whose head
+        movement is borrowed. views: one; orbit: the camera circles the face; grid: nine views beside each other. yaw:
+        Degrees by which the head is turned to the picture's right (±60). pitch: Degrees by which it is lowered (±40).
+        blinks: Let the eyes close now and then. crop: Write the aligned face alone, 256×256, instead of the whole
+        picture at its own size (as for other views, and for a head turned by more than 10°). face: Which, where the
+        photo shows several: largest, left, right, or a number, counted from the left. device: cpu, cuda, or auto: a
+        GPU where there is one (without it: $S3DNERF_DEVICE, or auto). mark: Write SYNTHETIC into each frame.
+        certificate: Your certificate for the Content Credentials, then its issuers' (PEM); without it that of
+        S3DNERF_CERTIFICATE, else a self-signed one, which proves nothing about who made the video. key: Its private
+        key (PEM, no password); without it that of S3DNERF_KEY.
     """
     import torch
 
     from s3dnerf.core.devices import chosen_device
     from s3dnerf.core.file_names import shown
     from s3dnerf.core.whole_files import claimed
+    from s3dnerf.synthesis.c2pa_library import why_missing
+    from s3dnerf.synthesis.content_credentials import WITHOUT
     from s3dnerf.synthesis.head_motion import MOTIONS
     from s3dnerf.synthesis.portrait import check_which
+    from s3dnerf.synthesis.signers import Choice, chosen_signer
     from s3dnerf.synthesis.synthesizer import PRETRAINED
     from s3dnerf.synthesis.talking_head import TalkingHead, check_motion
 
@@ -52,10 +62,16 @@ def synthesize(
     check_motion(motion, views, yaw, pitch, dashes="--")
     check_which(face, dashes="--")
     chosen_device(device, dashes="--")
+    signer: Choice = chosen_signer(certificate, key, dashes="--")
+    missing = why_missing()
+    if missing:
+        print(f"s3dnerf: {missing}: {WITHOUT}", file=sys.stderr)
+        signer = None
     torch.set_num_threads(usable_cores())
     model = PRETRAINED if model is None else model
     borrowed = None if motion in MOTIONS else motion
     inputs = {"the portrait": portrait, "the speech": speech, "the model": model, "the motion's video": borrowed}
+    inputs |= {"the certificate": certificate, "its key": key}
     with claimed(out, "--out", inputs):
         head = TalkingHead.load(model, device)
         said = head.animate(
@@ -73,7 +89,8 @@ def synthesize(
         if said.note:
             print(f"{shown(speech)}: {said.note}")
         with Progress(shown(out.name), len(said)) as progress:
-            count = said.write(out, progress.over)
+            count = said.write(out, progress.over, signer=signer)
     what = "the whole picture" if said.whole else "the face alone"
-    print(f"{shown(out)}: {what}, {count} frames, {count / 25:.2f} s; synthetic, and its metadata says so")
+    signed = "" if signer is None else ", as do its Content Credentials"
+    print(f"{shown(out)}: {what}, {count} frames, {count / 25:.2f} s; synthetic, and its metadata says so{signed}")
     return 0

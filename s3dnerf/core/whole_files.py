@@ -35,6 +35,16 @@ def _beside(path: Path, ending: str) -> Path:
 
 
 @contextlib.contextmanager
+def part_of(path: str | Path) -> Iterator[Path]:
+    """The name of a part file beside ``path``, this run's own; what was written there in the block is removed after."""
+    part = _beside(Path(path), f"{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def taking_the_place_of(path: str | Path) -> Iterator[Path]:
     """The name of a part file beside ``path``, to be written in the block; after it flushed to disk and renamed, or
     removed where the block raises. The folder is made where there is none.
@@ -43,14 +53,11 @@ def taking_the_place_of(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = _beside(path, f"{os.getpid()}.{secrets.token_hex(4)}.part")
-    try:
+    with part_of(path) as part:
         yield part
         with naming(path), open(part, "rb+") as handle:
             os.fsync(handle.fileno())
         os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ that it is synthetic.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import tempfile
@@ -21,7 +22,7 @@ import torch
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.file_names import shown
 from s3dnerf.core.rates import FPS_HZ, SAMPLES_PER_FRAME
-from s3dnerf.core.whole_files import taking_the_place_of
+from s3dnerf.core.whole_files import part_of, taking_the_place_of
 from s3dnerf.model.cameras import Camera
 from s3dnerf.model.crossmodal import speech_windows
 from s3dnerf.model.field import Identity, Portrait
@@ -292,15 +293,6 @@ def marked(frame: np.ndarray, text: str = "SYNTHETIC") -> np.ndarray:
     return frame
 
 
-def synthetic_comment(card: dict[str, Any], model_sha256: str) -> str:
-    """What the file's metadata says."""
-    import hashlib
-
-    settings = hashlib.sha256(json.dumps(card["settings"], sort_keys=True).encode()).hexdigest()
-    origin = f"Made by S3D-NeRF ({card['variant']}), model sha256 {model_sha256}, settings sha256 {settings}"
-    return f"Synthetic: this person did not say this. {origin}"
-
-
 def write_video(
     path: str | Path,
     frames: Iterable[np.ndarray],
@@ -308,6 +300,7 @@ def write_video(
     comment: str,
     crf: int = 16,
     recording: tuple[str | Path, Sound] | None = None,
+    sign: Callable[[Path, Path], None] | None = None,
 ) -> int:
     """Write frames and sound as H.264 mp4 at 25 Hz, frame by frame. Returns the number of frames.
 
@@ -318,6 +311,8 @@ def write_video(
     recording : the file that the samples came from, and what was read of it: its own sound goes into the video, with
         the rate and channels it has; AAC and MP3 are copied as they are, others become AAC
     comment : goes into the metadata (``comment`` and ``description``)
+    sign : makes the file that is kept (its second argument) of the one that was encoded (its first), such as
+        :func:`s3dnerf.synthesis.content_credentials.signing`; for that moment the disk holds both
 
     The file appears whole or not at all. Raises SynthesisError when ffmpeg fails or there are no frames.
     """
@@ -337,18 +332,24 @@ def write_video(
         as_it_is = least_hz is not None and recording[1].track.rate_hz >= least_hz
         sound_codec = ["-c:a", "copy"] if as_it_is else ["-c:a", "aac", "-b:a", "256k"]
     output = ["-map", "0:v", "-map", f"1:a:{track}", *picture, *sound_codec, "-sn", "-dn", *metadata]
-    with tempfile.TemporaryDirectory(prefix="s3dnerf-") as folder, taking_the_place_of(path) as part:
+    with contextlib.ExitStack() as held:
+        folder = held.enter_context(tempfile.TemporaryDirectory(prefix="s3dnerf-"))
+        part = held.enter_context(taking_the_place_of(path))
+        encoded = part if sign is None else held.enter_context(part_of(path))
         sound = Path(folder, "speech.wav")
         if recording is None:
             sound.write_bytes(wav_bytes(whole_frames(samples)))
         else:
             sound = Path(recording[0])
         # file: so that no name is taken for a protocol or an option
-        target = ["-movflags", "+faststart", "-f", "mp4", f"file:{part}"]
+        target = ["-movflags", "+faststart", "-f", "mp4", f"file:{encoded}"]
         try:
-            return feed_ffmpeg(
+            count = feed_ffmpeg(
                 frames, [*output, *target], FPS_HZ, inputs=["-protocol_whitelist", "file", "-i", f"file:{sound}"]
             )
+            if sign is not None:
+                sign(encoded, part)
+            return count
         except NoFrames as none:
             raise SynthesisError("no frames to write") from none
         except VideoError as failed:

@@ -26,6 +26,7 @@ from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.rates import RATE_HZ, SAMPLES_PER_FRAME
 from s3dnerf.core.user_folder import found_for_user
 from s3dnerf.synthesis.blinks import blinking
+from s3dnerf.synthesis.content_credentials import signing
 from s3dnerf.synthesis.head_motion import (
     MOST_PITCH_DEG,
     MOST_YAW_DEG,
@@ -35,13 +36,14 @@ from s3dnerf.synthesis.head_motion import (
     poses_for,
     views_of,
 )
+from s3dnerf.synthesis.origin import Origin
+from s3dnerf.synthesis.signers import Choice
 from s3dnerf.synthesis.synthesizer import (
     PRETRAINED,
     SynthesisError,
     Synthesizer,
     beside_each_other,
     marked,
-    synthetic_comment,
     trained_settings,
     whole_frames,
     write_video,
@@ -78,7 +80,7 @@ class Animation:
     whole : whether they show the whole picture, or the aligned face alone
     samples : float32 (n,), 16 kHz, what was heard
     note : which of several sound tracks or channels was heard, '' where there was nothing to choose
-    comment : goes into a video's metadata
+    origin : what made them; a video's metadata and Content Credentials say so
     recording : the sound's file, where there is one
     """
 
@@ -87,7 +89,7 @@ class Animation:
     whole: bool
     samples: np.ndarray
     note: str
-    comment: str
+    origin: Origin
     recording: tuple[Path, Any] | None = None
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -97,20 +99,27 @@ class Animation:
         return self.count
 
     def write(
-        self, path: str | Path, over: Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]] = iter, crf: int = 16
+        self,
+        path: str | Path,
+        over: Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]] = iter,
+        crf: int = 16,
+        signer: Choice = "default",
     ) -> int:
-        """Write an H.264 mp4 with the recording's own sound, whole or not at all. Returns the number of frames.
+        """Write an H.264 mp4 with the recording's own sound and C2PA Content Credentials that say it is synthetic,
+        whole or not at all. Returns the number of frames.
 
         Parameters
         ----------
         over : what the frames go through on their way, such as a progress bar
         crf : quality, lower is better
+        signer : of the credentials: ``Signer.load(certificate, key)`` (:mod:`s3dnerf.synthesis.signers`),
+            ``self-signed``, ``default`` (the certificate of the environment, else self-signed), or None for none
 
-        Raises SynthesisError when it cannot be written.
+        Raises SynthesisError when it cannot be written; SettingsError, before a frame is made, for a certificate of the
+        environment that cannot be used.
         """
-        return write_video(
-            path, over(made_ahead(self.frames, FRAMES_AHEAD)), self.samples, self.comment, crf, self.recording
-        )
+        sign, frames = signing(self.origin, signer), over(made_ahead(self.frames, FRAMES_AHEAD))
+        return write_video(path, frames, self.samples, self.origin.comment, crf, self.recording, sign)
 
 
 @dataclass(frozen=True)
@@ -266,5 +275,5 @@ class TalkingHead:
         )
         if mark:
             frames = map(marked, frames)
-        comment = synthetic_comment(self.synthesizer.card, self.sha256)
-        return Animation(frames, count, whole, samples, note, comment, recording)
+        origin = Origin.of(self.synthesizer.card, self.sha256)
+        return Animation(frames, count, whole, samples, note, origin, recording)

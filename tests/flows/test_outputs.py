@@ -19,6 +19,8 @@ import pytest
 
 from s3dnerf.core.whole_files import claimed
 from s3dnerf.speech.audio import wav_bytes
+from s3dnerf.synthesis.content_credentials import signing
+from s3dnerf.synthesis.origin import Origin
 from s3dnerf.synthesis.synthesizer import write_video
 from s3dnerf.video.reading import probe
 from tests.videos import write_video as write_test_video
@@ -263,6 +265,19 @@ def test_a_disk_that_fills_up_while_the_video_is_written(small_disk: Path) -> No
     frames = (noise.integers(0, 255, (256, 256, 3), dtype=np.uint8) for _ in range(100))
     with pytest.raises(OSError, match="No space left on device.*a.mp4") as full:
         write_video(small_disk / "a.mp4", frames, np.full(640 * 100, 0.1, np.float32), "comment")
+    assert full.value.errno == errno.ENOSPC and list(small_disk.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_while_the_video_is_signed(small_disk: Path) -> None:
+    """It holds the video once and not twice."""
+    noise = np.random.default_rng(0)
+    frames = [noise.integers(0, 255, (128, 128, 3), dtype=np.uint8) for _ in range(56)]
+    samples = np.full(640 * 56, 0.1, np.float32)
+    assert write_video(small_disk / "plain.mp4", frames, samples, "comment") == 56
+    assert (1 << 19) < (small_disk / "plain.mp4").stat().st_size < (1 << 20) - (1 << 17)
+    (small_disk / "plain.mp4").unlink()
+    with pytest.raises(OSError, match="No space left on device.*a.mp4") as full:
+        write_video(small_disk / "a.mp4", frames, samples, "comment", sign=signing(Origin("full", "", "")))
     assert full.value.errno == errno.ENOSPC and list(small_disk.iterdir()) == []
 
 

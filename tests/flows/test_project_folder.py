@@ -82,8 +82,7 @@ def test_outside_of_any_project_it_is_one_sentence(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("words", [["preset", "tiny"], ["report"], ["run"], ["doctor"], ["store"], ["audit", "verify"],
-                                   ["sheets"], ["evaluate", "--generated", "a", "--truth", "b"], ["retrain"],
-                                   ["synthesize", "--portrait", "a", "--speech", "b", "--out", "c.mp4"]])  # fmt: skip
+                                   ["sheets"], ["evaluate", "--generated", "a", "--truth", "b"], ["retrain"]])  # fmt: skip
 def test_every_command_that_needs_a_project_says_so(
     words: list[str], tmp_path: Path, typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

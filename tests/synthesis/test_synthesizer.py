@@ -17,6 +17,7 @@ from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
 from s3dnerf.settings.loading import as_dict, preset_settings
 from s3dnerf.speech.audio import read_sound
 from s3dnerf.synthesis.head_motion import gentle, poses_for, turned, views_of
+from s3dnerf.synthesis.origin import Origin
 from s3dnerf.synthesis.synthesizer import (
     SynthesisError,
     Synthesizer,
@@ -24,7 +25,6 @@ from s3dnerf.synthesis.synthesizer import (
     frame_pixels,
     load_generator,
     marked,
-    synthetic_comment,
     whole_frames,
     write_video,
 )
@@ -161,7 +161,7 @@ def test_the_video_is_as_long_as_the_speech_and_says_it_is_synthetic(tmp_path: P
     samples = 0.3 * np.sin(np.arange(16000) * 0.05).astype(np.float32)  # a second
     count = len(whole_frames(samples)) // 640
     tokens, poses, k = _driven(count)
-    comment = synthetic_comment(synthesizer.card, "ab" * 32)
+    comment = Origin.of(synthesizer.card, "ab" * 32).comment
     written = write_video(
         tmp_path / "out.mp4", synthesizer.frames(_portrait(synthesizer), tokens, poses, k), samples, comment
     )
