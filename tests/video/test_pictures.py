@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
-import sys
 import zlib
 from pathlib import Path
 
@@ -13,42 +11,26 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from s3dnerf.core.errors import SettingsError
-from s3dnerf.video import hdr, pictures
+from s3dnerf.video import pictures
 from s3dnerf.video.encoding import VideoError
-from s3dnerf.video.pictures import colour_of, read_picture
-
-WIDTH, HEIGHT = 120, 80
-
-
-def scene() -> np.ndarray:
-    """Smooth colours with a bright disc off the centre, uint8 (80, 120, 3): no two turns of it are alike."""
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
-    picture = np.stack([40 + x, 200 - y, 60 + (x + y) / 2], axis=-1)
-    picture[(x - 30) ** 2 + (y - 20) ** 2 < 150] = (230, 210, 180)
-    return picture.astype(np.uint8)
-
-
-SCENE = scene()
-ALPHA = np.clip(np.mgrid[:HEIGHT, :WIDTH][1] * 3, 0, 255).astype(np.uint8)  # 0 at the left, 255 from the 85th column on
-
-
-def saved(path: Path, picture: Image.Image, **how: object) -> Path:
-    picture.save(path, **how)
-    return path
-
-
-def over_white(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    share = alpha[..., None] / 255
-    return np.rint(share * picture + (1 - share) * 255)
-
-
-def error(path: Path, expected: np.ndarray) -> tuple[float, float]:
-    """The largest and the mean difference, levels of 255."""
-    found = read_picture(path)
-    assert found.dtype == np.uint8 and found.shape == expected.shape and found.flags.writeable
-    apart = np.abs(found.astype(float) - expected)
-    return float(apart.max()), float(apart.mean())
+from s3dnerf.video.pictures import read_picture
+from tests.video.picture_kinds import (
+    ALPHA,
+    GREY,
+    HIDDEN,
+    P3,
+    RGB_OF_GREY,
+    RGBA,
+    SCENE,
+    TURNS,
+    error,
+    in_srgb,
+    matrix_profile,
+    over_white,
+    profile,
+    refused,
+    saved,
+)  # fmt: skip
 
 
 def test_a_photo_comes_back_as_rgb(tmp_path: Path) -> None:
@@ -56,10 +38,6 @@ def test_a_photo_comes_back_as_rgb(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_picture(saved(tmp_path / "a.png", Image.fromarray(picture))), picture)
 
 
-GREY = np.asarray(Image.fromarray(SCENE).convert("L"))
-RGBA = np.dstack([SCENE, ALPHA])
-HIDDEN = np.where(ALPHA[..., None] == 0, np.uint8(255) - SCENE, SCENE)  # other colours where nothing shows
-RGB_OF_GREY = np.repeat(GREY[..., None], 3, axis=-1)
 # format's suffix, picture, how it is saved, what is expected, largest difference, mean difference
 KINDS = {
     "png": (".png", Image.fromarray(SCENE), {}, SCENE, 0, 0),
@@ -117,12 +95,6 @@ def test_sixteen_bits_of_colour(tmp_path: Path) -> None:
     assert error(png16(tmp_path / "a.png", SCENE), SCENE) == (0, 0)
 
 
-TURNS = {  # EXIF orientation: how the upright picture is stored
-    1: lambda p: p, 2: np.fliplr, 3: lambda p: np.rot90(p, 2), 4: np.flipud, 5: lambda p: p.swapaxes(0, 1),
-    6: lambda p: np.rot90(p, 1), 7: lambda p: np.rot90(p, 2).swapaxes(0, 1), 8: lambda p: np.rot90(p, -1),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
 def test_a_picture_is_turned_as_its_camera_was_held(orientation: int, suffix: str, tmp_path: Path) -> None:
@@ -138,46 +110,6 @@ def test_a_picture_of_sixteen_bits_is_turned_as_well(tmp_path: Path) -> None:
     exif[274] = 6
     stored = Image.fromarray(np.ascontiguousarray(np.rot90(GREY)).astype(np.uint16) * 257)
     assert error(saved(tmp_path / "a.png", stored, exif=exif), RGB_OF_GREY) == (0, 0)
-
-
-# colour profiles, made here: no file of theirs is needed
-
-
-def profile(space: bytes, pcs: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """A version 2 ICC profile of these tags."""
-    texts = {b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"made\0" + bytes(78), b"cprt": b"text\0\0\0\0none\0"}
-    tags = texts | {b"wtpt": xyz(0.9642, 1.0, 0.8249)} | tags
-    table, body, at = b"", b"", 132 + 12 * len(tags)
-    for name, data in tags.items():
-        data += bytes(-len(data) % 4)
-        table += name + struct.pack(">II", at + len(body), len(data))
-        body += data
-    size = at + len(body)
-    kind = b"prtr" if space == b"CMYK" else b"mntr"
-    head = struct.pack(">I4sI4s4s4s", size, b"\0" * 4, 0x02400000, kind, space, pcs) + bytes(12) + b"acsp" + bytes(24)
-    head += bytes(4) + struct.pack(">3i", *(round(v * 65536) for v in (0.9642, 1.0, 0.8249)))
-    return head + bytes(128 - len(head)) + struct.pack(">I", len(tags)) + table + body
-
-
-def xyz(*values: float) -> bytes:
-    return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in values))
-
-
-# columns: red, green and blue of Display P3 in XYZ adapted to D50 (Bradford)
-P3 = np.array([[0.5151, 0.2920, 0.1571], [0.2412, 0.6922, 0.0666], [-0.0011, 0.0419, 0.7841]])
-SRGB = np.array([[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]])
-
-
-def matrix_profile(primaries: np.ndarray, gamma: float) -> bytes:
-    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
-    columns = {name: xyz(*column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries.T)}
-    return profile(b"RGB ", b"XYZ ", columns | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve))
-
-
-def in_srgb(picture: np.ndarray, primaries: np.ndarray, gamma: float) -> np.ndarray:
-    linear = (picture / 255) ** gamma @ (np.linalg.inv(SRGB) @ primaries).T
-    linear = np.clip(linear, 0, 1)
-    return np.rint(255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".jpg", ".avif"])
@@ -260,15 +192,6 @@ def pictures_to_damage() -> dict[str, bytes]:
 WHOLE = pictures_to_damage()
 
 
-def refused(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
-    with pytest.raises(VideoError, match="the picture is damaged or cut off") as caught:
-        read_picture(path)
-    assert (
-        caught.value.reason == "damaged" and str(path) in str(caught.value) and len(str(caught.value).splitlines()) == 1
-    )
-
-
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.98])
 @pytest.mark.parametrize("kind", WHOLE)
 def test_half_a_picture_is_none(kind: str, share: float, tmp_path: Path) -> None:
@@ -307,116 +230,6 @@ def test_the_pictures_that_this_project_got_wrong(shared: Path) -> None:
     found = read_picture(shared / "inputs/alpha_garbage.png")
     alpha = np.asarray(Image.open(shared / "inputs/alpha_garbage.png").convert("RGBA"))[..., 3]
     assert (alpha == 0).any() and (found[alpha == 0] == 255).all()
-
-
-# HEIC, by pillow-heif where it is installed; colours that HEIC and AVIF name by number
-
-
-def heic(path: Path, picture: np.ndarray, mode: str = "RGB", **how: object) -> Path:
-    made = pytest.importorskip("pillow_heif").from_bytes(mode, picture.shape[1::-1], picture.tobytes())
-    made.save(path, quality=95, chroma=444, **how)
-    return path
-
-
-def test_a_heic_is_read(tmp_path: Path) -> None:
-    assert error(heic(tmp_path / "a.heic", SCENE), SCENE)[1] < 1.5
-    assert error(heic(tmp_path / "b.heic", SCENE.astype(np.uint16) * 257, "RGB;16"), SCENE)[1] < 1.5  # 10 bit
-    assert error(heic(tmp_path / "c.heic", RGBA, "RGBA"), over_white(SCENE, ALPHA))[1] < 1.5
-    assert error(heic(tmp_path / "d.heic", GREY, "L"), RGB_OF_GREY)[1] < 1.5
-
-
-@pytest.mark.parametrize("orientation", TURNS)
-def test_a_heic_is_turned_once(orientation: int, tmp_path: Path) -> None:
-    """pillow-heif turns it itself, by the file's own property."""
-    exif = Image.Exif()
-    exif[274] = orientation
-    stored = np.ascontiguousarray(TURNS[orientation](SCENE))
-    path = heic(tmp_path / "a.heic", stored, exif=exif.tobytes())
-    assert error(path, SCENE)[1] < 2
-
-
-def test_a_heic_s_profile_counts(tmp_path: Path) -> None:
-    path = heic(tmp_path / "a.heic", SCENE, icc_profile=matrix_profile(P3, 2.2), icc_profile_type="prof")
-    assert error(path, in_srgb(SCENE, P3, 2.2))[1] < 2
-
-
-def test_of_a_heic_with_several_pictures_the_primary_one_counts(tmp_path: Path) -> None:
-    made = pytest.importorskip("pillow_heif").from_pillow(Image.fromarray(255 - SCENE))
-    made.add_from_pillow(Image.fromarray(SCENE))
-    made.save(tmp_path / "a.heic", quality=95, chroma=444, primary_index=1)
-    assert error(tmp_path / "a.heic", SCENE)[1] < 1.5
-
-
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.98])
-def test_half_a_heic_is_none(share: float, tmp_path: Path) -> None:
-    data = heic(tmp_path / "a.heic", SCENE).read_bytes()
-    refused(tmp_path / "a.heic", data[: int(share * len(data))])
-
-
-def test_where_a_decoder_is_missing_it_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "me.jpg"
-    path.write_bytes(b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(100))
-    with monkeypatch.context() as without:
-        without.setitem(sys.modules, "pillow_heif", None)
-        with pytest.raises(VideoError, match=r"me\.jpg: HEIC needs pillow-heif: pip install 's3dnerf\[photos\]'"):
-            read_picture(path)
-    saved(tmp_path / "a.avif", Image.fromarray(SCENE))
-    with monkeypatch.context() as without:
-        without.setattr("PIL.features.check", lambda name: name != "avif")
-        without.setattr("s3dnerf.video.picture_files.FORMATS", ("JPEG", "PNG"))
-        with pytest.raises(VideoError, match="built without the decoder of AVIF: pip install -U pillow"):
-            read_picture(tmp_path / "a.avif")
-
-
-@pytest.mark.parametrize(
-    ("curve", "primaries"), [((13, "sdr"), (12, "p3")), ((16, "pq"), (9, "bt2020")), ((18, "hlg"), (9, "bt2020"))]
-)
-@pytest.mark.parametrize("suffix", [".avif", ".heic"])
-def test_colours_named_by_number_are_shown_as_an_ordinary_screen_does(
-    suffix: str, curve: tuple[int, str], primaries: tuple[int, str], tmp_path: Path
-) -> None:
-    path = tmp_path / f"a{suffix}"
-    if suffix == ".heic":
-        heic(path, SCENE)
-    else:
-        saved(path, Image.fromarray(SCENE), quality=95, subsampling="4:4:4")
-    data = bytearray(path.read_bytes())
-    at = data.find(b"colrnclx") + 8
-    assert at > 8
-    data[at : at + 4] = struct.pack(">HH", primaries[0], curve[0])
-    path.write_bytes(data)
-    expected = hdr.shown(SCENE.astype(np.uint16) * 257, curve[1], primaries[1])
-    assert error(path, expected)[1] < 3 and np.abs(expected.astype(float) - SCENE).mean() > 3
-
-
-# the colour behind transparency
-
-
-def test_transparency_lies_over_the_colour_that_was_asked_for(tmp_path: Path) -> None:
-    path = saved(tmp_path / "a.png", Image.fromarray(np.dstack([HIDDEN, ALPHA])))
-    share = ALPHA[..., None] / 255
-    for name in ("darkgreen", "#006400"):
-        found = read_picture(path, colour_of(name))
-        assert np.abs(found - (share * HIDDEN + (1 - share) * [0, 100, 0])).max() <= 1
-        assert (found[ALPHA == 0] == (0, 100, 0)).all()
-    for wrong in ("blurple", "", "#12", "#00640080"):
-        with pytest.raises(SettingsError, match=r"^--background: got .*accepted: a colour's name"):
-            colour_of(wrong, "--")
-
-
-# what is no still picture
-
-
-def test_what_is_no_file_is_named(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    for given, said in ((tmp_path, "a folder: expected"), (tmp_path / "pipe", "a pipe or a device: expected")):
-        with pytest.raises(VideoError, match=said):
-            read_picture(given)
-    (tmp_path / "secret.png").write_bytes(b"x")
-    (tmp_path / "secret.png").chmod(0)
-    if os.geteuid():
-        with pytest.raises(VideoError, match="secret.png: it may not be read"):
-            read_picture(tmp_path / "secret.png")
 
 
 @pytest.mark.parametrize(
