@@ -26,7 +26,7 @@ from flows.preset import preset
 from flows.project_folder import GRAPH, at_project, check_files
 from flows.proxies import spare_loopback
 from flows.synthesize import synthesize
-from s3dnerf.core.errors import SettingsError
+from s3dnerf.core.errors import InputRefused, SettingsError
 from s3dnerf.core.processes import end_children, one_message
 from s3dnerf.core.text_files import TextFileError, read_text
 from s3dnerf.settings.loading import load_settings
@@ -296,7 +296,7 @@ def main() -> None:
                     commands, prog="s3dnerf", description=__doc__, use_underscores=False
                 )
             )
-        except SettingsError as error:
+        except (SettingsError, InputRefused) as error:
             print(f"s3dnerf: {error}", file=sys.stderr)
             sys.exit(2)
 

@@ -141,6 +141,7 @@ class TalkingHead:
         crop: bool = False,
         mark: bool = False,
         face: str = "only",
+        background: str = "white",
         batch: int = 5,
     ) -> Animation:
         """A portrait that says a recording.
@@ -158,6 +159,7 @@ class TalkingHead:
         mark : write SYNTHETIC into each frame
         face : which, where the picture has several: ``only`` (refuse them), ``largest``, ``left``, ``right`` or a
             number, counted from the left
+        background : what shows through where a picture's file is transparent: a colour's name, or ``#rrggbb``
         batch : frames that are made at a time
 
         Frames are uint8 (256, 256, 3) RGB; (768, 768, 3) for the nine views of a grid; of the whole picture (h, w, 3),
@@ -173,9 +175,10 @@ class TalkingHead:
         from s3dnerf.synthesis.driving_video import poses_of_video
         from s3dnerf.synthesis.portrait import check_which, prepare_portrait
         from s3dnerf.synthesis.whole_picture import WholePicture, fitting
-        from s3dnerf.video.pictures import read_picture
+        from s3dnerf.video.pictures import colour_of, read_picture
 
         check_which(face)
+        colour = colour_of(background)
         if isinstance(motion, str):
             check_motion(motion, views, yaw_deg, pitch_deg)
         recording, note = None, ""
@@ -191,12 +194,12 @@ class TalkingHead:
                 f"{self.synthesizer.generator.speech_dim}: use the settings it was trained with"
             )
         count = len(heard) // SAMPLES_PER_FRAME
-        if isinstance(motion, str) and motion not in MOTIONS:
-            motion = poses_of_video(motion, self.settings, len(samples) / RATE_HZ)
         whole = not crop and views == "one" and max(abs(yaw_deg), abs(pitch_deg)) <= WHOLE_DEG
-        picture = portrait if isinstance(portrait, np.ndarray) else read_picture(portrait)
+        picture = portrait if isinstance(portrait, np.ndarray) else read_picture(portrait, colour)
         photo = fitting(picture) if whole else picture
         shown = prepare_portrait(photo, self.settings, which=face)
+        if isinstance(motion, str) and motion not in MOTIONS:
+            motion = poses_of_video(motion, self.settings, len(samples) / RATE_HZ)
         centre = np.asarray(shown.box[:3], np.float64)
         poses = poses_for(motion, shown.world_to_camera, count, centre)
         identity = self.synthesizer.portrait(
