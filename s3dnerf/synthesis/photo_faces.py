@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from s3dnerf.faces.detectors import refined_landmarks
+from s3dnerf.faces.detectors import SURE, refined_landmarks
 from s3dnerf.faces.types import EYES, RIVAL_SIZE, Face, FaceBackend, FaceError, main_face
 from s3dnerf.faces.warping import apply, invert
 from s3dnerf.settings.schema import AlignSettings
@@ -23,7 +23,7 @@ SURE_SCORE = 0.5
 SURE_DOUBT = 0.01  # and its landmarks be so much at one with themselves (see FaceBackend)
 STEP_DEG = 45  # dlib finds faces that are turned by up to half of it
 MOST_TILTED_DEG = 35.0  # from 40° on dlib's landmarks go astray
-FACE_PX, AROUND = 160, 2.4  # the patch in which one face is turned: its box, and the patch's side in units of it
+FACE_PX, AROUND = 112, 2.4  # the patch in which one face is turned: its box, and the patch's side in units of it
 WHOLE_PX = 640  # the longer side of a whole picture that is turned
 
 
@@ -40,7 +40,9 @@ def faces_in(image: np.ndarray, backend: FaceBackend, settings: AlignSettings) -
     seen_px, longer = SEEN_PX.get(backend.name, SEEN_PX["dlib"]), max(image.shape[:2])
     faces = backend.detect(image, settings.detect_px)
     if not faces or max(face.score for face in faces) < SURE_SCORE:
-        _check_tilt(_turned_face(image, backend, None, max((face.score for face in faces), default=0.0)))
+        turned = _turned_face(image, backend, None, max((face.score for face in faces), default=0.0))
+        if turned is not None:
+            _check_tilt(turned[0])
     if faces:
         largest = max(face.side_px for face in faces)
         needed_px = longer * seen_px / (RIVAL_SIZE * largest)
@@ -77,22 +79,22 @@ def _same(one: Face, other: Face) -> bool:
 def landmarks_of(image: np.ndarray, backend: FaceBackend, face: Face) -> tuple[np.ndarray, float]:
     """Landmarks float64 (68, 2) of a face of a photograph, px, and the doubt that remains (see FaceBackend).
 
-    They are found with the face turned upright, in the patch around it in which the detector believes most in it: where
-    a head leans, those found as it stands go astray. Raises FaceError ``tilted`` for one that leans too far.
+    Where they are not at one with themselves as the head stands, they are found with it turned upright, in the patch
+    around it in which the detector believes most in it: dlib's go astray where a head leans.
+
+    Raises FaceError ``tilted`` for a head that leans too far.
     """
-    turned = _turned_face(image, backend, face, -np.inf)
-    if turned is None:
-        points, doubt = refined_landmarks(image, backend, face)
-        return points.astype(np.float64), doubt
-    _check_tilt(turned)
-    return turned
+    points, doubt = refined_landmarks(image, backend, face)
+    if doubt > SURE and (turned := _turned_face(image, backend, face, -np.inf)) is not None:
+        points, doubt = turned
+    points = points.astype(np.float64)
+    _check_tilt(points)
+    return points, doubt
 
 
-def _check_tilt(turned: tuple[np.ndarray, float] | None) -> None:
+def _check_tilt(points: np.ndarray) -> None:
     """Raise FaceError ``tilted`` for landmarks (68, 2) that lie by more than :data:`MOST_TILTED_DEG` on their side."""
-    if turned is None:
-        return
-    left, right = np.split(turned[0][EYES], 2)
+    left, right = np.split(points[EYES], 2)
     across = right.mean(0) - left.mean(0)
     tilt = float(np.degrees(np.arctan2(across[1], across[0])))  # clockwise, −180 … 180
     if abs(tilt) <= MOST_TILTED_DEG:
