@@ -28,7 +28,7 @@ from flows.proxies import spare_loopback
 from flows.serve import serve
 from flows.synthesize import synthesize
 from flows.verify import verify
-from s3dnerf.core.errors import SettingsError
+from s3dnerf.core.errors import InputRefused, SettingsError
 from s3dnerf.core.processes import end_children, one_message
 from s3dnerf.core.text_files import TextFileError, read_text
 from s3dnerf.settings.loading import load_settings
@@ -319,7 +319,7 @@ def main() -> None:
                     commands, prog="s3dnerf", description=__doc__, use_underscores=False
                 )
             )
-        except SettingsError as error:
+        except (SettingsError, InputRefused) as error:
             print(f"s3dnerf: {error}", file=sys.stderr)
             sys.exit(2)
 

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from flows.progress import Progress
 from s3dnerf.core.cores import usable_cores
-from s3dnerf.core.errors import SettingsError
+from s3dnerf.core.errors import InputRefused, SettingsError
+
+
+@contextmanager
+def refusing_inputs() -> Iterator[None]:
+    """Raise as InputRefused what is wrong with a portrait, a speech, a motion's video or a model: for the block in
+    which they are read, before anything is rendered or written.
+    """
+    from s3dnerf.faces.types import FaceError
+    from s3dnerf.synthesis.synthesizer import SynthesisError
+    from s3dnerf.video.encoding import VideoError
+
+    try:
+        yield
+    except (FaceError, SynthesisError, VideoError) as error:
+        raise InputRefused(str(error)) from error
 
 
 def synthesize(
@@ -22,6 +39,7 @@ def synthesize(
     blinks: bool = True,
     crop: bool = False,
     face: str = "only",
+    background: str = "white",
     device: str | None = None,
     mark: bool = False,
     certificate: Path | None = None,
@@ -38,11 +56,12 @@ def synthesize(
         Degrees by which the head is turned to the picture's right (±60). pitch: Degrees by which it is lowered (±40).
         blinks: Let the eyes close now and then. crop: Write the aligned face alone, 256×256, instead of the whole
         picture at its own size (as for other views, and for a head turned by more than 10°). face: Which, where the
-        photo shows several: largest, left, right, or a number, counted from the left. device: cpu, cuda, or auto: a
-        GPU where there is one (without it: $S3DNERF_DEVICE, or auto). mark: Write SYNTHETIC into each frame.
-        certificate: Your certificate for the Content Credentials, then its issuers' (PEM); without it that of
-        S3DNERF_CERTIFICATE, else a self-signed one, which proves nothing about who made the video. key: Its private
-        key (PEM, no password); without it that of S3DNERF_KEY.
+        photo shows several: largest, left, right, or a number, counted from the left. background: What shows through
+        the photo where it is transparent: a colour's name, or #rrggbb. device: cpu, cuda, or auto: a GPU where there
+        is one (without it: $S3DNERF_DEVICE, or auto). mark: Write SYNTHETIC into each frame. certificate: Your
+        certificate for the Content Credentials, then its issuers' (PEM); without it that of S3DNERF_CERTIFICATE, else
+        a self-signed one, which proves nothing about who made the video. key: Its private key (PEM, no password);
+        without it that of S3DNERF_KEY.
     """
     import torch
 
@@ -56,11 +75,13 @@ def synthesize(
     from s3dnerf.synthesis.signers import Choice, chosen_signer
     from s3dnerf.synthesis.synthesizer import PRETRAINED
     from s3dnerf.synthesis.talking_head import TalkingHead, check_motion
+    from s3dnerf.video.pictures import colour_of
 
     if out.suffix.lower() != ".mp4":
         raise SettingsError(f"--out: got {shown(out)} — accepted: a name that ends in .mp4")
     check_motion(motion, views, yaw, pitch, dashes="--")
     check_which(face, dashes="--")
+    colour_of(background, dashes="--")
     chosen_device(device, dashes="--")
     signer: Choice = chosen_signer(certificate, key, dashes="--")
     missing = why_missing()
@@ -73,19 +94,21 @@ def synthesize(
     inputs = {"the portrait": portrait, "the speech": speech, "the model": model, "the motion's video": borrowed}
     inputs |= {"the certificate": certificate, "its key": key}
     with claimed(out, "--out", inputs):
-        head = TalkingHead.load(model, device)
-        said = head.animate(
-            portrait,
-            speech,
-            motion=motion,
-            views=views,
-            yaw_deg=yaw,
-            pitch_deg=pitch,
-            blinks=blinks,
-            crop=crop,
-            face=face,
-            mark=mark,
-        )
+        with refusing_inputs():
+            head = TalkingHead.load(model, device)
+            said = head.animate(
+                portrait,
+                speech,
+                motion=motion,
+                views=views,
+                yaw_deg=yaw,
+                pitch_deg=pitch,
+                blinks=blinks,
+                crop=crop,
+                face=face,
+                background=background,
+                mark=mark,
+            )
         if said.note:
             print(f"{shown(speech)}: {said.note}")
         with Progress(shown(out.name), len(said)) as progress:

@@ -36,6 +36,7 @@ SLOW_MODULES = {
     "test_benchmarks_scale.py",
     "core/test_processes.py",
     "evaluation/test_folders.py",
+    "flows/test_any_photo.py",
     "flows/test_cluster.py",
     "flows/test_executor.py",
     "flows/test_launch.py",

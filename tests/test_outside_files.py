@@ -330,8 +330,10 @@ def _png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
     )
 
 
-def _riff(chunk: bytes, data: bytes) -> bytes:
-    body = b"WEBP" + chunk + struct.pack("<I", len(data)) + data
+def _riff(*chunks: bytes) -> bytes:
+    """A WebP file of chunks: name, data, name, data, …."""
+    named = zip(chunks[::2], chunks[1::2], strict=True)
+    body = b"WEBP" + b"".join(name + struct.pack("<I", len(data)) + data for name, data in named)
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
@@ -342,17 +344,20 @@ def _tiff(width: int, height: int) -> bytes:
 
 
 GROWN = b"a\0\0" + zlib.compress(bytes(100_000_000), 9)  # 100 MB of nothing in 100 kB
-SIDE = (16383).to_bytes(3, "little")
+LAST = 16382  # of 16,383 pixels, the most that a WebP picture has
+SIDE = LAST.to_bytes(3, "little")
+LOSSLESS = b"\x2f" + struct.pack("<I", LAST | LAST << 14) + bytes(21)
 HUGE = {
     "png": _png(60_000, 60_000),
     "png, the largest": _png(2**31 - 1, 2**31 - 1),
     "png, just over": _png(10_000, 10_001),
     "png, a text that grows": _png(4, 4, (b"zTXt", GROWN)),
     "png, a profile that grows": _png(4, 4, (b"iCCP", GROWN)),
-    "jpeg": b"\xff\xd8\xff\xc0\x00\x11\x08\xff\xff\xff\xff\x03\x01\x22\0\x02\x11\1\x03\x11\1\xff\xd9",
-    "webp, extended": _riff(b"VP8X", bytes(4) + SIDE + SIDE),
+    "jpeg": b"\xff\xd8\xff\xc0\x00\x11\x08\xff\xff\xff\xff\x03\x01\x22\0\x02\x11\1\x03\x11\1"
+    b"\xff\xda\0\x0c\3\1\0\2\x11\3\x11\0\x3f\0\xff\xd9",
+    "webp, extended": _riff(b"VP8X", bytes(4) + SIDE + SIDE, b"VP8L", LOSSLESS),
     "webp, lossy": _riff(b"VP8 ", b"\x10\0\0\x9d\x01\x2a" + struct.pack("<HH", 16383, 16383) + bytes(20)),
-    "webp, lossless": _riff(b"VP8L", b"\x2f" + struct.pack("<I", 16383 | 16383 << 14) + bytes(21)),
+    "webp, lossless": _riff(b"VP8L", LOSSLESS),
     "bmp": b"BM"
     + struct.pack("<IHHI", 100, 0, 0, 54)
     + struct.pack("<IiiHHIIiiII", 40, 60000, 60000, 1, 24, 0, 0, 0, 0, 0, 0)
@@ -378,7 +383,7 @@ def test_a_huge_picture_is_refused_before_it_is_decoded(
     [
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
         b"P6\n9 9\n255\n" + bytes(243),
-        b"GIF89a\t\0\t\0\0\0\0;",
+        b"\x0a\5\1\x08" + bytes(124),  # PCX
     ],
 )
 def test_a_picture_of_another_format_is_refused_unopened(tmp_path: Path, data: bytes) -> None:

@@ -54,17 +54,21 @@ def portrait_view(picture: np.ndarray, which: str, settings: Settings) -> Portra
     A photo that cannot be used gives a view that says why; raises MissingWeights where the detector's files are absent.
     """
     from s3dnerf.faces.detectors import face_backend
+    from s3dnerf.synthesis.photo_faces import faces_in
     from s3dnerf.synthesis.portrait import chosen_face, prepare_portrait
     from s3dnerf.synthesis.whole_picture import fitting
 
     photo = fitting(picture)
     size_px = photo.shape[1], photo.shape[0]
     backend = face_backend(settings.align)
-    faces = backend.detect(photo, settings.align.detect_px)
+    try:
+        faces = faces_in(photo, backend, settings.align)
+    except FaceError as error:
+        return PortraitView(refusal(error.detail), 0, usable=False)
     _, rivals = main_face(faces)
     row = [chosen_face(faces, str(number), size_px) for number in range(1, rivals + 1)]  # as they are counted
     try:
-        shown = prepare_portrait(photo, settings, backend=backend, which=which)
+        shown = prepare_portrait(photo, settings, backend=backend, which=which, faces=faces)
     except FaceError as error:
         several = error.reason == "several_faces"
         said = f"{rivals} faces of similar size were found: choose the one that is to speak." if several else None

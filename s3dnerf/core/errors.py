@@ -24,6 +24,12 @@ class SettingsError(S3DNeRFError, ValueError):
     """A setting is unknown, of the wrong type or out of range; the message says what is accepted."""
 
 
+class InputRefused(S3DNeRFError, ValueError):
+    """What a person gave a command cannot be used: nothing was made. The command line ends with status 2, as for a
+    setting that there is not.
+    """
+
+
 class MissingWeights(S3DNeRFError, RuntimeError):
     """A weight file that a setting asks for is not there.
 

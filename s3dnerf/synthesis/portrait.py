@@ -10,17 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from s3dnerf.core.errors import SettingsError
-from s3dnerf.faces.alignment import check_inside, clip_similarity, too_small
-from s3dnerf.faces.camera import pose_degrees
-from s3dnerf.faces.detectors import face_backend, refined_landmarks
+from s3dnerf.faces.alignment import clip_similarity
+from s3dnerf.faces.detectors import face_backend
 from s3dnerf.faces.recon.reconstruct import reconstructor
 from s3dnerf.faces.recon.types import Reconstructor
 from s3dnerf.faces.types import Face, FaceBackend, FaceError, main_face
 from s3dnerf.faces.warping import apply, warp
 from s3dnerf.settings.schema import Settings
+from s3dnerf.synthesis.photo_faces import faces_in, landmarks_of
+from s3dnerf.synthesis.portrait_checks import check_seen, check_size, check_sure, check_turned, check_whole
 
 CHOICES = ("only", "largest", "left", "right")
-MOST_TURNED_DEG = 45.0  # beyond, half of the face is not there to be moved
+NO_FACE = "take one that shows a single uncovered face from the front"
+DARK = 40  # a picture whose brightest twentieth is below this level of 255 hides what is in it
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,7 @@ def chosen_face(faces: list[Face], which: str, size_px: tuple[int, int]) -> Face
     """
     largest, rivals = main_face(faces)
     if largest is None:
-        raise FaceError(
-            "no_face",
-            f"no face was found in the picture of {size_px[0]}×{size_px[1]} px; "
-            "take one that shows a single face from the front, at least a fifth of the picture high",
-        )
+        raise FaceError("no_face", f"no face was found in the picture of {size_px[0]}×{size_px[1]} px; {NO_FACE}")
     if which == "largest" or (which == "only" and rivals == 1):
         return largest
     row = sorted(faces, key=lambda f: -f.side_px)[:rivals]
@@ -97,6 +95,7 @@ def prepare_portrait(
     backend: FaceBackend | None = None,
     recon: Reconstructor | None = None,
     which: str = "only",
+    faces: list[Face] | None = None,
 ) -> PortraitFace:
     """Detect, align, reconstruct and mask a face of a photograph.
 
@@ -109,11 +108,14 @@ def prepare_portrait(
         Backends already loaded; else those that the settings name.
     which : str
         Which face, where there are several (:func:`chosen_face`).
+    faces : optional
+        What :func:`s3dnerf.synthesis.photo_faces.faces_in` finds, where that is known.
 
     Raises
     ------
     FaceError
-        ``no_face``, ``several_faces``, ``no_such_face``, ``face_too_small``, ``face_leaves_frame``, ``turned_away``.
+        ``no_face``, ``several_faces``, ``no_such_face``, ``tilted``, ``face_too_small``, ``no_sure_face``,
+        ``face_leaves_frame``, ``turned_away``, ``low_contrast``, ``blurred``: nothing was rendered yet.
     ValueError
         For a picture of another shape or type.
     MissingWeights
@@ -123,23 +125,24 @@ def prepare_portrait(
         raise ValueError(f"portrait: got shape {image.shape}, {image.dtype}; expected an RGB picture uint8 (h, w, 3)")
     backend = backend or face_backend(settings.align)
     size_px = image.shape[1], image.shape[0]
-    face = chosen_face(backend.detect(image, settings.align.detect_px), which, size_px)
-    if face.side_px < settings.align.min_face_px:
-        raise too_small(face.side_px, settings.align)
-    points = refined_landmarks(image, backend, face)[0][None].astype(np.float64)
-    check_inside(points, size_px)
+    faces = faces_in(image, backend, settings.align) if faces is None else faces
+    if not faces and (level := float(np.percentile(image, 95))) < DARK:
+        raise FaceError(
+            "no_face", f"no face was found: the picture is dark (95 % of it below level {level:.0f} of 255)"
+        )
+    face = chosen_face(faces, which, size_px)
+    check_size(face, settings.align.min_face_px, size_px)
+    found, doubt = landmarks_of(image, backend, face)
+    check_sure(doubt, face)
+    check_whole(found, size_px)
+    points = found[None]
     matrix = clip_similarity(points, settings.align, size_px)
     frame = warp(image, matrix, settings.align.size_px)
     landmarks = apply(matrix, points).astype(np.float32)
     recon = recon or reconstructor(settings.masks, backend.contour, settings.align.size_px)
     reconstruction = recon.run(landmarks, frame[None])
-    yaw, pitch, _ = pose_degrees(reconstruction.world_to_camera[0])
-    if max(abs(yaw), abs(pitch)) > MOST_TURNED_DEG:
-        raise FaceError(
-            "turned_away",
-            f"the face is turned by {abs(yaw):.0f}° to the side and {abs(pitch):.0f}° up or down: more than "
-            f"{MOST_TURNED_DEG:.0f}°; take a picture from the front",
-        )
+    check_turned(reconstruction.world_to_camera[0])
+    check_seen(frame, reconstruction.mask[0])
     return PortraitFace(
         frame,
         reconstruction.mask[0],

@@ -128,12 +128,14 @@ class PreparedPortrait:
 
     Attributes
     ----------
-    picture : uint8 (h, w, 3), RGB, as a video can hold it
+    picture : uint8 (h, w, 3), RGB, as a video can hold it; where it was cropped, as it was given
     face : aligned, with its landmarks, camera and mask
+    cropped : whether it is for the aligned face alone
     """
 
     picture: np.ndarray
     face: PortraitFace
+    cropped: bool = False
 
 
 class TalkingHead:
@@ -176,18 +178,22 @@ class TalkingHead:
         heard_by = replace(heard_by, whisper_model=found_for_user(heard_by.whisper_model))
         return speech_backend(heard_by, str(self.synthesizer.device))
 
-    def prepare(self, portrait: str | Path | np.ndarray, face: str = "only") -> PreparedPortrait:
+    def prepare(
+        self, portrait: str | Path | np.ndarray, face: str = "only", background: str = "white", crop: bool = False
+    ) -> PreparedPortrait:
         """Read a picture and find its face: what :meth:`animate` does first, for showing it, or for many recordings.
 
         Parameters and errors as for :meth:`animate`.
         """
         from s3dnerf.synthesis.portrait import check_which, prepare_portrait
         from s3dnerf.synthesis.whole_picture import fitting
-        from s3dnerf.video.pictures import read_picture
+        from s3dnerf.video.pictures import colour_of, read_picture
 
         check_which(face)
-        picture = fitting(portrait if isinstance(portrait, np.ndarray) else read_picture(portrait))
-        return PreparedPortrait(picture, prepare_portrait(picture, self.settings, which=face))
+        colour = colour_of(background)
+        picture = portrait if isinstance(portrait, np.ndarray) else read_picture(portrait, colour)
+        picture = picture if crop else fitting(picture)
+        return PreparedPortrait(picture, prepare_portrait(picture, self.settings, which=face), crop)
 
     def animate(
         self,
@@ -202,6 +208,7 @@ class TalkingHead:
         crop: bool = False,
         mark: bool = False,
         face: str = "only",
+        background: str = "white",
         batch: int | None = None,
     ) -> Animation:
         """A portrait that says a recording.
@@ -219,6 +226,7 @@ class TalkingHead:
         mark : write SYNTHETIC into each frame
         face : which, where the picture has several: ``only`` (refuse them), ``largest``, ``left``, ``right`` or a
             number, counted from the left
+        background : what shows through where a picture's file is transparent: a colour's name, or ``#rrggbb``
         batch : frames that are made at a time; None: what is fastest on the device
 
         Frames are uint8 (256, 256, 3) RGB; (768, 768, 3) for the nine views of a grid; of the whole picture (h, w, 3),
@@ -232,8 +240,10 @@ class TalkingHead:
         from s3dnerf.speech.features import tokens_of_long
         from s3dnerf.synthesis.portrait import check_which
         from s3dnerf.synthesis.whole_picture import WholePicture
+        from s3dnerf.video.pictures import colour_of
 
         check_which(face)
+        colour_of(background)
         if isinstance(motion, str):
             check_motion(motion, views, yaw_deg, pitch_deg)
         recording, note = None, ""
@@ -251,13 +261,17 @@ class TalkingHead:
                 f"{self.synthesizer.generator.speech_dim}: use the settings it was trained with"
             )
         count = len(heard) // SAMPLES_PER_FRAME
+        whole = not crop and views == "one" and max(abs(yaw_deg), abs(pitch_deg)) <= WHOLE_DEG
+        prepared = portrait
+        if not isinstance(prepared, PreparedPortrait):
+            prepared = self.prepare(prepared, face, background, crop=not whole)
+        if whole and prepared.cropped:
+            raise SynthesisError("the portrait was prepared for the face alone: expected one prepared without crop")
+        shown = prepared.face
         if isinstance(motion, str) and motion not in MOTIONS:
             from s3dnerf.synthesis.driving_video import poses_of_video
 
             motion = poses_of_video(motion, self.settings, len(samples) / RATE_HZ)
-        whole = not crop and views == "one" and max(abs(yaw_deg), abs(pitch_deg)) <= WHOLE_DEG
-        prepared = portrait if isinstance(portrait, PreparedPortrait) else self.prepare(portrait, face)
-        shown = prepared.face
         centre = np.asarray(shown.box[:3], np.float64)
         poses = poses_for(motion, shown.world_to_camera, count, centre)
         identity = self.synthesizer.portrait(

@@ -1,9 +1,10 @@
 """Still pictures as a browser would show them, in 8 bit sRGB: upright, without hidden colours, whole or not at all.
 
-Reads JPEG, PNG, WebP, BMP, TIFF and AVIF through Pillow; writes nothing. What a picture says of itself is followed:
-all eight orientations (EXIF), its colour profile (Display P3, Adobe RGB, CMYK …; colours without one are sRGB),
-transparency (laid over :data:`BACKGROUND`), 16 bit, grey, palettes. Of several pages the first counts; an animation is
-refused.
+Reads JPEG, PNG, WebP, BMP, TIFF, GIF and AVIF through Pillow, and HEIC where pillow-heif is installed
+(:mod:`s3dnerf.video.picture_files` opens them); writes nothing. What a picture says of itself is followed: all eight
+orientations (EXIF), its colours (a profile such as Display P3, Adobe RGB or a press's; the primaries and the curve that
+HEIC and AVIF name, HDR among them; sRGB where nothing is said), transparency (laid over a colour), 16 bit, grey,
+palettes. Of several pages the first counts; an animation is refused.
 """
 
 from __future__ import annotations
@@ -14,17 +15,15 @@ import os
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.file_names import shown
 from s3dnerf.video.encoding import VideoError
-from s3dnerf.video.file_kinds import IN_WORDS, first_bytes
-from s3dnerf.video.signatures import PICTURE, content_kind
+from s3dnerf.video.picture_files import damaged, named_colours, opened
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,81 +31,61 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_PIXELS = 100_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
-READ_HERE = "JPEG, PNG, WebP, BMP, TIFF, AVIF"
-# how files of these formats begin: one that does and cannot be opened is damaged
-STARTS = re.compile(rb"\xff\xd8\xff|\x89PNG|RIFF....WEBP|BM|II\*\0|MM\0\*|....ftypavi[fs]", re.DOTALL)
-HEIC = re.compile(rb"....ftyp(hei[cmsx]|hev[cx]|mif1|msf1)", re.DOTALL)
 BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
 # libjpeg fills up what is missing with grey and only prints these lines; others of its tell of harmless bytes
 CORRUPT_JPEG = re.compile(rb"[Pp]remature end of [^\n]*|bad Huffman code|found marker [^\n]* instead of RST")
 SRGB_STEPS = 5  # a profile that leaves a lattice of so many levels a channel as it is (±1) is sRGB's own
 
 
-def read_picture(path: str | Path) -> np.ndarray:
+def colour_of(name: str, dashes: str = "") -> tuple[int, int, int]:
+    """A colour in 8 bit sRGB from its name in CSS or ``#rrggbb``. Raises SettingsError, naming the setting background
+    (after ``dashes``), for one that there is not, or that is itself transparent.
+
+    >>> colour_of("white"), colour_of("#102030")
+    ((255, 255, 255), (16, 32, 48))
+    """
+    from PIL import ImageColor
+
+    accepted = "accepted: a colour's name, such as white or darkgreen, or #rrggbb"
+    try:
+        colour = ImageColor.getrgb(name)
+    except ValueError as error:
+        raise SettingsError(f"{dashes}background: got {shown(name)} — {accepted}") from error
+    if len(colour) == 4 and colour[3] < 255:
+        raise SettingsError(f"{dashes}background: got {shown(name)}, which is itself transparent — {accepted}")
+    return colour[:3]
+
+
+def read_picture(path: str | Path, background: tuple[int, int, int] = BACKGROUND) -> np.ndarray:
     """A photo as uint8 (h, w, 3) sRGB.
+
+    Parameters
+    ----------
+    background : 8 bit sRGB, the colour that transparent pixels are laid over
 
     Raises
     ------
-    VideoError with a reason: ``missing``, ``unreadable`` (another format, an animation, colours that are not read
-    here), ``damaged`` (also where it is cut off, as far as its format lets anybody see it), ``too_large`` (more than
-    100 million pixels, or a compressed text or colour profile that grows beyond what Pillow takes: nothing is decoded).
+    VideoError with a reason: ``missing``, ``unreadable`` (a folder, a file that may not be read, another format, an
+    animation, colours that are not read here), ``damaged`` (also where it is cut off, as far as its format lets anybody
+    see it), ``too_large`` (more than 100 million pixels, or a compressed text or colour profile that grows beyond what
+    Pillow takes: nothing is decoded).
     """
     from PIL import ImageOps
 
     path = Path(path)
-    if not path.is_file():
-        raise VideoError(f"{shown(path)}: no such file", "missing")
-    with warnings.catch_warnings(), _opened(path) as image:
+    with warnings.catch_warnings(), opened(path) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise VideoError(f"{shown(path)}: {width}×{height} pixels, more than {MAX_PIXELS:,}", "too_large")
-        if getattr(image, "is_animated", False) and image.format in ("PNG", "WEBP", "AVIF"):
+        if getattr(image, "is_animated", False) and image.format in ("PNG", "WEBP", "AVIF", "GIF"):
             frames = getattr(image, "n_frames", 2)
             raise VideoError(f"{shown(path)}: an animation of {frames} pictures: save one of them as PNG and give that")
         decode(image, path)
         profile = image.info.get("icc_profile")
-        return np.array(_over_background(_in_srgb(_eight_bit(ImageOps.exif_transpose(image), path), profile, path)))
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """The file's header, read alone."""
-    from PIL import Image, UnidentifiedImageError
-
-    warnings.simplefilter("ignore")  # of sizes, where the limit is ours, and of text that nobody reads
-    try:
-        image = Image.open(path, formats=FORMATS)
-    except Image.DecompressionBombError as bomb:
-        raise VideoError(f"{shown(path)}: {bomb}", "too_large") from bomb
-    except UnidentifiedImageError as unknown:
-        raise _not_opened(path) from unknown
-    except ValueError as grown:
-        raise VideoError(f"{shown(path)}: {grown}", "too_large") from grown
-    except (OSError, SyntaxError) as broken:
-        if isinstance(broken, OSError) and broken.errno is not None:
-            raise  # the disk's or the mount's
-        raise _damaged(path, broken) from broken
-    with image:
-        yield image
-
-
-def _not_opened(path: Path) -> VideoError:
-    head = first_bytes(path)
-    if HEIC.match(head):
-        return VideoError(
-            f"{shown(path)}: HEIC, not a picture in a format that is read here ({READ_HERE}): save it as JPEG "
-            "(a phone does so when it sends it; or `heif-convert a.heic a.jpg`)"
-        )
-    if STARTS.match(head):
-        return _damaged(path, "its header cannot be read")
-    kind = content_kind(head)
-    is_what = "a picture of another format: save it as PNG" if kind == PICTURE else IN_WORDS[kind]
-    return VideoError(f"{shown(path)}: not a picture in a format that is read here ({READ_HERE}) but {is_what}")
-
-
-def _damaged(path: Path, why: object) -> VideoError:
-    return VideoError(f"{shown(path)}: the picture is damaged or cut off: {shown(str(why))[:200]}", "damaged")
+        made = _in_srgb(_eight_bit(ImageOps.exif_transpose(image), path), profile, path)
+        if not profile and image.format in ("HEIF", "AVIF"):
+            made = _by_named_colours(made, path)
+        return np.array(_over(made, background))
 
 
 def decode(image: Image.Image, path: Path) -> None:
@@ -121,7 +100,7 @@ def decode(image: Image.Image, path: Path) -> None:
     except Exception as fault:  # decoders raise whatever a broken file leads them to
         if isinstance(fault, OSError) and fault.errno is not None:
             raise  # the disk's or the mount's
-        raise _damaged(path, fault) from fault
+        raise damaged(path, fault) from fault
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
     if image.format in ("JPEG", "MPO"):
@@ -144,7 +123,7 @@ def _check_jpeg(path: Path) -> None:
         log.seek(0)
         fault = CORRUPT_JPEG.search(log.read())
     if fault or small is None:
-        raise _damaged(path, fault[0].decode() if fault else "its data cannot be decoded")
+        raise damaged(path, fault[0].decode() if fault else "its data cannot be decoded")
 
 
 def _eight_bit(image: Image.Image, path: Path) -> Image.Image:
@@ -215,10 +194,26 @@ def _leaves_all_as_it_is(transform: object, mode: str) -> bool:
     return int(np.abs(made.astype(int) - plain).max()) <= 1
 
 
-def _over_background(image: Image.Image) -> Image.Image:
-    """RGB, transparent pixels laid over :data:`BACKGROUND`: what a picture hides is never seen."""
+def _by_named_colours(image: Image.Image, path: Path) -> Image.Image:
+    """RGB or RGBA with the primaries and the curve that a HEIC or AVIF names brought to an ordinary screen's."""
+    from PIL import Image
+
+    from s3dnerf.video import hdr
+
+    curve, primaries = named_colours(path)
+    if (curve, primaries) == ("sdr", "bt709"):
+        return image
+    colours = np.asarray(image.convert("RGB")).astype(np.uint16) * 257
+    made = Image.fromarray(hdr.shown(colours, curve, primaries))
+    if image.mode == "RGBA":
+        made.putalpha(image.getchannel("A"))
+    return made
+
+
+def _over(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    """RGB, transparent pixels laid over a colour: what a picture hides is never seen."""
     from PIL import Image
 
     if image.mode != "RGBA":
         return image
-    return Image.alpha_composite(Image.new("RGBA", image.size, (*BACKGROUND, 255)), image).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image).convert("RGB")

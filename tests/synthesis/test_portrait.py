@@ -23,6 +23,17 @@ from tests.small_corpus import BOX, INTRINSICS, turn
 SETTINGS = preset_settings("sample")
 
 
+class OneView(ScriptedBackend):
+    """A scripted detector that knows a picture as it is, and finds nothing in it turned or at another size."""
+
+    def __init__(self, picture: np.ndarray, boxes: list[tuple]) -> None:
+        super().__init__([boxes])
+        self.picture = picture
+
+    def detect(self, image: np.ndarray, max_px: int | None = None, weak: bool = False) -> list[Face]:
+        return super().detect(image, max_px, weak) if image is self.picture else []
+
+
 def check(portrait, image: np.ndarray) -> None:
     assert portrait.frame.shape == (256, 256, 3) and portrait.frame.dtype == np.uint8
     assert portrait.mask.shape == (256, 256) and portrait.mask.dtype == bool and 0.08 < portrait.mask.mean() < 0.35
@@ -55,7 +66,7 @@ def test_no_face_several_faces_a_small_one_and_no_picture() -> None:
 
     def reason(*boxes: tuple) -> str:
         with pytest.raises(FaceError) as error:
-            prepare_portrait(image, SETTINGS, ScriptedBackend([list(boxes)]))
+            prepare_portrait(image, SETTINGS, OneView(image, list(boxes)))
         return error.value.reason
 
     def chosen(which: str, *boxes: tuple) -> float:
@@ -83,7 +94,7 @@ def test_a_face_turned_away_is_refused(talking: tuple[np.ndarray, Truth]) -> Non
 
     def seen(yaw: float) -> None:
         found = SimpleNamespace(
-            world_to_camera=turn(yaw)[None], mask=np.zeros((1, 256, 256), bool), intrinsics=INTRINSICS[None], box=BOX
+            world_to_camera=turn(yaw)[None], mask=np.ones((1, 256, 256), bool), intrinsics=INTRINSICS[None], box=BOX
         )
         prepare_portrait(frames[3], SETTINGS, recon=SimpleNamespace(run=lambda landmarks, pictures: found))
 

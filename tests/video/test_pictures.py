@@ -14,38 +14,23 @@ from PIL import Image, ImageCms
 from s3dnerf.video import pictures
 from s3dnerf.video.encoding import VideoError
 from s3dnerf.video.pictures import read_picture
-
-WIDTH, HEIGHT = 120, 80
-
-
-def scene() -> np.ndarray:
-    """Smooth colours with a bright disc off the centre, uint8 (80, 120, 3): no two turns of it are alike."""
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
-    picture = np.stack([40 + x, 200 - y, 60 + (x + y) / 2], axis=-1)
-    picture[(x - 30) ** 2 + (y - 20) ** 2 < 150] = (230, 210, 180)
-    return picture.astype(np.uint8)
-
-
-SCENE = scene()
-ALPHA = np.clip(np.mgrid[:HEIGHT, :WIDTH][1] * 3, 0, 255).astype(np.uint8)  # 0 at the left, 255 from the 85th column on
-
-
-def saved(path: Path, picture: Image.Image, **how: object) -> Path:
-    picture.save(path, **how)
-    return path
-
-
-def over_white(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    share = alpha[..., None] / 255
-    return np.rint(share * picture + (1 - share) * 255)
-
-
-def error(path: Path, expected: np.ndarray) -> tuple[float, float]:
-    """The largest and the mean difference, levels of 255."""
-    found = read_picture(path)
-    assert found.dtype == np.uint8 and found.shape == expected.shape and found.flags.writeable
-    apart = np.abs(found.astype(float) - expected)
-    return float(apart.max()), float(apart.mean())
+from tests.video.picture_kinds import (
+    ALPHA,
+    GREY,
+    HIDDEN,
+    P3,
+    RGB_OF_GREY,
+    RGBA,
+    SCENE,
+    TURNS,
+    error,
+    in_srgb,
+    matrix_profile,
+    over_white,
+    profile,
+    refused,
+    saved,
+)  # fmt: skip
 
 
 def test_a_photo_comes_back_as_rgb(tmp_path: Path) -> None:
@@ -53,10 +38,6 @@ def test_a_photo_comes_back_as_rgb(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_picture(saved(tmp_path / "a.png", Image.fromarray(picture))), picture)
 
 
-GREY = np.asarray(Image.fromarray(SCENE).convert("L"))
-RGBA = np.dstack([SCENE, ALPHA])
-HIDDEN = np.where(ALPHA[..., None] == 0, np.uint8(255) - SCENE, SCENE)  # other colours where nothing shows
-RGB_OF_GREY = np.repeat(GREY[..., None], 3, axis=-1)
 # format's suffix, picture, how it is saved, what is expected, largest difference, mean difference
 KINDS = {
     "png": (".png", Image.fromarray(SCENE), {}, SCENE, 0, 0),
@@ -71,6 +52,7 @@ KINDS = {
     "jpeg, grey": (".jpg", Image.fromarray(GREY), {"quality": 95}, RGB_OF_GREY, 25, 1.0),
     "jpeg, cmyk": (".jpg", Image.fromarray(SCENE).convert("CMYK"), {"quality": 95, "subsampling": 0}, SCENE, 25, 1.5),
     "avif": (".avif", Image.fromarray(SCENE), {"quality": 95}, SCENE, 60, 1.5),
+    "gif": (".gif", Image.fromarray(GREY), {}, RGB_OF_GREY, 0, 0),
     "png, grey": (".png", Image.fromarray(GREY), {}, RGB_OF_GREY, 0, 0),
     "png, 1 bit": (".png", Image.fromarray(GREY > 128), {}, np.repeat((GREY > 128)[..., None] * 255, 3, axis=-1), 0, 0),
     "png, 16 bit grey": (".png", Image.fromarray(GREY.astype(np.uint16) * 257), {}, RGB_OF_GREY, 0, 0),
@@ -113,12 +95,6 @@ def test_sixteen_bits_of_colour(tmp_path: Path) -> None:
     assert error(png16(tmp_path / "a.png", SCENE), SCENE) == (0, 0)
 
 
-TURNS = {  # EXIF orientation: how the upright picture is stored
-    1: lambda p: p, 2: np.fliplr, 3: lambda p: np.rot90(p, 2), 4: np.flipud, 5: lambda p: p.swapaxes(0, 1),
-    6: lambda p: np.rot90(p, 1), 7: lambda p: np.rot90(p, 2).swapaxes(0, 1), 8: lambda p: np.rot90(p, -1),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
 def test_a_picture_is_turned_as_its_camera_was_held(orientation: int, suffix: str, tmp_path: Path) -> None:
@@ -134,46 +110,6 @@ def test_a_picture_of_sixteen_bits_is_turned_as_well(tmp_path: Path) -> None:
     exif[274] = 6
     stored = Image.fromarray(np.ascontiguousarray(np.rot90(GREY)).astype(np.uint16) * 257)
     assert error(saved(tmp_path / "a.png", stored, exif=exif), RGB_OF_GREY) == (0, 0)
-
-
-# colour profiles, made here: no file of theirs is needed
-
-
-def profile(space: bytes, pcs: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """A version 2 ICC profile of these tags."""
-    texts = {b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"made\0" + bytes(78), b"cprt": b"text\0\0\0\0none\0"}
-    tags = texts | {b"wtpt": xyz(0.9642, 1.0, 0.8249)} | tags
-    table, body, at = b"", b"", 132 + 12 * len(tags)
-    for name, data in tags.items():
-        data += bytes(-len(data) % 4)
-        table += name + struct.pack(">II", at + len(body), len(data))
-        body += data
-    size = at + len(body)
-    kind = b"prtr" if space == b"CMYK" else b"mntr"
-    head = struct.pack(">I4sI4s4s4s", size, b"\0" * 4, 0x02400000, kind, space, pcs) + bytes(12) + b"acsp" + bytes(24)
-    head += bytes(4) + struct.pack(">3i", *(round(v * 65536) for v in (0.9642, 1.0, 0.8249)))
-    return head + bytes(128 - len(head)) + struct.pack(">I", len(tags)) + table + body
-
-
-def xyz(*values: float) -> bytes:
-    return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in values))
-
-
-# columns: red, green and blue of Display P3 in XYZ adapted to D50 (Bradford)
-P3 = np.array([[0.5151, 0.2920, 0.1571], [0.2412, 0.6922, 0.0666], [-0.0011, 0.0419, 0.7841]])
-SRGB = np.array([[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]])
-
-
-def matrix_profile(primaries: np.ndarray, gamma: float) -> bytes:
-    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
-    columns = {name: xyz(*column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries.T)}
-    return profile(b"RGB ", b"XYZ ", columns | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve))
-
-
-def in_srgb(picture: np.ndarray, primaries: np.ndarray, gamma: float) -> np.ndarray:
-    linear = (picture / 255) ** gamma @ (np.linalg.inv(SRGB) @ primaries).T
-    linear = np.clip(linear, 0, 1)
-    return np.rint(255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".jpg", ".avif"])
@@ -245,7 +181,7 @@ def pictures_to_damage() -> dict[str, bytes]:
         ("jpeg", "JPEG", {"quality": 90}), ("jpeg, progressive", "JPEG", {"progressive": True}), ("png", "PNG", {}),
         ("webp", "WEBP", {}), ("webp, lossless", "WEBP", {"lossless": True}), ("tiff", "TIFF", {}),
         ("tiff, lzw", "TIFF", {"compression": "tiff_lzw"}), ("tiff, deflate", "TIFF", {"compression": "tiff_adobe_deflate"}),
-        ("bmp", "BMP", {}), ("avif", "AVIF", {}),
+        ("bmp", "BMP", {}), ("avif", "AVIF", {}), ("gif", "GIF", {}),
     ):  # fmt: skip
         data = io.BytesIO()
         picture.save(data, form, **how)
@@ -254,15 +190,6 @@ def pictures_to_damage() -> dict[str, bytes]:
 
 
 WHOLE = pictures_to_damage()
-
-
-def refused(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
-    with pytest.raises(VideoError, match="the picture is damaged or cut off") as caught:
-        read_picture(path)
-    assert (
-        caught.value.reason == "damaged" and str(path) in str(caught.value) and len(str(caught.value).splitlines()) == 1
-    )
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.98])
@@ -305,9 +232,6 @@ def test_the_pictures_that_this_project_got_wrong(shared: Path) -> None:
     assert (alpha == 0).any() and (found[alpha == 0] == 255).all()
 
 
-# what is no still picture
-
-
 @pytest.mark.parametrize(
     ("data", "said"), [(None, "no such file"), (b"not a picture", "not a picture"), (b"", "not a picture")]
 )
@@ -319,7 +243,7 @@ def test_what_is_no_picture_is_named(tmp_path: Path, data: bytes | None, said: s
         read_picture(path)
 
 
-@pytest.mark.parametrize(("form", "how"), [("PNG", {}), ("WEBP", {"lossless": True}), ("AVIF", {})])
+@pytest.mark.parametrize(("form", "how"), [("PNG", {}), ("WEBP", {"lossless": True}), ("AVIF", {}), ("GIF", {})])
 def test_an_animation_is_refused(form: str, how: dict, tmp_path: Path) -> None:
     frames = [Image.fromarray(np.roll(SCENE, 10 * i, axis=1)) for i in range(3)]
     frames[0].save(tmp_path / "a", form, save_all=True, append_images=frames[1:], **how)
@@ -336,8 +260,9 @@ def test_of_several_pages_and_of_a_phone_s_several_pictures_the_first_counts(tmp
 
 
 OTHER = {
-    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC, not .* save it as JPEG"),
-    "a still gif": (b"GIF89a\t\0\t\0\0\0\0;", "but a picture of another format: save it as PNG"),
+    "jpeg xl": (b"\0\0\0\x0cJXL \r\n\x87\n", "but a picture of another format: save it as PNG"),
+    "jpeg xl without a container": (b"\xff\x0a", "but a picture of another format: save it as PNG"),
+    "svg": (b'<svg xmlns="http://www.w3.org/2000/svg"/>' + b" " * 100, "but a text|but nothing that is known here"),
     "sound": (b"RIFF\0\0\0\0WAVEfmt ", "but a sound"),
     "video": (b"\0\0\0\x18ftypisom", "but a video or a sound"),
     "document": (b"%PDF-1.7", "but a document"),
