@@ -29,6 +29,7 @@ from s3dnerf.synthesis.head_motion import (
     MOTIONS,
     VIEWS,
     WHOLE_DEG,
+    borrowed_limit,
     poses_for,
     views_of,
 )
@@ -149,7 +150,8 @@ class TalkingHead:
         ----------
         portrait : a picture's file, or uint8 (h, w, 3) RGB: a photo of one person
         speech : a sound file, or float (n,) samples at 16 kHz
-        motion : ``gentle``, ``still``, a video's file whose head movement is borrowed, or poses (M, 3, 4)
+        motion : ``gentle`` (follows the speech), ``still``, a video's file whose head movement is borrowed, or poses
+            (M, 3, 4)
         views : ``one``, ``orbit`` (the camera circles the face) or ``grid`` (nine views)
         yaw_deg, pitch_deg : by which the head is turned to the picture's right (±60) and lowered (±40)
         blinks : whether the eyes close now and then
@@ -198,7 +200,8 @@ class TalkingHead:
         photo = fitting(picture) if whole else picture
         shown = prepare_portrait(photo, self.settings, which=face)
         centre = np.asarray(shown.box[:3], np.float64)
-        poses = poses_for(motion, shown.world_to_camera, count, centre)
+        most_deg = borrowed_limit(whole, yaw_deg, pitch_deg)
+        poses = poses_for(motion, shown.world_to_camera, count, centre, heard, most_deg)
         identity = self.synthesizer.portrait(
             shown.frame, shown.mask, shown.world_to_camera, shown.intrinsics, shown.box, shown.landmarks
         )
