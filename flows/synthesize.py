@@ -1,18 +1,31 @@
-"""``s3dnerf synthesize``: one portrait and a speech recording to a video."""
+"""``s3dnerf synthesize``: one portrait and a speech recording to a video; or a table of them to one each."""
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.progress import Progress
 from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.errors import SettingsError
 
+if TYPE_CHECKING:
+    from s3dnerf.synthesis.talking_head import TalkingHead
+
+
+@functools.lru_cache(maxsize=1)
+def loaded(model: Path, device: str) -> TalkingHead:
+    """The generator of a folder on a device, read once."""
+    from s3dnerf.synthesis.talking_head import TalkingHead
+
+    return TalkingHead.load(model, device)
+
 
 def synthesize(
-    portrait: Path,
-    speech: Path,
-    out: Path,
+    portrait: Path | None = None,
+    speech: Path | None = None,
+    out: Path | None = None,
     model: Path | None = None,
     motion: str = "gentle",
     views: str = "one",
@@ -23,6 +36,9 @@ def synthesize(
     face: str = "only",
     device: str = "auto",
     mark: bool = False,
+    batch: Path | None = None,
+    table: Path | None = None,
+    resume: bool = False,
 ) -> int:
     """A portrait and a speech recording to a talking-head video (H.264 + AAC), labelled synthetic in its metadata.
 
@@ -35,8 +51,23 @@ def synthesize(
         the eyes close now and then. crop: Write the aligned face alone, 256×256, instead of the whole picture at its
         own size (as for other views, and for a head turned by more than 10°). face: Which, where the
         photo shows several: largest, left, right, or a number, counted from the left. device: cpu, cuda, or auto: a GPU
-        where there is one. mark: Write SYNTHETIC into each frame.
+        where there is one. mark: Write SYNTHETIC into each frame. batch: A CSV
+        table instead of portrait, speech and out: a row a video, with these columns and any other of these options,
+        paths relative to the table's folder; exit status 3 where a row was refused. table: What became of each row of
+        the batch (default: beside it, NAME.result.csv). resume: Keep what that table says was made of an equal row,
+        and is newer than its files.
     """
+    given = dict(locals())
+    if batch is not None:
+        from flows.synthesize_batch import run_batch
+
+        return run_batch(batch, synthesize, loaded, given)
+    if table is not None or resume:
+        raise SettingsError(f"{'--resume' if resume else '--table'}: got it without --batch — expected both or neither")
+    if portrait is None or speech is None or out is None:
+        missing = ", ".join(f"--{name}" for name in ("portrait", "speech", "out") if given[name] is None)
+        raise SettingsError(f"{missing}: missing — expected --portrait, --speech and --out, or --batch with a table")
+
     import torch
 
     from s3dnerf.core.devices import chosen_device
@@ -45,7 +76,7 @@ def synthesize(
     from s3dnerf.synthesis.head_motion import MOTIONS
     from s3dnerf.synthesis.portrait import check_which
     from s3dnerf.synthesis.synthesizer import PRETRAINED
-    from s3dnerf.synthesis.talking_head import TalkingHead, check_motion
+    from s3dnerf.synthesis.talking_head import check_motion
 
     if out.suffix.lower() != ".mp4":
         raise SettingsError(f"--out: got {shown(out)} — accepted: a name that ends in .mp4")
@@ -57,8 +88,7 @@ def synthesize(
     borrowed = None if motion in MOTIONS else motion
     inputs = {"the portrait": portrait, "the speech": speech, "the model": model, "the motion's video": borrowed}
     with claimed(out, "--out", inputs):
-        head = TalkingHead.load(model, device)
-        said = head.animate(
+        said = loaded(model, device).animate(
             portrait,
             speech,
             motion=motion,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +88,47 @@ def test_the_example_runs(kit: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "frames of 260×240 px" and "4 frames, 0.1 s of speech" in done.stdout
     assert probe(tmp_path / "a.mp4").has_audio
+
+
+@pytest.fixture
+def examples(kit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The examples' folder; the working directory has the two files that they name."""
+    shutil.copyfile(kit / "face.png", tmp_path / "me.jpg")  # what it is is seen by its content
+    shutil.copyfile(kit / "voice.wav", tmp_path / "hello.wav")
+    monkeypatch.chdir(tmp_path)
+    return ROOT / "examples"
+
+
+def test_the_notebook_runs_cell_by_cell_and_holds_no_output(
+    kit: Path, examples: Path, capsys: pytest.CaptureFixture
+) -> None:
+    from PIL import Image
+
+    notebook = json.loads((examples / "talk.ipynb").read_text(encoding="utf-8"))
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5) and notebook["metadata"]["kernelspec"]
+    cells = notebook["cells"]
+    assert len({cell["id"] for cell in cells}) == len(cells) and all(isinstance(cell["source"], list) for cell in cells)
+    names: dict[str, object] = {}
+    shown = []
+    for cell in (cell for cell in cells if cell["cell_type"] == "code"):
+        assert cell["outputs"] == [] and cell["execution_count"] is None
+        lines = ast.parse("".join(cell["source"])).body
+        last = lines.pop() if isinstance(lines[-1], ast.Expr) else None
+        exec(compile(ast.Module(lines, []), cell["id"], "exec"), names)
+        if last is not None:  # which a notebook shows
+            shown.append(eval(compile(ast.Expression(last.value), cell["id"], "eval"), names))
+        if "parameters" in cell["metadata"].get("tags", []):
+            names["model"] = kit / "model"
+    pictures = [value for value in shown if isinstance(value, Image.Image)]
+    assert [picture.size for picture in pictures] == [(5 * 260, 240), (768, 768)]
+    said = capsys.readouterr().out
+    assert said == "frames of 260×240 px, 4 in all\nhello.mp4: 4 frames, 0.1 s of speech\n"
+    assert probe("hello.mp4").has_audio
+
+
+@pytest.mark.slow
+def test_the_table_of_jobs_is_made(kit: Path, examples: Path, typed) -> None:
+    shutil.copyfile(examples / "jobs.csv", "jobs.csv")
+    status, said, _ = typed("synthesize", "--batch", "jobs.csv", "--model", kit / "model")
+    assert status == 0 and said.splitlines()[-1] == "3 rows: 3 made; jobs.result.csv"
+    assert [probe(f"hello{name}.mp4").width_px for name in ("", "-still", "-around")] == [260, 260, 256]
