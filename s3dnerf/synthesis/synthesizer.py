@@ -31,6 +31,7 @@ from s3dnerf.synthesis.blinks import close_eyes
 
 if TYPE_CHECKING:
     from s3dnerf.speech.audio import Sound
+    from s3dnerf.speech.features import TokenStream
     from s3dnerf.synthesis.whole_picture import WholePicture
 
 FRAME_PX, SILENT = 256, 1e-3
@@ -122,14 +123,14 @@ class Synthesizer:
     def render(
         self,
         identity: Identity,
-        tokens: np.ndarray,
+        tokens: np.ndarray | TokenStream,
         world_to_camera: np.ndarray,
         intrinsics: np.ndarray,
         batch: int = 5,
         shut: np.ndarray | None = None,
     ) -> Iterator[Rendered]:
-        """Rendered batches of all frames. ``tokens`` (2N, D); cameras (N, 3, 4) and (N, 3, 3); at most ``batch`` frames
-        at a time; ``shut`` (N,): how far the portrait's eyes are closed, 0 … 1 (None: not at all).
+        """Rendered batches of all frames. ``tokens`` (2N, D), read forwards; cameras (N, 3, 4) and (N, 3, 3); at most
+        ``batch`` frames at a time; ``shut`` (N,): how far the portrait's eyes are closed, 0 … 1 (None: not at all).
 
         Raises SynthesisError where tokens and cameras do not have the same number of frames, or tokens the wrong width.
         """
@@ -139,10 +140,12 @@ class Synthesizer:
                 f"tokens {tokens.shape}, {n} poses, {len(intrinsics)} intrinsics: expected (2N, "
                 f"{self.generator.speech_dim}), N and N"
             )
-        speech = self._tensor(tokens)
+        reach = self.generator.settings.speech_tokens  # frames, twice as far as a window goes
         for first in range(0, n, batch):
             count = min(batch, n - first)
-            windows = speech_windows(speech, self.generator.settings.speech_tokens, first, count)
+            begin = max(0, first - reach)
+            speech = self._tensor(tokens[2 * begin : 2 * (first + count + reach)])
+            windows = speech_windows(speech, self.generator.settings.speech_tokens, first - begin, count)
             part = slice(first, first + count)
             camera = Camera(self._tensor(world_to_camera[part]), self._tensor(intrinsics[part]))
             pictures = None
@@ -159,7 +162,7 @@ class Synthesizer:
     def frames(
         self,
         identity: Identity,
-        tokens: np.ndarray,
+        tokens: np.ndarray | TokenStream,
         world_to_camera: np.ndarray,
         intrinsics: np.ndarray,
         batch: int = 5,
@@ -206,11 +209,11 @@ def whole_frames(samples: np.ndarray) -> np.ndarray:
     samples = np.asarray(samples, np.float32)
     if samples.ndim != 1 or not len(samples):
         raise SynthesisError(f"speech of shape {samples.shape}: expected (n,) samples at 16 kHz, n ≥ 1")
-    if np.abs(samples).max() < SILENT:
-        raise SynthesisError(
-            f"speech: silent throughout (largest sample {np.abs(samples).max():.2g} of 1): expected a voice"
-        )
-    return np.pad(samples, (0, -len(samples) % SAMPLES_PER_FRAME))
+    largest = max(float(samples.max()), -float(samples.min()))  # an hour's samples are 230 MB: no copy of them
+    if largest < SILENT:
+        raise SynthesisError(f"speech: silent throughout (largest sample {largest:.2g} of 1): expected a voice")
+    lacking = -len(samples) % SAMPLES_PER_FRAME
+    return np.pad(samples, (0, lacking)) if lacking else samples
 
 
 def beside_each_other(streams: list[list[Iterator[np.ndarray]]]) -> Iterator[np.ndarray]:

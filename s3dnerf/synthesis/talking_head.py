@@ -171,7 +171,7 @@ class TalkingHead:
         themselves is checked before this returns.
         """
         from s3dnerf.speech.audio import read_sound
-        from s3dnerf.speech.features import speech_backend, tokens_of_long
+        from s3dnerf.speech.features import TokenStream, speech_backend
         from s3dnerf.synthesis.driving_video import poses_of_video
         from s3dnerf.synthesis.portrait import check_which, prepare_portrait
         from s3dnerf.synthesis.whole_picture import WholePicture, fitting
@@ -205,7 +205,7 @@ class TalkingHead:
         identity = self.synthesizer.portrait(
             shown.frame, shown.mask, shown.world_to_camera, shown.intrinsics, shown.box, shown.landmarks
         )
-        tokens, intrinsics = tokens_of_long(backend, heard), np.repeat(shown.intrinsics[None], count, 0)
+        tokens, intrinsics = TokenStream(backend, heard), np.repeat(shown.intrinsics[None], count, 0)
         shut = blinking(count) if blinks else None
         around = WholePicture(photo, shown.matrix, shown.landmarks) if whole else None
         frames = beside_each_other(

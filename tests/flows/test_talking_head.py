@@ -16,6 +16,8 @@ import s3dnerf
 from s3dnerf import TalkingHead
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.faces.types import FaceError
+from s3dnerf.speech.features import TokenStream, speech_backend
+from s3dnerf.synthesis.portrait import prepare_portrait
 from s3dnerf.synthesis.synthesizer import SynthesisError
 from s3dnerf.video.pictures import read_picture
 from s3dnerf.video.probing import probe
@@ -132,3 +134,22 @@ def test_the_table_of_jobs_is_made(kit: Path, examples: Path, typed) -> None:
     status, said, _ = typed("synthesize", "--batch", "jobs.csv", "--model", kit / "model")
     assert status == 0 and said.splitlines()[-1] == "3 rows: 3 made; jobs.result.csv"
     assert [probe(f"hello{name}.mp4").width_px for name in ("", "-still", "-around")] == [260, 260, 256]
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_tokens_that_are_made_on_the_way_give_the_frames_of_all_tokens_at_once(
+    batch: int, kit: Path, head: TalkingHead
+) -> None:
+    backend = speech_backend(head.settings.speech)
+    samples = np.random.default_rng(0).normal(0, 0.1, 640 * 11).astype(np.float32)
+    face = prepare_portrait(read_picture(kit / "face.png"), head.settings)
+    given = face.frame, face.mask, face.world_to_camera, face.intrinsics, face.box, face.landmarks
+    identity = head.synthesizer.portrait(*given)
+    poses, intrinsics = (np.repeat(a[None], 11, 0) for a in (face.world_to_camera, face.intrinsics))
+    at_once = list(head.synthesizer.frames(identity, backend.tokens(samples), poses, intrinsics, 11))
+    stream = TokenStream(backend, samples)
+    on_the_way = list(head.synthesizer.frames(identity, stream, poses, intrinsics, batch))
+    assert len(on_the_way) == 11 and np.abs(np.stack(on_the_way).astype(int) - np.stack(at_once)).max() <= 1
+    wrong = TokenStream(backend, samples[:-640])
+    with pytest.raises(SynthesisError, match="11 poses"):
+        next(head.synthesizer.frames(identity, wrong, poses, intrinsics))
