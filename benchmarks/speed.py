@@ -108,7 +108,7 @@ class Speaker:
         self.count, face = len(samples) // SAMPLES_PER_FRAME, prepared.face
         self.tokens = head.speech.tokens(samples[: self.count * SAMPLES_PER_FRAME])
         centre = np.asarray(face.box[:3], np.float64)
-        self.poses = poses_for("gentle", face.world_to_camera, self.count, centre)
+        self.poses = poses_for("gentle", face.world_to_camera, self.count, centre, samples)
         self.intrinsics = np.repeat(face.intrinsics[None], self.count, 0)
         self.shut = blinking(self.count)
 
@@ -129,9 +129,9 @@ class Speaker:
         made, times = self.head.synthesizer, -(-STEADY_FRAMES // self.count)
         identity = self.identity(made)
         arrays = (np.tile(x, (times, *[1] * (x.ndim - 1))) for x in (self.tokens, self.poses, self.intrinsics))
-        tokens, *camera = (torch.from_numpy(np.float32(x)).to(made.device) for x in arrays)
-        n = STEADY_FRAMES
-        request = Request(tokens[: 2 * n], Camera(camera[0][:n], camera[1][:n]), lambda number: None)
+        tokens, poses, intrinsics = (x.astype(np.float32) for x in arrays)
+        camera = Camera(*(torch.from_numpy(x[:STEADY_FRAMES]).to(made.device) for x in (poses, intrinsics)))
+        request = Request(partial(made.windows, tokens), camera, lambda number: None)
         batches = Batches(made.generator, identity, request, batch, final_pixels, bf16, graph)
         synchronise(made.device)
         begun = time.perf_counter()

@@ -1,11 +1,13 @@
-"""``s3dnerf synthesize``: one portrait and a speech recording to a video."""
+"""``s3dnerf synthesize``: one portrait and a speech recording to a video; or a table of them to one each."""
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.progress import Progress
 from s3dnerf.core.cores import usable_cores
@@ -27,10 +29,22 @@ def refusing_inputs() -> Iterator[None]:
         raise InputRefused(str(error)) from error
 
 
+if TYPE_CHECKING:
+    from s3dnerf.synthesis.talking_head import TalkingHead
+
+
+@functools.lru_cache(maxsize=1)
+def loaded(model: Path, device: str | None) -> TalkingHead:
+    """The generator of a folder on a device, read once."""
+    from s3dnerf.synthesis.talking_head import TalkingHead
+
+    return TalkingHead.load(model, device)
+
+
 def synthesize(
-    portrait: Path,
-    speech: Path,
-    out: Path,
+    portrait: Path | None = None,
+    speech: Path | None = None,
+    out: Path | None = None,
     model: Path | None = None,
     motion: str = "gentle",
     views: str = "one",
@@ -44,6 +58,9 @@ def synthesize(
     mark: bool = False,
     certificate: Path | None = None,
     key: Path | None = None,
+    batch: Path | None = None,
+    table: Path | None = None,
+    resume: bool = False,
 ) -> int:
     """A portrait and a speech recording to a talking-head video (H.264 + AAC), labelled synthetic in its metadata
     and in signed C2PA Content Credentials (`s3dnerf verify` reads them).
@@ -61,8 +78,22 @@ def synthesize(
         is one (without it: $S3DNERF_DEVICE, or auto). mark: Write SYNTHETIC into each frame. certificate: Your
         certificate for the Content Credentials, then its issuers' (PEM); without it that of S3DNERF_CERTIFICATE, else
         a self-signed one, which proves nothing about who made the video. key: Its private key (PEM, no password);
-        without it that of S3DNERF_KEY.
+        without it that of S3DNERF_KEY. batch: A CSV table instead of portrait, speech and out: a row a video, with
+        these columns and any other of these options, paths relative to the table's folder; exit status 3 where a row
+        was refused. table: What became of each row of the batch (default: beside it, NAME.result.csv). resume: Keep
+        what that table says was made of an equal row, and is newer than its files.
     """
+    given = dict(locals())
+    if batch is not None:
+        from flows.synthesize_batch import run_batch
+
+        return run_batch(batch, synthesize, loaded, given)
+    if table is not None or resume:
+        raise SettingsError(f"{'--resume' if resume else '--table'}: got it without --batch — expected both or neither")
+    if portrait is None or speech is None or out is None:
+        missing = ", ".join(f"--{name}" for name in ("portrait", "speech", "out") if given[name] is None)
+        raise SettingsError(f"{missing}: missing — expected --portrait, --speech and --out, or --batch with a table")
+
     import torch
 
     from s3dnerf.core.devices import chosen_device
@@ -74,7 +105,7 @@ def synthesize(
     from s3dnerf.synthesis.portrait import check_which
     from s3dnerf.synthesis.signers import Choice, chosen_signer
     from s3dnerf.synthesis.synthesizer import PRETRAINED
-    from s3dnerf.synthesis.talking_head import TalkingHead, check_motion
+    from s3dnerf.synthesis.talking_head import check_motion
     from s3dnerf.video.pictures import colour_of
 
     if out.suffix.lower() != ".mp4":
@@ -95,8 +126,7 @@ def synthesize(
     inputs |= {"the certificate": certificate, "its key": key}
     with claimed(out, "--out", inputs):
         with refusing_inputs():
-            head = TalkingHead.load(model, device)
-            said = head.animate(
+            said = loaded(model, device).animate(
                 portrait,
                 speech,
                 motion=motion,

@@ -331,8 +331,7 @@ def _png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
 
 
 def _riff(*chunks: bytes) -> bytes:
-    """A WebP file of chunks: name, data, name, data, …."""
-    named = zip(chunks[::2], chunks[1::2], strict=True)
+    named = zip(chunks[::2], chunks[1::2], strict=True)  # name, data, name, data, …
     body = b"WEBP" + b"".join(name + struct.pack("<I", len(data)) + data for name, data in named)
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
@@ -344,8 +343,7 @@ def _tiff(width: int, height: int) -> bytes:
 
 
 GROWN = b"a\0\0" + zlib.compress(bytes(100_000_000), 9)  # 100 MB of nothing in 100 kB
-LAST = 16382  # of 16,383 pixels, the most that a WebP picture has
-SIDE = LAST.to_bytes(3, "little")
+LAST, SIDE = 16382, (16382).to_bytes(3, "little")  # of 16,383 pixels, the most that a WebP picture has
 LOSSLESS = b"\x2f" + struct.pack("<I", LAST | LAST << 14) + bytes(21)
 HUGE = {
     "png": _png(60_000, 60_000),
@@ -378,14 +376,11 @@ def test_a_huge_picture_is_refused_before_it_is_decoded(
     assert error.value.reason == "too_large"
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
-        b"P6\n9 9\n255\n" + bytes(243),
-        b"\x0a\5\1\x08" + bytes(124),  # PCX
-    ],
-)
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
+PCX = b"\x0a\5\1\x08" + bytes(124)
+
+
+@pytest.mark.parametrize("data", [POSTSCRIPT, b"P6\n9 9\n255\n" + bytes(243), PCX])
 def test_a_picture_of_another_format_is_refused_unopened(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "portrait.png").write_bytes(data)
     with pytest.raises(VideoError, match="not a picture in a format that is read here"):

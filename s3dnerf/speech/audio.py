@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 FULL_SCALE = 32768  # as ffmpeg and scipy count: 16-bit sound goes through floats and back unchanged
 
+WRITTEN_AT_ONCE = 1 << 20  # samples: an hour of them as float64 would be 460 MB
+
 
 @dataclass(frozen=True)
 class Sound:
@@ -67,7 +69,8 @@ def read_sound(path: str | Path, start_s: float = 0.0, end_s: float | None = Non
         raise ValueError(f"start_s {start_s}, end_s {end_s}: expected 0 ≤ start ≤ end")
     request = {"do": "sound", "path": str(path), "first": first, "last": last, "rate_hz": rate_hz}
     ((header, data),) = list(ask(request))
-    samples = np.clip(np.frombuffer(data, np.float32), -1.0, 1.0)
+    samples = np.frombuffer(data, np.float32)
+    np.clip(samples, -1.0, 1.0, out=samples)
     return Sound(samples, header["note"], Track(*header["track"]))
 
 
@@ -90,9 +93,9 @@ def wav_bytes(samples: np.ndarray, rate_hz: int = RATE_HZ) -> bytes:
         out.setnchannels(1)
         out.setsampwidth(2)
         out.setframerate(rate_hz)
-        out.writeframes(
-            np.clip(np.rint(samples.astype(np.float64) * FULL_SCALE), -32768, 32767).astype("<i2").tobytes()
-        )
+        for first in range(0, len(samples), WRITTEN_AT_ONCE):
+            part = samples[first : first + WRITTEN_AT_ONCE].astype(np.float64)
+            out.writeframes(np.clip(np.rint(part * FULL_SCALE), -32768, 32767).astype("<i2").tobytes())
     return buffer.getvalue()
 
 

@@ -22,7 +22,7 @@ out.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,7 @@ OVERLAP = 100  # tokens that neighbouring windows share at least
 # root mean square difference of a speech's tokens when its windows begin elsewhere, in the tokens' standard deviations
 TOLERANCE = 0.5  # measured: 0.42 at most, over a window, for a real voice (tests/speech/test_whisper.py)
 MEL_PART = 60_000  # columns of log-mel made at once: 10 minutes
+LOOK_PART = 3_000  # and where they are only looked through: half a minute, 20 MB
 
 
 def model_files(model: str | None) -> list[Path]:
@@ -180,6 +181,43 @@ def load_encoder(model: str | None, layer: int) -> Any:
     return encoder.eval()
 
 
+def levels_of(samples: np.ndarray, first: int, many: int, bins: int = 80) -> np.ndarray:
+    """Columns ``first`` … ``first`` + ``many`` − 1 of a speech's log-mel, not yet clamped: float64 (many, bins), log10.
+
+    Parameters
+    ----------
+    samples : float (n,), 16 kHz; mirrored before its start, silence after its end
+    """
+    from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
+
+    half = WINDOW // 2
+    filters = mel_filter_bank(1 + half, bins, 0.0, RATE_HZ / 2, RATE_HZ, norm="slaney", mel_scale="slaney")
+    low = first * HOP - half
+    heard = np.zeros((many - 1) * HOP + WINDOW)
+    inside = samples[max(low, 0) : max(low + len(heard), 0)]
+    heard[max(-low, 0) : max(-low, 0) + len(inside)] = inside
+    if low < 0:
+        mirrored = np.zeros(half + 1)
+        mirrored[: len(samples[: half + 1])] = samples[: half + 1]
+        heard[:-low] = mirrored[-low:0:-1]
+    return spectrogram(
+        heard,
+        window_function(WINDOW, "hann"),
+        frame_length=WINDOW,
+        hop_length=HOP,
+        power=2.0,
+        center=False,
+        mel_filters=filters,
+        mel_floor=FLOOR,
+        log_mel="log10",
+    ).T
+
+
+def _clamped(levels: np.ndarray, loudest: float) -> np.ndarray:
+    """Log-mel as the encoder takes it, float32."""
+    return ((np.maximum(levels, loudest - DEPTH) + 4) / 4).astype(np.float32)
+
+
 def log_mel(samples: np.ndarray, bins: int = 80) -> np.ndarray:
     """Whisper's log-mel of a speech, as transformers' ``WhisperFeatureExtractor`` makes it of speech up to 30 s.
 
@@ -193,34 +231,13 @@ def log_mel(samples: np.ndarray, bins: int = 80) -> np.ndarray:
     -------
     float32 (n, bins); the maximum is at most 1.5 or so, the minimum 2 below the maximum
     """
-    from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
-
     columns, rest = divmod(len(samples), HOP)
     if rest or not columns:
         raise ValueError(f"samples: expected a multiple of {HOP}, got {len(samples)}")
-    half = WINDOW // 2
-    filters = mel_filter_bank(1 + half, bins, 0.0, RATE_HZ / 2, RATE_HZ, norm="slaney", mel_scale="slaney")
-    whole = np.pad(np.pad(np.asarray(samples, np.float64), (0, WINDOW)), (half, 0), mode="reflect")
-    parts = []
-    for first in range(0, columns, MEL_PART):
-        many = min(MEL_PART, columns - first)
-        heard = whole[first * HOP : (first + many - 1) * HOP + WINDOW]
-        parts.append(
-            spectrogram(
-                heard,
-                window_function(WINDOW, "hann"),
-                frame_length=WINDOW,
-                hop_length=HOP,
-                power=2.0,
-                center=False,
-                mel_filters=filters,
-                mel_floor=FLOOR,
-                log_mel="log10",
-            ).T
-        )
+    parts = [levels_of(samples, first, min(MEL_PART, columns - first), bins) for first in range(0, columns, MEL_PART)]
     levels = np.concatenate(parts)  # [n, bins]
     assert levels.shape == (columns, bins), f"log-mel: expected {(columns, bins)}, got {levels.shape}"
-    return ((np.maximum(levels, levels.max() - DEPTH) + 4) / 4).astype(np.float32)
+    return _clamped(levels, levels.max())
 
 
 def windows(count: int) -> list[int]:
@@ -232,6 +249,11 @@ def windows(count: int) -> list[int]:
     if count <= PART:
         return [0]
     return [*range(0, count - PART, PART - OVERLAP), count - PART]
+
+
+def _ramp(side: int) -> np.ndarray:
+    """A window's weight at each of its tokens, (side, 1)."""
+    return np.minimum(np.minimum(np.arange(1, side + 1), np.arange(side, 0, -1)), OVERLAP)[:, None]
 
 
 class Whisper:
@@ -284,7 +306,7 @@ class Whisper:
         mels = torch.from_numpy(np.stack([log_mel(samples, bins).T for samples in moved]))  # [B, bins, 2 count]
         assert count == 2 * (length // SAMPLES_PER_FRAME), f"{count} tokens: expected two a frame"
         side = min(count, PART)
-        ramp = np.minimum(np.minimum(np.arange(1, side + 1), np.arange(side, 0, -1)), OVERLAP)[:, None]  # [side, 1]
+        ramp = _ramp(side)
         tokens, weights = np.zeros((len(clips), count, self.dim)), np.zeros((count, 1))
         with torch.inference_mode():
             for first in windows(count):
@@ -294,3 +316,31 @@ class Whisper:
                 tokens[:, first : first + side] += ramp * heard.float().cpu().numpy()
                 weights[first : first + side] += ramp
         return list((tokens / weights).astype(np.float32))
+
+    def token_parts(self, samples: np.ndarray) -> Iterator[np.ndarray]:
+        """The tokens of :meth:`tokens`, in parts (k, dim) as they are made: memory does not grow with the speech.
+
+        Before the first, the whole speech is looked through once for its loudest moment, which all of them depend on.
+        """
+        import torch
+
+        if len(samples) % SAMPLES_PER_FRAME or not len(samples):
+            raise ValueError(f"samples: expected a multiple of {SAMPLES_PER_FRAME}, got {len(samples)}")
+        count, bins, moved = len(samples) // TOKEN, self.encoder.num_mel_bins, samples[DROPPED:]
+        loudest = max(
+            float(levels_of(moved, first, min(LOOK_PART, 2 * count - first), bins).max())
+            for first in range(0, 2 * count, LOOK_PART)
+        )
+        begins, side = windows(count), min(count, PART)
+        ramp = _ramp(side)
+        tokens, weights = np.zeros((side, self.dim)), np.zeros((side, 1))  # of the window's place
+        for first, after in zip(begins, [*begins[1:], count]):
+            mel = torch.from_numpy(_clamped(levels_of(moved, 2 * first, 2 * side, bins), loudest).T[None])
+            with torch.inference_mode():
+                heard = self.states(mel.to(self.device))[0].float().cpu().numpy()
+            tokens += ramp * heard
+            weights += ramp
+            done = after - first  # no later window reaches these
+            yield (tokens[:done] / weights[:done]).astype(np.float32)
+            tokens = np.concatenate([tokens[done:], np.zeros((done, self.dim))])
+            weights = np.concatenate([weights[done:], np.zeros((done, 1))])

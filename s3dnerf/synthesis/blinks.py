@@ -28,14 +28,16 @@ def blinking(frames: int, seed: int = 0, fps_hz: float = FPS_HZ) -> np.ndarray:
     seed : of the times between blinks
     """
     rng = np.random.default_rng([seed, 11])
-    t, shut, start = np.arange(frames) / fps_hz, np.zeros(frames), 0.0
+    shut, start = np.zeros(frames), 0.0
     while True:
         start += max(MEDIAN_S * float(np.exp(SPREAD * rng.standard_normal())), LEAST_S)
         if start * fps_hz >= frames:
             return (shut * shut * (3.0 - 2.0 * shut)).astype(np.float32)
         fallen = start + FALL_S
+        first, last = int(start * fps_hz), int((fallen + SHUT_S + RISE_S) * fps_hz) + 1
+        t, during = np.arange(first, min(last + 1, frames)) / fps_hz, slice(first, last + 1)
         closing, opening = (t - start) / FALL_S, 1.0 - (t - fallen - SHUT_S) / RISE_S
-        shut = np.maximum(shut, np.clip(np.minimum(closing, opening), 0.0, 1.0))
+        shut[during] = np.maximum(shut[during], np.clip(np.minimum(closing, opening), 0.0, 1.0))
 
 
 def close_eyes(picture: np.ndarray, landmarks: np.ndarray, shut: float) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Head poses for a portrait that speaks: still, gentle, from a sequence, or seen from another side.
 
 A pose is ``world_to_camera`` (3, 4): canonical head frame → OpenCV camera. All movements turn the head about the centre
-of its box. Numpy alone; pure functions.
+of its box. Pure functions.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from s3dnerf.faces.camera import rotation
+from s3dnerf.synthesis.borrowed_motion import MOST_DEG, borrowed
+from s3dnerf.synthesis.gentle_motion import LIMIT_DEG, energy_of, gentle_degrees
 
 MOTIONS = ("still", "gentle")
 VIEWS = ("one", "orbit", "grid")
@@ -20,6 +22,13 @@ MOST_YAW_DEG, MOST_PITCH_DEG = (
     40.0,
 )
 WHOLE_DEG = 10.0  # by which a head may be turned in the whole picture: beyond, it would tear from its neck
+
+
+def borrowed_limit(whole: bool, yaw_deg: float, pitch_deg: float) -> float:
+    """Degrees that a borrowed turn never reaches: in the whole picture, what a view leaves of :data:`WHOLE_DEG`, and at
+    least what ``gentle`` may.
+    """
+    return max(WHOLE_DEG - max(abs(yaw_deg), abs(pitch_deg)), LIMIT_DEG[0]) if whole else MOST_DEG
 
 
 def turned(
@@ -42,57 +51,54 @@ def turned(
     return np.concatenate([turn, shift[..., None]], -1)
 
 
-def gentle(world_to_camera: np.ndarray, frames: int, centre: np.ndarray, fps_hz: float = 25.0) -> np.ndarray:
-    """Poses (frames, 3, 4) of a head that sways: at most 3° of yaw, 2° of pitch, 1° of roll, beginning at rest in the
-    given pose.
-
-    Sums of slow sines (0.1–0.5 Hz) whose periods do not meet, so that it does not look like a loop; the same every
-    time.
-    """
-    t = np.arange(frames) / fps_hz
-    ease = np.minimum(t / 1.0, 1.0)
-
-    def sway(degrees: float, hertz: tuple[float, float], phase: float) -> np.ndarray:
-        wave = 0.65 * np.sin(2 * np.pi * hertz[0] * t + phase) + 0.35 * np.sin(2 * np.pi * hertz[1] * t + 2.1 * phase)
-        start = 0.65 * np.sin(phase) + 0.35 * np.sin(2.1 * phase)
-        return degrees * ease * (wave - start * (1 - ease))
-
-    return turned(
-        world_to_camera,
-        sway(3.0, (0.13, 0.31), 0.0),
-        sway(2.0, (0.19, 0.47), 1.3),
-        sway(1.0, (0.11, 0.23), 2.2),
-        centre,
-    )
-
-
-def poses_for(motion: str | np.ndarray, world_to_camera: np.ndarray, frames: int, centre: np.ndarray) -> np.ndarray:
-    """Poses (frames, 3, 4) of a motion.
+def gentle(world_to_camera: np.ndarray, samples: np.ndarray, frames: int, centre: np.ndarray) -> np.ndarray:
+    """Poses (frames, 3, 4) of a head that moves with what it says: more where that is loud, nearly still in pauses, at
+    most 3° of yaw, 2° of pitch, 1° of roll, beginning at rest in the given pose (:mod:`.gentle_motion`).
 
     Parameters
     ----------
-    motion : ``still``, ``gentle``, or a sequence (M, 3, 4) of poses of a driving video: its movement relative to its
-        first pose is applied to the portrait, played forth and back until the speech ends
-    world_to_camera : (3, 4), the portrait's own pose
+    samples : (n,), 16 kHz; silence beyond its ends
+    """
+    yaw, pitch, roll = gentle_degrees(energy_of(samples, frames)).T
+    return turned(world_to_camera, yaw, pitch, roll, centre)
 
-    Raises ValueError for another name or another shape.
+
+def poses_for(
+    motion: str | np.ndarray,
+    world_to_camera: np.ndarray,
+    frames: int,
+    centre: np.ndarray,
+    samples: np.ndarray | None = None,
+    most_deg: float = MOST_DEG,
+) -> np.ndarray:
+    """Poses (frames, 3, 4) of a motion, 25 a second.
+
+    Parameters
+    ----------
+    motion : ``still``, ``gentle``, or a sequence (M, 3, 4) of poses of a driving video: its movement about its own
+        usual pose is applied to the portrait, played forth and back until the speech ends (:mod:`.borrowed_motion`)
+    world_to_camera : (3, 4), the portrait's own pose
+    samples : the speech (n,) at 16 kHz, which ``gentle`` follows
+    most_deg : no borrowed turn reaches it
+
+    Raises ValueError for another name or another shape, and for ``gentle`` without samples.
     """
     if isinstance(motion, str):
         if motion not in MOTIONS:
             raise ValueError(f"motion: {motion!r} — accepted: {', '.join(MOTIONS)}, or poses (M, 3, 4)")
-        still = np.repeat(np.asarray(world_to_camera, np.float64)[None], frames, 0)
-        return still if motion == "still" else gentle(world_to_camera, frames, centre)
+        if motion == "still":
+            return np.repeat(np.asarray(world_to_camera, np.float64)[None], frames, 0)
+        if samples is None:
+            raise ValueError("motion: 'gentle' without samples — expected the speech (n,) at 16 kHz, which it follows")
+        return gentle(world_to_camera, samples, frames, centre)
     driving = np.asarray(motion, np.float64)
     if driving.ndim != 3 or driving.shape[1:] != (3, 4) or not len(driving):
         raise ValueError(f"motion: poses of shape {driving.shape} — expected (M, 3, 4), M ≥ 1")
-    there_and_back = np.concatenate([np.arange(len(driving)), np.arange(len(driving) - 2, 0, -1)])
-    at = driving[there_and_back[np.arange(frames) % len(there_and_back)]]
-    turn = at[:, :, :3] @ driving[0, :, :3].T  # camera frame, relative to the driving video's first pose
-    middle = lambda pose: pose[..., :3] @ centre + pose[..., 3]  # noqa: E731
-    own = np.asarray(world_to_camera, np.float64)
-    rotated = turn @ own[:, :3]
-    place = middle(own) + middle(at) - middle(driving[0])
-    return np.concatenate([rotated, (place - rotated @ centre)[..., None]], -1)
+    degrees, ways = borrowed(driving, frames, np.asarray(centre, np.float64), most_deg)
+    yaw, pitch, roll = degrees.T
+    poses = turned(world_to_camera, yaw, pitch, roll, centre)
+    poses[..., 3] += ways
+    return poses
 
 
 def views_of(

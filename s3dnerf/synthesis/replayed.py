@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from s3dnerf.model.cameras import Camera, box_rectangle
-from s3dnerf.model.crossmodal import windows_at
 from s3dnerf.model.field import Identity
 from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
 
@@ -25,16 +24,16 @@ CAMERAS_AT_ONCE = 4096
 
 @dataclass
 class Request:
-    """All frames that are asked for, on the device.
+    """All frames that are asked for.
 
     Attributes
     ----------
-    tokens : float32 (2 N, D), speech
-    camera : of N frames
+    windows : first frame, number of frames → the speech tokens around each, float32 (n, k, D), on the CPU
+    camera : of N frames, on the device
     closed : number of a frame → the portrait (3, 256, 256) with its eyes closed; None: as it is
     """
 
-    tokens: torch.Tensor
+    windows: Callable[[int, int], torch.Tensor]
     camera: Camera
     closed: Callable[[int], torch.Tensor | None]
 
@@ -78,27 +77,26 @@ class Batches:
         self.extent = largest_extent(request.camera, identity.box, generator.settings.raw_px)
         self.portrait = identity.source[-1]  # [1, 3, 256, 256]
         self.places = torch.zeros(self.batch, dtype=torch.long, device=self.portrait.device)
-        self.speech = self._speech()
+        self.speech = request.windows(0, self.batch).to(self.portrait.device)
         self.pose, self.intrinsics = (x[self.places].clone() for x in (request.camera.pose, request.camera.intrinsics))
         self.pictures = self.portrait.expand(self.batch, -1, -1, -1).clone()
         self.changed: list[int] = []  # places in the batch whose eyes are not the portrait's
         self.graph: torch.cuda.CUDAGraph | None = None
         self.outputs: tuple[torch.Tensor, ...] = ()
 
-    def _speech(self) -> torch.Tensor:
-        return windows_at(self.request.tokens, self.generator.settings.speech_tokens, self.places)
-
     def _load(self, first: int) -> None:
         """Copy what a batch shows into the fixed inputs."""
         device = self.places.device
         torch.clamp(torch.arange(first, first + self.batch, device=device), max=self.count - 1, out=self.places)
-        self.speech.copy_(self._speech())
+        count = min(self.batch, self.count - first)
+        windows = self.request.windows(first, count)
+        self.speech[:count].copy_(windows.pin_memory() if self.use_graph else windows, non_blocking=True)
         self.pose.copy_(self.request.camera.pose[self.places])
         self.intrinsics.copy_(self.request.camera.intrinsics[self.places])
         for place in self.changed:
             self.pictures[place].copy_(self.portrait[0])
         self.changed = []
-        for place in range(min(self.batch, self.count - first)):
+        for place in range(count):
             closed = self.request.closed(first + place)
             if closed is not None:
                 self.pictures[place].copy_(closed, non_blocking=True)

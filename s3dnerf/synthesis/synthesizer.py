@@ -34,6 +34,7 @@ from s3dnerf.synthesis.replayed import Batches, Request
 if TYPE_CHECKING:
     from s3dnerf.settings.schema import Settings
     from s3dnerf.speech.audio import Sound
+    from s3dnerf.speech.features import TokenStream
     from s3dnerf.synthesis.whole_picture import WholePicture
 
 FRAME_PX, SILENT = 256, 1e-3
@@ -134,22 +135,21 @@ class Synthesizer:
     def render(
         self,
         identity: Identity,
-        tokens: np.ndarray,
+        tokens: np.ndarray | TokenStream,
         world_to_camera: np.ndarray,
         intrinsics: np.ndarray,
         batch: int = 5,
         shut: np.ndarray | None = None,
     ) -> Iterator[Rendered]:
-        """Rendered batches of all frames. ``tokens`` (2N, D); cameras (N, 3, 4) and (N, 3, 3); at most ``batch`` frames
-        at a time; ``shut`` (N,): how far the portrait's eyes are closed, 0 … 1 (None: not at all).
+        """Rendered batches of all frames. ``tokens`` (2N, D), read forwards; cameras (N, 3, 4) and (N, 3, 3); at most
+        ``batch`` frames at a time; ``shut`` (N,): how far the portrait's eyes are closed, 0 … 1 (None: not at all).
 
         Raises SynthesisError where tokens and cameras do not have the same number of frames, or tokens the wrong width.
         """
         n = self._check(tokens, world_to_camera, intrinsics)
-        speech = self._tensor(tokens)
         for first in range(0, n, batch):
             count = min(batch, n - first)
-            windows = speech_windows(speech, self.generator.settings.speech_tokens, first, count)
+            windows = self.windows(tokens, first, count).to(self.device)
             part = slice(first, first + count)
             camera = Camera(self._tensor(world_to_camera[part]), self._tensor(intrinsics[part]))
             pictures = None
@@ -157,7 +157,7 @@ class Synthesizer:
                 pictures = self._blinking(identity, shut[part])
             yield self.generator.render(identity, windows, camera, pictures=pictures)
 
-    def _check(self, tokens: np.ndarray, world_to_camera: np.ndarray, intrinsics: np.ndarray) -> int:
+    def _check(self, tokens: np.ndarray | TokenStream, world_to_camera: np.ndarray, intrinsics: np.ndarray) -> int:
         n = len(world_to_camera)
         if len(tokens) != 2 * n or len(intrinsics) != n or tokens.shape[1] != self.generator.speech_dim:
             raise SynthesisError(
@@ -165,6 +165,15 @@ class Synthesizer:
                 f"{self.generator.speech_dim}), N and N"
             )
         return n
+
+    def windows(self, tokens: np.ndarray | TokenStream, first: int, count: int) -> torch.Tensor:
+        """The tokens around each of ``count`` frames from ``first`` on, (count, k, D), on the CPU; those frames must be
+        there.
+        """
+        reach = self.generator.settings.speech_tokens  # frames, twice as far as a window goes
+        begin = max(0, first - reach)
+        part = np.ascontiguousarray(tokens[2 * begin : 2 * (first + count + reach)], dtype=np.float32)
+        return speech_windows(torch.from_numpy(part), reach, first - begin, count)
 
     def _blinking(self, identity: Identity, shut: np.ndarray) -> torch.Tensor:
         """The portrait (n, 3, 256, 256) with its eyes closed so far."""
@@ -175,7 +184,7 @@ class Synthesizer:
     def frames(
         self,
         identity: Identity,
-        tokens: np.ndarray,
+        tokens: np.ndarray | TokenStream,
         world_to_camera: np.ndarray,
         intrinsics: np.ndarray,
         batch: int = 5,
@@ -204,7 +213,7 @@ class Synthesizer:
     def _replayed(
         self,
         identity: Identity,
-        tokens: np.ndarray,
+        tokens: np.ndarray | TokenStream,
         world_to_camera: np.ndarray,
         intrinsics: np.ndarray,
         batch: int,
@@ -222,7 +231,7 @@ class Synthesizer:
             return torch.from_numpy(close_eyes(picture, landmarks, float(shut[number]))).permute(2, 0, 1)
 
         camera = Camera(self._tensor(world_to_camera), self._tensor(intrinsics))
-        request = Request(self._tensor(tokens), camera, closed)
+        request = Request(functools.partial(self.windows, tokens), camera, closed)
         return iter(Batches(self.generator, identity, request, batch, shown, self.bf16))
 
 
@@ -254,11 +263,11 @@ def whole_frames(samples: np.ndarray) -> np.ndarray:
     samples = np.asarray(samples, np.float32)
     if samples.ndim != 1 or not len(samples):
         raise SynthesisError(f"speech of shape {samples.shape}: expected (n,) samples at 16 kHz, n ≥ 1")
-    if np.abs(samples).max() < SILENT:
-        raise SynthesisError(
-            f"speech: silent throughout (largest sample {np.abs(samples).max():.2g} of 1): expected a voice"
-        )
-    return np.pad(samples, (0, -len(samples) % SAMPLES_PER_FRAME))
+    largest = max(float(samples.max()), -float(samples.min()))  # an hour's samples are 230 MB: no copy of them
+    if largest < SILENT:
+        raise SynthesisError(f"speech: silent throughout (largest sample {largest:.2g} of 1): expected a voice")
+    lacking = -len(samples) % SAMPLES_PER_FRAME
+    return np.pad(samples, (0, lacking)) if lacking else samples
 
 
 def beside_each_other(streams: list[list[Iterator[np.ndarray]]]) -> Iterator[np.ndarray]:

@@ -33,6 +33,7 @@ from s3dnerf.synthesis.head_motion import (
     MOTIONS,
     VIEWS,
     WHOLE_DEG,
+    borrowed_limit,
     poses_for,
     views_of,
 )
@@ -217,7 +218,8 @@ class TalkingHead:
         ----------
         portrait : a picture's file, or uint8 (h, w, 3) RGB: a photo of one person; or what :meth:`prepare` made of it
         speech : a sound file, or float (n,) samples at 16 kHz
-        motion : ``gentle``, ``still``, a video's file whose head movement is borrowed, or poses (M, 3, 4)
+        motion : ``gentle`` (follows the speech), ``still``, a video's file whose head movement is borrowed, or poses
+            (M, 3, 4)
         views : ``one``, ``orbit`` (the camera circles the face) or ``grid`` (nine views)
         yaw_deg, pitch_deg : by which the head is turned to the picture's right (±60) and lowered (±40)
         blinks : whether the eyes close now and then
@@ -237,7 +239,7 @@ class TalkingHead:
         other views. Everything but the frames
         themselves is checked before this returns.
         """
-        from s3dnerf.speech.features import tokens_of_long
+        from s3dnerf.speech.features import TokenStream
         from s3dnerf.synthesis.portrait import check_which
         from s3dnerf.synthesis.whole_picture import WholePicture
         from s3dnerf.video.pictures import colour_of
@@ -273,12 +275,13 @@ class TalkingHead:
 
             motion = poses_of_video(motion, self.settings, len(samples) / RATE_HZ)
         centre = np.asarray(shown.box[:3], np.float64)
-        poses = poses_for(motion, shown.world_to_camera, count, centre)
+        most_deg = borrowed_limit(whole, yaw_deg, pitch_deg)
+        poses = poses_for(motion, shown.world_to_camera, count, centre, heard, most_deg)
         identity = self.synthesizer.portrait(
             shown.frame, shown.mask, shown.world_to_camera, shown.intrinsics, shown.box, shown.landmarks
         )
         batch = batch or BATCH[self.synthesizer.device.type]
-        tokens, intrinsics = tokens_of_long(backend, heard), np.repeat(shown.intrinsics[None], count, 0)
+        tokens, intrinsics = TokenStream(backend, heard), np.repeat(shown.intrinsics[None], count, 0)
         shut = blinking(count) if blinks else None
         around = WholePicture(prepared.picture, shown.matrix, shown.landmarks) if whole else None
         frames = beside_each_other(

@@ -100,3 +100,10 @@ def test_wav_round_trip() -> None:
         wav_samples(b"RIFF")
     with pytest.raises(ValueError, match="expected"):
         wav_bytes(np.zeros((2, 2), np.float32))
+
+
+def test_a_long_wav_is_written_in_parts_to_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = np.random.default_rng(0).uniform(-1.1, 1.1, 5000).astype(np.float32)
+    whole = wav_bytes(samples)
+    monkeypatch.setattr("s3dnerf.speech.audio.WRITTEN_AT_ONCE", 999)
+    assert wav_bytes(samples) == whole and len(wav_samples(whole)) == 5000

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from s3dnerf.settings.schema import SpeechSettings
-from s3dnerf.speech.features import speech_backend, tokens_of_long
+from s3dnerf.speech.features import KEPT, TokenStream, speech_backend, token_parts, tokens_of_long
 from s3dnerf.speech.wav2vec2 import SpeechModelError, model_files
 from tests.margins import Between, Margin
 
@@ -167,3 +167,31 @@ def test_long_speech_in_parts_is_the_whole(frames, folder):
     inner, network.tokens = network.tokens, lambda part: (heard.append(len(part)), inner(part))[1]
     assert tokens_of_long(network, samples, part_s=4.0).shape == (2 * frames, network.dim)
     assert max(heard) <= 6.0 * 16000 and (len(heard) > 1) == (frames > 150)
+
+
+def test_a_stream_of_tokens_reads_as_their_array_and_makes_no_more_than_is_asked_for():
+    samples = np.random.default_rng(0).normal(0, 0.1, 640 * 2600).astype(np.float32)  # 104 s
+    backend = speech_backend(SpeechSettings(backend="logmel", model=None))
+    whole = tokens_of_long(backend, samples)
+    heard: list[int] = []
+
+    class Counted:
+        name, real, dim = backend.name, backend.real, backend.dim
+
+        def tokens(self, part):
+            heard.append(len(part) // 640)
+            return backend.tokens(part)
+
+    stream = TokenStream(Counted(), samples)
+    assert stream.shape == whole.shape and len(stream) == len(whole) and not heard
+    assert np.array_equal(stream[0:30], whole[0:30]) and len(heard) == 1
+    for first in range(0, len(whole), 170):
+        assert np.array_equal(stream[max(0, first - 40) : first + 170], whole[max(0, first - 40) : first + 170])
+        assert len(stream._kept) <= KEPT + 1000 + 210  # what it holds does not grow
+    assert sum(heard) < 2600 + 2 * 25 * len(heard) + 1 and stream[5200:9999].shape == (0, backend.dim)
+    assert np.array_equal(stream[3500:3600], whole[3500:3600]) and len(heard) == 11  # a little back: it is kept
+    assert np.array_equal(stream[10:20], whole[10:20]) and len(heard) == 12  # far back: made anew
+    assert np.array_equal(stream[:], whole)
+    with pytest.raises(ValueError, match="expected steps of 1"):
+        stream[0:10:2]
+    assert [len(part) for part in token_parts(backend, samples[: 640 * 30])] == [60]

@@ -184,6 +184,15 @@ def test_long_speech_passes_from_window_to_window_in_a_straight_line(folder):
     assert tokens.shape == (900, WIDTH) and np.abs(tokens - wanted).max() < 1e-4
 
 
+@pytest.mark.parametrize("frames", [1, 100, 250, 251, 450, 451, 1000])
+def test_tokens_in_parts_are_those_of_the_whole_to_the_bit(frames, folder):
+    backend, samples = Whisper(str(folder), 2), speech(frames)
+    parts = list(backend.token_parts(samples))
+    assert np.array_equal(np.concatenate(parts), backend.tokens(samples)) and max(map(len, parts)) <= PART
+    with pytest.raises(ValueError, match="multiple of 640"):
+        next(backend.token_parts(samples[:-1]))
+
+
 @pytest.mark.parametrize("shift", [10, 85])
 def test_where_windows_begin_changes_tokens_by_the_stated_tolerance_at_most(shift):
     """A real voice through the real encoder; the speech begins later, so every window does. The cut's second is left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +22,18 @@ def synthesizer(tmp_path_factory: pytest.TempPathFactory) -> Synthesizer:
     return Synthesizer(load_generator(folder), load_card(folder))
 
 
-def request_of(driven: tuple[np.ndarray, ...], closed: dict[int, torch.Tensor] | None = None) -> Request:
-    tokens, poses, k = (torch.from_numpy(np.ascontiguousarray(x, np.float32)) for x in driven)
-    return Request(tokens, Camera(poses, k), (closed or {}).get)
+def request_of(
+    synthesizer: Synthesizer, driven: tuple[np.ndarray, ...], closed: dict[int, torch.Tensor] | None = None
+) -> Request:
+    poses, k = (torch.from_numpy(np.ascontiguousarray(x, np.float32)) for x in driven[1:])
+    return Request(partial(synthesizer.windows, driven[0]), Camera(poses, k), (closed or {}).get)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 20])
 def test_frames_are_those_of_the_plain_path(synthesizer: Synthesizer, batch: int) -> None:
     identity, driven = _portrait(synthesizer), _driven(7)
     plain = np.stack(list(synthesizer.frames(identity, *driven)))
-    made = Batches(synthesizer.generator, identity, request_of(driven), batch, final_pixels, graph=False)
+    made = Batches(synthesizer.generator, identity, request_of(synthesizer, driven), batch, final_pixels, graph=False)
     frames = np.concatenate([parts[0] for parts in made])
     assert frames.shape == plain.shape and frames.dtype == np.uint8
     assert np.abs(frames.astype(int) - plain).max() <= 1
@@ -44,7 +47,12 @@ def test_closed_eyes_are_shown_in_their_frames_alone(synthesizer: Synthesizer) -
             [
                 parts[0]
                 for parts in Batches(
-                    synthesizer.generator, identity, request_of(driven, closed), 3, final_pixels, graph=False
+                    synthesizer.generator,
+                    identity,
+                    request_of(synthesizer, driven, closed),
+                    3,
+                    final_pixels,
+                    graph=False,
                 )
             ]
         )
@@ -56,7 +64,9 @@ def test_closed_eyes_are_shown_in_their_frames_alone(synthesizer: Synthesizer) -
 
 def test_what_is_painted_and_moved_comes_with_each_batch(synthesizer: Synthesizer) -> None:
     identity, driven = _portrait(synthesizer), _driven(5)
-    made = list(Batches(synthesizer.generator, identity, request_of(driven), 2, painted_and_moved, graph=False))
+    made = list(
+        Batches(synthesizer.generator, identity, request_of(synthesizer, driven), 2, painted_and_moved, graph=False)
+    )
     plain = [painted_and_moved(rendered) for rendered in synthesizer.render(identity, *driven, batch=2)]
     assert [len(parts[0]) for parts in made] == [2, 2, 1]
     for got, wanted in zip(made, plain, strict=True):
@@ -69,7 +79,12 @@ def test_bfloat16_moves_pixels_by_little(synthesizer: Synthesizer) -> None:
     identity, driven = _portrait(synthesizer), _driven(2)
     exact, short = (
         np.concatenate(
-            [p[0] for p in Batches(synthesizer.generator, identity, request_of(driven), 2, final_pixels, bf16, False)]
+            [
+                p[0]
+                for p in Batches(
+                    synthesizer.generator, identity, request_of(synthesizer, driven), 2, final_pixels, bf16, False
+                )
+            ]
         ).astype(int)
         for bf16 in (False, True)
     )

@@ -243,20 +243,25 @@ def test_turning_the_head_changes_its_pose_by_so_much_and_not_its_place() -> Non
 
 
 def test_gentle_motion_begins_at_rest_and_stays_gentle() -> None:
-    poses = gentle(turn(0.1), 500, np.zeros(3))
+    samples = np.random.default_rng(0).standard_normal(500 * 640) * (np.arange(500 * 640) % 5000 < 3000)
+    poses = gentle(turn(0.1), samples, 500, np.zeros(3))
     np.testing.assert_allclose(poses[0], turn(0.1), atol=1e-6)
     angles = pose_degrees(poses) - pose_degrees(turn(0.1))
     assert np.abs(angles).max() < 6 and angles[:, 0].std() > 0.5
     assert np.abs(np.diff(angles, axis=0)).max() < 0.6  # degrees a frame
+    np.testing.assert_array_equal(poses_for("gentle", turn(0.1), 500, np.zeros(3), samples), poses)
 
 
 def test_a_reference_lends_its_movement_not_its_pose() -> None:
-    reference = np.stack([turn(0.5 + 0.1 * i) for i in range(3)])
-    poses = poses_for(reference, turn(0.0), 6, np.zeros(3))
-    np.testing.assert_allclose(poses[0], turn(0.0), atol=1e-6)
-    np.testing.assert_allclose(pose_degrees(poses)[:, 0], np.degrees([0, 0.1, 0.2, 0.1, 0, 0.1]), atol=1e-3)
+    reference = np.stack([turn(0.5 + 0.1 * i) for i in range(-1, 2)])
+    poses = poses_for(reference, turn(0.0), 3, np.zeros(3))
+    np.testing.assert_allclose(poses[1], turn(0.0), atol=1e-6)
+    np.testing.assert_allclose(pose_degrees(poses)[:, 0], np.degrees([-0.1, 0, 0.1]), atol=1e-3)
+    np.testing.assert_array_equal(poses_for("still", turn(0.2), 2, np.zeros(3)), [turn(0.2)] * 2)
     with pytest.raises(ValueError, match="accepted: still, gentle"):
         poses_for("wild", turn(0.0), 6, np.zeros(3))
+    with pytest.raises(ValueError, match="'gentle' without samples — expected the speech"):
+        poses_for("gentle", turn(0.0), 6, np.zeros(3))
     with pytest.raises(ValueError, match=r"expected \(M, 3, 4\)"):
         poses_for(np.zeros((3, 4)), turn(0.0), 6, np.zeros(3))
 
