@@ -56,6 +56,7 @@ def synthesize(
     background: str = "white",
     device: str | None = None,
     mark: bool = False,
+    enhancer: Path | None = None,
     certificate: Path | None = None,
     key: Path | None = None,
     batch: Path | None = None,
@@ -75,13 +76,14 @@ def synthesize(
         picture at its own size (as for other views, and for a head turned by more than 10°). face: Which, where the
         photo shows several: largest, left, right, or a number, counted from the left. background: What shows through
         the photo where it is transparent: a colour's name, or #rrggbb. device: cpu, cuda, or auto: a GPU where there
-        is one (without it: $S3DNERF_DEVICE, or auto). mark: Write SYNTHETIC into each frame. certificate: Your
-        certificate for the Content Credentials, then its issuers' (PEM); without it that of S3DNERF_CERTIFICATE, else
-        a self-signed one, which proves nothing about who made the video. key: Its private key (PEM, no password);
-        without it that of S3DNERF_KEY. batch: A CSV table instead of portrait, speech and out: a row a video, with
-        these columns and any other of these options, paths relative to the table's folder; exit status 3 where a row
-        was refused. table: What became of each row of the batch (default: beside it, NAME.result.csv). resume: Keep
-        what that table says was made of an equal row, and is newer than its files.
+        is one (without it: $S3DNERF_DEVICE, or auto). mark: Write SYNTHETIC into each frame. enhancer: An ONNX
+        network of your own that each face goes through (docs/enhancer.md). certificate: Your certificate for the
+        Content Credentials, then its issuers' (PEM); without it that of S3DNERF_CERTIFICATE, else a self-signed one,
+        which proves nothing about who made the video. key: Its private key (PEM, no password); without it that of
+        S3DNERF_KEY. batch: A CSV table instead of portrait, speech and out: a row a video, with these columns and any
+        other of these options, paths relative to the table's folder; exit status 3 where a row was refused. table:
+        What became of each row of the batch (default: beside it, NAME.result.csv). resume: Keep what that table says
+        was made of an equal row, and is newer than its files.
     """
     given = dict(locals())
     if batch is not None:
@@ -102,6 +104,7 @@ def synthesize(
     from s3dnerf.synthesis.c2pa_library import why_missing
     from s3dnerf.synthesis.content_credentials import WITHOUT
     from s3dnerf.synthesis.head_motion import MOTIONS
+    from s3dnerf.synthesis.onnx_enhancer import onnx_enhancer
     from s3dnerf.synthesis.portrait import check_which
     from s3dnerf.synthesis.signers import Choice, chosen_signer
     from s3dnerf.synthesis.synthesizer import PRETRAINED
@@ -138,6 +141,7 @@ def synthesize(
                 face=face,
                 background=background,
                 mark=mark,
+                enhancer=None if enhancer is None else onnx_enhancer(enhancer, "--enhancer"),
             )
         if said.note:
             print(f"{shown(speech)}: {said.note}")

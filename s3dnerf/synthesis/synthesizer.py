@@ -29,6 +29,7 @@ from s3dnerf.model.field import Identity, Portrait
 from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
 from s3dnerf.settings.loading import settings_from
 from s3dnerf.synthesis.blinks import close_eyes
+from s3dnerf.synthesis.enhancer import Enhancer, detail_of, enhanced
 from s3dnerf.synthesis.replayed import Batches, Request
 
 if TYPE_CHECKING:
@@ -190,11 +191,16 @@ class Synthesizer:
         batch: int = 5,
         shut: np.ndarray | None = None,
         around: WholePicture | None = None,
+        enhancer: Enhancer | None = None,
     ) -> Iterator[np.ndarray]:
-        """Final frames, uint8 (256, 256, 3) RGB, one after the other; with ``around`` (H, W, 3), the whole picture.
-        Parameters as for :meth:`render`.
+        """Final frames, uint8 (256, 256, 3) RGB, one after the other, as large as ``enhancer`` makes them; with
+        ``around`` (H, W, 3), the whole picture. Parameters as for :meth:`render`.
         """
-        shown = final_pixels if around is None else painted_and_moved
+
+        def shown(made: Rendered) -> tuple[torch.Tensor, ...]:
+            final = final_pixels(made) if around is None or enhancer is not None else ()
+            return final if around is None else (*painted_and_moved(made), *final)
+
         if self.device.type == "cuda":
             batches = self._replayed(identity, tokens, world_to_camera, intrinsics, batch, shut, shown)
         else:
@@ -202,12 +208,17 @@ class Synthesizer:
             batches = ([part.numpy() for part in shown(made)] for made in rendered)
         number = 0
         for parts in batches:
+            final = parts.pop() if around is None or enhancer is not None else None
+            better = None if enhancer is None or final is None else [enhanced(enhancer, frame) for frame in final]
             if around is None:
-                yield from parts[0]
+                assert final is not None
+                yield from final if better is None else better
                 continue
-            painted, ways = parts[0], parts[1] if len(parts) > 1 else [None] * len(parts[0])
-            for added, way in zip(painted, ways, strict=True):
-                yield around.frame(way, added, 0.0 if shut is None else float(shut[number]))
+            ways = parts[1] if len(parts) > 1 else None
+            for i, added in enumerate(parts[0]):
+                detail = None if better is None or final is None else detail_of(final[i], better[i])
+                closed = 0.0 if shut is None else float(shut[number])
+                yield around.frame(None if ways is None else ways[i], added, closed, detail)
                 number += 1
 
     def _replayed(

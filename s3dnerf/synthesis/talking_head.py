@@ -52,6 +52,7 @@ from s3dnerf.synthesis.synthesizer import (
 
 if TYPE_CHECKING:
     from s3dnerf.speech.features import SpeechBackend
+    from s3dnerf.synthesis.enhancer import Enhancer
     from s3dnerf.synthesis.portrait import PortraitFace
 
 BATCH = {"cpu": 5, "cuda": 20}  # frames at a time
@@ -210,6 +211,7 @@ class TalkingHead:
         mark: bool = False,
         face: str = "only",
         background: str = "white",
+        enhancer: Enhancer | None = None,
         batch: int | None = None,
     ) -> Animation:
         """A portrait that says a recording.
@@ -229,10 +231,11 @@ class TalkingHead:
         face : which, where the picture has several: ``only`` (refuse them), ``largest``, ``left``, ``right`` or a
             number, counted from the left
         background : what shows through where a picture's file is transparent: a colour's name, or ``#rrggbb``
+        enhancer : what each frame's face goes through (:mod:`s3dnerf.synthesis.enhancer`)
         batch : frames that are made at a time; None: what is fastest on the device
 
-        Frames are uint8 (256, 256, 3) RGB; (768, 768, 3) for the nine views of a grid; of the whole picture (h, w, 3),
-        sides even and at most 4096.
+        Frames are uint8 (256, 256, 3) RGB, or as large as the enhancer makes them; nine of them for a grid; of the
+        whole picture (h, w, 3), sides even and at most 4096.
 
         Raises FaceError for a portrait without one usable face, VideoError for files that cannot be read,
         SynthesisError for silence or a speech backend that is not the generator's, SettingsError for another motion or
@@ -286,7 +289,10 @@ class TalkingHead:
         around = WholePicture(prepared.picture, shown.matrix, shown.landmarks) if whole else None
         frames = beside_each_other(
             [
-                [self.synthesizer.frames(identity, tokens, seen, intrinsics, batch, shut, around) for seen in row]
+                [
+                    self.synthesizer.frames(identity, tokens, seen, intrinsics, batch, shut, around, enhancer)
+                    for seen in row
+                ]
                 for row in views_of(poses, views, centre, yaw_deg, pitch_deg)
             ]
         )

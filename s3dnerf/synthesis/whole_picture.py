@@ -74,7 +74,11 @@ class WholePicture:
         return cv2.warpAffine(values, np.column_stack([linear, centre]), size, flags=flags, borderMode=border)
 
     def frame(
-        self, shift: Float[np.ndarray, "2 r r"] | None, painted: Float[np.ndarray, "s s 3"], shut: float = 0.0
+        self,
+        shift: Float[np.ndarray, "2 r r"] | None,
+        painted: Float[np.ndarray, "s s 3"],
+        shut: float = 0.0,
+        detail: Float[np.ndarray, "d d 3"] | None = None,
     ) -> np.ndarray:
         """One frame, uint8 (H, W, 3).
 
@@ -83,6 +87,7 @@ class WholePicture:
         shift : how far from each raw pixel its content stands in the portrait, aligned px; None: in place
         painted : what the final frame has besides what it looked up, of 1
         shut : how far the eyes are closed
+        detail : what an enhancer adds to the final frame, of 1
         """
         made = self.photo.copy()
         region = (slice(self.low[1], self.high[1]), slice(self.low[0], self.high[0]))
@@ -94,6 +99,8 @@ class WholePicture:
             # the whole photo is read: at the square's edge content may come from outside it
             seen = cv2.remap(source, place[..., 0], place[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         added = self._enlarged(np.ascontiguousarray(painted, np.float32), cv2.BORDER_CONSTANT) * self.fade
+        if detail is not None:
+            added += self._enlarged(detail, cv2.BORDER_CONSTANT) * self.fade
         moved = np.clip(seen + 255.0 * added + 0.5, 0.0, 255.0).astype(np.uint8)
         made[region] = np.where(self.fade > 0, moved, made[region])
         return made
