@@ -8,6 +8,10 @@ underlined by nods (Graf et al. 2002; Munhall et al. 2004). So here:
   fifth of a second, how far within two seconds;
 - **nods**: the chin goes down where the loudness rises above that of the second around it.
 
+Measured on six clips of HDTF (200 to 750 frames; energy smoothed by 0.2 s): angular speed correlates with energy by
+0.25 to 0.56, where sines that know nothing of the speech have −0.55 to 0.21. In these people themselves it is −0.12 to
+0.25: they speak with few pauses, move for other reasons too, and faster (3 to 22° a second; here 1.6 to 2.2).
+
 Everything is a function of the speech, looked at in windows of 20 s: the same speech gives the same movement, a quieter
 recording of it as well, and an hour is as the first minute. Numpy and scipy; pure functions; time and memory grow with
 the number of frames, not faster.
