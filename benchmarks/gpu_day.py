@@ -6,8 +6,8 @@ training waits for its data, and how far the GPU's results are from the CPU's.
     python -m benchmarks.gpu_day --inputs folder --parts speed model clips  # there (or here, on the CPU, few steps)
 
 Needs torch and the packages of ``pip install .``, OpenCV, pandas and pyarrow, transformers and imageio-ffmpeg
-(``speed``), ruamel.yaml (``model``, ``clips``) and decord (``clips``); nothing else of the pipeline. Each part is a
-process of its own with a limit, so that one that fails costs no other. Writes
+(``speed``), ruamel.yaml (``model``, ``clips``) and decord (``clips``); nothing else of the pipeline. ``speed`` and each
+variant of ``model`` are processes of their own with a limit, so that one that fails costs no other. Writes
 benchmarks/results/gpu_day_<device>.json after each part.
 """
 

@@ -146,7 +146,7 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
             result = main(context) if stage in PLAIN else run_stage(main, context)
         timing = Path(".timings") / settings.preset / "stages" / f"{name}.json"
         took = {"stage": name, "seconds": round(time.monotonic() - begun, 2)}
-        if "torch" in stage_packages(stage, settings):
+        if stage not in ALWAYS_RUN and "torch" in stage_packages(stage, settings):
             took["device"] = device_name(chosen_device())
         write_atomic(timing, json.dumps(took).encode())
     return result
