@@ -28,7 +28,7 @@ from flows.proxies import spare_loopback
 from flows.stage_run import run_stage
 from flows.store_switch import ignore_store
 from flows.workspace import link_main, seen_from_here
-from s3dnerf.core.devices import chosen_device, device_name
+from s3dnerf.core.devices import chosen_device, device_name, onnx_provider
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import die_with_parent, one_message, one_thread
 from s3dnerf.settings.loading import load_settings
@@ -105,13 +105,28 @@ def _tracker(settings: Settings, stage: str, part: str, origin: dict[str, Any]) 
     )
 
 
+def device_of(stage: str, settings: Settings) -> dict[str, str]:
+    """``device``: where a stage's networks run (insightface's: onnxruntime's name for it); nothing for a stage that has
+    none under these settings.
+    """
+    if stage == "align" and settings.align.backend == "insightface":
+        return {"device": onnx_provider()}
+    speech = settings.speech.backend != "logmel" or settings.speech.sync_filter == "syncnet"
+    has_networks = {
+        "masks": settings.masks.backend == "deep3d",
+        "speech": speech,
+        **dict.fromkeys(("train_sync", "train_s3dnerf", "evaluate"), True),
+    }
+    return {"device": device_name(chosen_device())} if has_networks.get(stage) else {}
+
+
 def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
     """Run a stage in this process, under its lock. Returns what the stage's ``main`` returns."""
     from flows.provenance import git_state, provenance
     from s3dnerf.video.packs import (
         write_atomic,  # here: it imports numpy, which takes its threads from the environment as it is then
     )
-    from stages.code_lock import require, stage_packages
+    from stages.code_lock import require
     from stages.code_parts import ALWAYS_RUN
     from stages.context import Context
 
@@ -145,9 +160,7 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
             main = importlib.import_module(f"stages.{stage}").main
             result = main(context) if stage in PLAIN else run_stage(main, context)
         timing = Path(".timings") / settings.preset / "stages" / f"{name}.json"
-        took = {"stage": name, "seconds": round(time.monotonic() - begun, 2)}
-        if stage not in ALWAYS_RUN and "torch" in stage_packages(stage, settings):
-            took["device"] = device_name(chosen_device())
+        took = {"stage": name, "seconds": round(time.monotonic() - begun, 2), **device_of(stage, settings)}
         write_atomic(timing, json.dumps(took).encode())
     return result
 
