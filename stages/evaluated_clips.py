@@ -28,7 +28,7 @@ KIND = "evaluate"
 RESULT, STRIP, SOURCE = "result.json", "strip.png", "source.png"
 # what decides how a clip is measured; which clips are, and by which weights, the rest of the key says
 FIELDS = (
-    "align.backend", "align.device", "evaluate.clip_s", "evaluate.source_frame", "evaluate.judge", "evaluate.lpips",
+    "align.backend", "evaluate.clip_s", "evaluate.source_frame", "evaluate.judge", "evaluate.lpips",
     "evaluate.identity", "evaluate.landmark_every", "evaluate.picture_every", "evaluate.identity_frames",
 )  # fmt: skip
 # of ingest's record, what the measurement reads

@@ -10,6 +10,7 @@ from s3dnerf.settings.loading import experiment, preset_settings
 from s3dnerf.settings.schema import RawSettings, Settings
 from stages import code_lock, environment
 from stages.environment import ABSENT, package_version, stage_environment
+from stages.evaluated_clips import FIELDS
 from stages.keys import clip_basis, key_of, stage_basis
 from stages.stage_fields import STAGE_FIELDS, fields_of
 
@@ -59,7 +60,7 @@ def test_where_raw_folders_lie_is_in_no_key_and_no_experiment() -> None:
 
 
 def test_every_field_that_is_listed_exists() -> None:
-    for names in STAGE_FIELDS.values():
+    for names in (*STAGE_FIELDS.values(), FIELDS):
         assert set(fields_of(TINY, names)) == set(names)
 
 
