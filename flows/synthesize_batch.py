@@ -231,7 +231,7 @@ def is_made(row: Row, before: list[dict[str, str]], sha256: str, settings: Mappi
 def run_batch(
     batch: Path,
     make: Callable[..., int],
-    load: Callable[[Path, str], Loaded],
+    load: Callable[[Path, str | None], Loaded],
     given: Mapping[str, Any],
 ) -> int:
     """Make the rows of a table.
