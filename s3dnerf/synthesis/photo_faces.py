@@ -14,6 +14,7 @@ from s3dnerf.faces.detectors import SURE, refined_landmarks
 from s3dnerf.faces.types import EYES, RIVAL_SIZE, Face, FaceBackend, FaceError, main_face
 from s3dnerf.faces.warping import apply, invert
 from s3dnerf.settings.schema import AlignSettings
+from s3dnerf.synthesis.portrait_checks import MOST_DOUBT
 
 # a face of so many pixels is found: dlib's window is 80, SCRFD's smallest anchors are far below 40
 SEEN_PX = {"dlib": 88.0, "insightface": 40.0}
@@ -44,6 +45,7 @@ def faces_in(image: np.ndarray, backend: FaceBackend, settings: AlignSettings) -
         if turned is not None:
             _check_tilt(turned[0])
     if faces:
+        faces = _believed(faces, image, backend)
         largest = max(face.side_px for face in faces)
         needed_px = longer * seen_px / (RIVAL_SIZE * largest)
         more = _look(image, backend, round(min(needed_px, FINEST_PX))) if needed_px > settings.detect_px else []
@@ -55,6 +57,16 @@ def faces_in(image: np.ndarray, backend: FaceBackend, settings: AlignSettings) -
         faces = _look(image, backend, round(min(px, finest)))
         px *= 2
     return faces
+
+
+def _believed(faces: list[Face], image: np.ndarray, backend: FaceBackend) -> list[Face]:
+    """Of several faces those that are no chance beside the surest one: a badge on a suit is not a second person."""
+    surest = max(faces, key=lambda face: face.score)
+    return [
+        face
+        for face in faces
+        if face is surest or face.score >= SURE_SCORE or refined_landmarks(image, backend, face)[1] <= MOST_DOUBT
+    ]
 
 
 def _look(image: np.ndarray, backend: FaceBackend, longer_px: int) -> list[Face]:

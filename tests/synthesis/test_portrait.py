@@ -11,10 +11,12 @@ import pytest
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.corpora.synthetic.truth import Truth
 from s3dnerf.faces import camera
+from s3dnerf.faces.detectors import face_backend
 from s3dnerf.faces.recon.morphable import own_model
 from s3dnerf.faces.types import Face, FaceError
 from s3dnerf.faces.warping import apply
 from s3dnerf.settings.loading import preset_settings
+from s3dnerf.synthesis.photo_faces import faces_in
 from s3dnerf.synthesis.portrait import check_which, chosen_face, prepare_portrait
 from s3dnerf.video.reading import read_frames
 from tests.faces.drawn_clips import ScriptedBackend, box_at, frames_of
@@ -87,6 +89,21 @@ def test_no_face_several_faces_a_small_one_and_no_picture() -> None:
     assert reason(box_at(90, 100, 20)) == "face_too_small" and reason(box_at(5, 100, 90)) == "face_leaves_frame"
     with pytest.raises(ValueError, match="uint8"):
         prepare_portrait(np.zeros((20, 20)), SETTINGS)
+
+
+def test_a_badge_that_a_detector_half_believes_in_is_no_second_person() -> None:
+    """Found in this picture: a patch on the suit, of the face's size, score 0.05, whose landmarks agree on nothing."""
+    import cv2
+    from skimage.data import astronaut
+
+    y, x = np.mgrid[:2000, :3000]
+    picture = np.stack([120 + 40 * np.sin(x / 200), 110 + 30 * np.cos(y / 150), 100 + 20 * np.sin((x + y) / 90)], -1)
+    picture = picture.astype(np.uint8)
+    picture[:, 500:2500] = cv2.resize(astronaut(), (2000, 2000), interpolation=cv2.INTER_CUBIC)
+    backend = face_backend(SETTINGS.align)
+    assert len(backend.detect(picture, SETTINGS.align.detect_px)) == 2
+    (face,) = faces_in(picture, backend, SETTINGS.align)
+    assert np.hypot(*np.subtract(face.centre_px, (1395, 495))) < 60
 
 
 def test_a_face_turned_away_is_refused(talking: tuple[np.ndarray, Truth]) -> None:
