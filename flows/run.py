@@ -109,15 +109,14 @@ def device_of(stage: str, settings: Settings) -> dict[str, str]:
     """``device``: where a stage's networks run (insightface's: onnxruntime's name for it); nothing for a stage that has
     none under these settings.
     """
-    if stage == "align" and settings.align.backend == "insightface":
-        return {"device": onnx_provider()}
-    speech = settings.speech.backend != "logmel" or settings.speech.sync_filter == "syncnet"
-    has_networks = {
-        "masks": settings.masks.backend == "deep3d",
-        "speech": speech,
-        **dict.fromkeys(("train_sync", "train_s3dnerf", "evaluate"), True),
-    }
-    return {"device": device_name(chosen_device())} if has_networks.get(stage) else {}
+    if stage == "align":  # each stage's own settings alone are read
+        return {"device": onnx_provider()} if settings.align.backend == "insightface" else {}
+    has_networks = stage in ("train_sync", "train_s3dnerf", "evaluate")
+    if stage == "masks":
+        has_networks = settings.masks.backend == "deep3d"
+    if stage == "speech":
+        has_networks = settings.speech.backend != "logmel" or settings.speech.sync_filter == "syncnet"
+    return {"device": device_name(chosen_device())} if has_networks else {}
 
 
 def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:

@@ -250,7 +250,7 @@ def test_what_cannot_be_used_is_said_in_a_sentence(
     one.give("portrait", things / "text.png")
     one.sees("seen", r"^\s*text\.png: not a picture in a format that is read here \(.*\) but a text\.")
     one.give("portrait", things / "wall.png")
-    one.sees("seen", r"^\s*No face was found in the picture of 512×512 px; take one that shows a single face")
+    one.sees("seen", r"^\s*No face was found in the picture of 512×512 px; take one that shows a single uncovered face")
     one.give("portrait", things / "two.png")
     one.sees("seen", r"^\s*2 faces of similar size were found: choose the one that is to speak\.")
     one.give("speech", things / "text.wav")
