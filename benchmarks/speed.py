@@ -6,9 +6,9 @@ alone written to a file, and with the whole picture.
     python -m benchmarks.speed --inputs folder …       # there: on a machine that has torch, numpy, OpenCV and ffmpeg
 
 The generator is the one in the package; nothing is trained. Without a portrait scikit-image's astronaut speaks, without
-speech eSpeak NG does. Each way stands beside a named baseline of the same run: on a CPU the plain loop, on a GPU the
-same work without the recorded graph, and float32 beside bfloat16; there, frames are also compared with the CPU's. Times
-are by the clock, after one run that is not counted, the device waited for: run it with nothing beside. Writes
+speech eSpeak NG does. Each way stands beside a named baseline of the same run: on a CPU one frame at a time, on a GPU
+the same work without the recorded graph, and float32 beside bfloat16; there, frames are also compared with the CPU's.
+Times are by the clock, after one run that is not counted, the device waited for: run it with nothing beside. Writes
 benchmarks/results/speed_<device>.json and prints it.
 """
 
@@ -39,7 +39,7 @@ from s3dnerf.synthesis.blinks import blinking
 from s3dnerf.synthesis.head_motion import poses_for
 from s3dnerf.synthesis.portrait import PortraitFace
 from s3dnerf.synthesis.replayed import Batches, Request
-from s3dnerf.synthesis.synthesizer import Synthesizer, final_pixels, write_video
+from s3dnerf.synthesis.synthesizer import Synthesizer, final_pixels
 from s3dnerf.synthesis.talking_head import BATCH, PreparedPortrait, TalkingHead
 from s3dnerf.synthesis.whole_picture import fitting
 
@@ -140,15 +140,9 @@ class Speaker:
             pass
         return time.perf_counter() - begun
 
-    def written(self, crop: bool, folder: Path, ahead: bool = True) -> None:
-        """A file with sound, from the prepared portrait and samples; ``ahead``: frames are made while others are
-        encoded.
-        """
-        said = self.head.animate(self.prepared, self.samples, crop=crop)
-        if ahead:
-            said.write(folder / "made.mp4")
-        else:
-            write_video(folder / "made.mp4", said.frames, said.samples, said.origin.comment)
+    def written(self, crop: bool, folder: Path) -> None:
+        """A file with sound, from the prepared portrait and samples."""
+        self.head.animate(self.prepared, self.samples, crop=crop).write(folder / "made.mp4")
 
     def first_frame(self, crop: bool) -> None:
         """From a prepared portrait and samples to the first frame: hearing, encoding, one batch."""
@@ -207,10 +201,10 @@ def measured(head: TalkingHead, prepared: PreparedPortrait, samples: np.ndarray,
         result["network_fps_steady_by_batch"] = {"frames": STEADY_FRAMES, **steady}
     height, width = prepared.picture.shape[:2]
     with tempfile.TemporaryDirectory() as folder:
-        files = {}
-        for name, crop in (("face alone", True), (f"whole picture, {width}×{height}", False)):
-            fast, plain = (fps(partial(speaker.written, crop, Path(folder), ahead)) for ahead in (True, False))
-            files[name] = {"fps": fast, "ratio_to_making_and_feeding_in_turn": round(fast / plain, 2)}
+        files = {
+            name: fps(partial(speaker.written, crop, Path(folder)))
+            for name, crop in (("face alone", True), (f"whole picture, {width}×{height}", False))
+        }
     result |= {
         "fps_with_file": files,
         "peak_mb": round(peak_mb(device)),

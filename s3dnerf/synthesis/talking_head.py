@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s3dnerf.core.ahead import made_ahead
 from s3dnerf.core.devices import chosen_device
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.rates import RATE_HZ, SAMPLES_PER_FRAME
@@ -56,7 +55,6 @@ if TYPE_CHECKING:
     from s3dnerf.synthesis.portrait import PortraitFace
 
 BATCH = {"cpu": 5, "cuda": 20}  # frames at a time
-FRAMES_AHEAD = 8  # made while those before them are encoded
 
 
 def check_motion(motion: str, views: str, yaw_deg: float, pitch_deg: float, dashes: str = "") -> None:
@@ -120,7 +118,7 @@ class Animation:
         Raises SynthesisError when it cannot be written; SettingsError, before a frame is made, for a certificate of the
         environment that cannot be used.
         """
-        sign, frames = signing(self.origin, signer), over(made_ahead(self.frames, FRAMES_AHEAD))
+        sign, frames = signing(self.origin, signer), over(self.frames)
         return write_video(path, frames, self.samples, self.origin.comment, crf, self.recording, sign)
 
 
