@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ def test_frames_of_both_ends_are_kept_and_memory_is_that_of_each_minute(monkeypa
     def frames():
         for number in range(350):
             if number == 200:
-                hoard.append(np.ones(50_000_000, np.uint8))
+                hoard.append(mmap.mmap(-1, 50_000_000))  # pages of its own, not what the process freed before
+                np.frombuffer(hoard[0], np.uint8).fill(1)
             yield np.full((2, 2, 3), number % 256, np.uint8)
 
     passed = [int(frame[0, 0, 0]) for frame in watch.over(frames())]
