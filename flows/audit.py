@@ -25,6 +25,7 @@ from s3dnerf.reporting.comparison import NotComparable, compare, markdown, page
 from s3dnerf.reporting.sources import network_file
 from s3dnerf.settings.dotted import flat
 from s3dnerf.video.packs import file_sha256, write_atomic
+from stages.weight_hashes import describe
 
 HERE = Path()
 REPORTS, LOCK, PARAMS = Path("reports"), Path("dvc.lock"), Path("params.yaml")
@@ -260,11 +261,11 @@ def networks(report: Report) -> Finding:
         for setting, entry in json.loads(listed.read_text(encoding="utf-8")).items():
             if isinstance(entry, dict) and entry.get("sha256"):
                 count += 1
-                path = Path(entry["path"])
-                if not path.is_file():
+                path, found = Path(entry["path"]), describe(entry["path"])  # a file, or a folder of them
+                if "missing" in found:
                     wrong.append(f"{path} ({setting}) is not here")
-                elif file_sha256(path) != entry["sha256"]:
-                    wrong.append(f"{path} ({setting}) is not the file of the report")
+                elif found["sha256"] != entry["sha256"]:
+                    wrong.append(f"{path} ({setting}) is not that of the report")
     return _finding("networks", wrong, f"{count} weight files as in the report")
 
 
