@@ -13,6 +13,9 @@ from flows.progress import Progress
 from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.errors import InputRefused, SettingsError
 
+if TYPE_CHECKING:
+    from s3dnerf.synthesis.talking_head import TalkingHead
+
 
 @contextmanager
 def refusing_inputs() -> Iterator[None]:
@@ -27,10 +30,6 @@ def refusing_inputs() -> Iterator[None]:
         yield
     except (FaceError, SynthesisError, VideoError) as error:
         raise InputRefused(str(error)) from error
-
-
-if TYPE_CHECKING:
-    from s3dnerf.synthesis.talking_head import TalkingHead
 
 
 @functools.lru_cache(maxsize=1)
@@ -126,7 +125,7 @@ def synthesize(
     model = PRETRAINED if model is None else model
     borrowed = None if motion in MOTIONS else motion
     inputs = {"the portrait": portrait, "the speech": speech, "the model": model, "the motion's video": borrowed}
-    inputs |= {"the certificate": certificate, "its key": key}
+    inputs |= {"the certificate": certificate, "its key": key, "the enhancer": enhancer}
     with claimed(out, "--out", inputs):
         with refusing_inputs():
             said = loaded(model, device).animate(

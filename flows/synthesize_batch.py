@@ -154,6 +154,7 @@ def check_row(row: Row, kinds: Mapping[str, Any], common: Mapping[str, Any], fol
     from s3dnerf.synthesis.head_motion import MOTIONS
     from s3dnerf.synthesis.portrait import check_which
     from s3dnerf.synthesis.talking_head import check_motion
+    from s3dnerf.video.pictures import colour_of
 
     row.options = dict(common)
     for name, text in row.cells.items():
@@ -168,6 +169,7 @@ def check_row(row: Row, kinds: Mapping[str, Any], common: Mapping[str, Any], fol
         raise SettingsError(f"out: got {shown(row.cells['out'])} — accepted: a name that ends in .mp4")
     check_motion(options["motion"], options["views"], options["yaw"], options["pitch"])
     check_which(options["face"])
+    colour_of(options["background"])
     for path in row.sources():
         if not path.is_file():
             raise SettingsError(f"{shown(path)}: no such file")

@@ -148,6 +148,7 @@ class Synthesizer:
         Raises SynthesisError where tokens and cameras do not have the same number of frames, or tokens the wrong width.
         """
         n = self._check(tokens, world_to_camera, intrinsics)
+        closed = closing(identity)
         for first in range(0, n, batch):
             count = min(batch, n - first)
             windows = self.windows(tokens, first, count).to(self.device)
@@ -155,7 +156,7 @@ class Synthesizer:
             camera = Camera(self._tensor(world_to_camera[part]), self._tensor(intrinsics[part]))
             pictures = None
             if shut is not None and shut[part].any():
-                pictures = self._blinking(identity, shut[part])
+                pictures = torch.stack([closed(float(s)) for s in shut[part]]).to(self.device)
             yield self.generator.render(identity, windows, camera, pictures=pictures)
 
     def _check(self, tokens: np.ndarray | TokenStream, world_to_camera: np.ndarray, intrinsics: np.ndarray) -> int:
@@ -175,12 +176,6 @@ class Synthesizer:
         begin = max(0, first - reach)
         part = np.ascontiguousarray(tokens[2 * begin : 2 * (first + count + reach)], dtype=np.float32)
         return speech_windows(torch.from_numpy(part), reach, first - begin, count)
-
-    def _blinking(self, identity: Identity, shut: np.ndarray) -> torch.Tensor:
-        """The portrait (n, 3, 256, 256) with its eyes closed so far."""
-        picture = identity.source[-1][0].permute(1, 2, 0).cpu().numpy()
-        landmarks = identity.landmarks[0].cpu().numpy()
-        return self._tensor(np.stack([close_eyes(picture, landmarks, float(s)) for s in shut])).permute(0, 3, 1, 2)
 
     def frames(
         self,
@@ -233,17 +228,21 @@ class Synthesizer:
     ) -> Iterator[list[np.ndarray]]:
         """:meth:`frames` in batches on a CUDA device."""
         self._check(tokens, world_to_camera, intrinsics)
-        picture = identity.source[-1][0].permute(1, 2, 0).cpu().numpy()
-        landmarks = identity.landmarks[0].cpu().numpy()
+        close = closing(identity)
 
         def closed(number: int) -> torch.Tensor | None:
-            if shut is None or shut[number] <= 0:
-                return None
-            return torch.from_numpy(close_eyes(picture, landmarks, float(shut[number]))).permute(2, 0, 1)
+            return None if shut is None or shut[number] <= 0 else close(float(shut[number]))
 
         camera = Camera(self._tensor(world_to_camera), self._tensor(intrinsics))
         request = Request(functools.partial(self.windows, tokens), camera, closed)
         return iter(Batches(self.generator, identity, request, batch, shown, self.bf16))
+
+
+def closing(identity: Identity) -> Callable[[float], torch.Tensor]:
+    """How far shut → the portrait (3, 256, 256) with its eyes closed so far, on the CPU."""
+    picture = identity.source[-1][0].permute(1, 2, 0).cpu().numpy()
+    landmarks = identity.landmarks[0].cpu().numpy()
+    return lambda shut: torch.from_numpy(close_eyes(picture, landmarks, shut)).permute(2, 0, 1)
 
 
 @torch.inference_mode()

@@ -217,6 +217,7 @@ class TalkingHead:
         Parameters
         ----------
         portrait : a picture's file, or uint8 (h, w, 3) RGB: a photo of one person; or what :meth:`prepare` made of it
+            (``face`` and ``background`` are then its)
         speech : a sound file, or float (n,) samples at 16 kHz
         motion : ``gentle`` (follows the speech), ``still``, a video's file whose head movement is borrowed, or poses
             (M, 3, 4)

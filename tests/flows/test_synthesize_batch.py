@@ -172,6 +172,13 @@ def test_options_that_do_not_go_together_are_refused(mine: Path, typed) -> None:
     assert status == 1 and "--table: ../jobs/kit/face.png is a picture" in wrong
 
 
+def test_a_colour_that_there_is_not_is_refused_before_anything_is_made(mine: Path, typed) -> None:
+    text = "portrait,speech,out,background\nkit/face.png,kit/voice.wav,a.mp4,greenish\n"
+    status, said, _ = typed(*batch(mine, text))
+    assert status == 3 and "line 2: refused: background: got greenish" in said and not (mine / "a.mp4").exists()
+    assert "a.mp4: " not in said
+
+
 def test_cells_are_read_as_their_option_is() -> None:
     assert value_of("out", "a/b.mp4", Path | None, Path("x")) == Path("x/a/b.mp4")
     assert value_of("crop", "TRUE", bool, Path()) is True and value_of("crop", "no", bool, Path()) is False
