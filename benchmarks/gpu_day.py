@@ -30,9 +30,11 @@ from benchmarks.record import RESULTS, origin, write
 from s3dnerf.core.devices import chosen_device, device_name
 from s3dnerf.settings.loading import preset_settings
 from s3dnerf.sync.expert import load_expert
+from s3dnerf.training.batches import make_batch
 from s3dnerf.training.clips import STAGES
-from s3dnerf.training.distributed import World
-from s3dnerf.training.generator_data import GeneratorData, make_batch
+from s3dnerf.training.distributed import World, loader_workers
+from s3dnerf.training.generator_data import GeneratorData
+from s3dnerf.training.loading import batches
 from s3dnerf.training.phases import phase_at
 from s3dnerf.training.train_s3dnerf import Trainer
 
@@ -84,13 +86,14 @@ def on_clips(data: Path, preset: str, precision: str, batch: int, steps: int, de
     expert, _ = load_expert(data / EXPERT)
     loaded = time.perf_counter()
     source = GeneratorData(data, settings.model, train, settings.seed, expert.windows)
-    for record in source.records:  # decoded before the clock starts, as after the first round of a long training
-        source.clip(record)
+    for number in range(20):
+        source.sample(0, number)
     loading_s = time.perf_counter() - loaded
     job: Any = argparse.Namespace(settings=settings, variant="full")
-    trainer = Trainer(job, source, expert, World(device=device))
+    world = World(device=device)
+    trainer, workers = Trainer(job, source, expert, world), loader_workers(world)
     warm, waited, losses = 5, 0.0, []
-    batches = source.batches(0, warm + steps, range(batch), device)
+    made_ahead = batches(source, 0, warm + steps, world, batch, workers=workers)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     begun = time.perf_counter()
@@ -99,13 +102,13 @@ def on_clips(data: Path, preset: str, precision: str, batch: int, steps: int, de
             synchronise(device)
             begun, waited = time.perf_counter(), 0.0
         asked = time.perf_counter()
-        made = next(batches)
+        made = next(made_ahead)
         synchronise(device)
         waited += time.perf_counter() - asked
         losses.append(trainer.step(step, made)["total"])  # reads the losses: waits for the step
     took = time.perf_counter() - begun
     random = [source.sample(0, number) for number in range(batch)]
-    made = make_batch(random, settings.model, device)
+    made = [make_batch(random, settings.model, device)]
     synchronise(device)
     alone = time.perf_counter()
     for _ in range(10):
@@ -118,7 +121,8 @@ def on_clips(data: Path, preset: str, precision: str, batch: int, steps: int, de
         "frames_a_sample": train.frames,
         "phase_frames": phase_at(train, 0).frames,
         "clips": len(source.records),
-        "decoding_s_a_clip": round(loading_s / len(source.records), 3),
+        "loading_s_a_sample": round(loading_s / 20, 4),
+        "loader_workers": workers,
         "steps": steps,
         "steps_a_second": round(steps / took, 2),
         "frames_a_second": round(steps * batch * train.frames / took, 1),

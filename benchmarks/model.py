@@ -39,8 +39,8 @@ from s3dnerf.settings.loading import preset_settings
 from s3dnerf.settings.schema import ModelSettings, Settings
 from s3dnerf.sync.audio_windows import audio_windows
 from s3dnerf.sync.expert import SyncExpert
+from s3dnerf.training.batches import make_batch
 from s3dnerf.training.distributed import World
-from s3dnerf.training.generator_data import make_batch
 from s3dnerf.training.train_s3dnerf import Trainer
 
 SPEECH_DIM = 80  # of a token; a mel column is as long
@@ -196,8 +196,7 @@ def drawn_sample(settings: Settings, random: np.random.Generator) -> dict[str, A
         "audio": random.uniform(-4, 4, (audio_windows(settings.sync.audio).length, SPEECH_DIM)).astype(np.float32),
         "landmarks": random.uniform(64, 192, (t, 68, 2)).astype(np.float32),
         "lip_box": np.repeat(np.array([[98, 150, 158, 210]], np.float32), t, 0),
-        "noise": random.random((t, m.raw_px**2, m.coarse_samples + m.fine_samples + 1)).astype(np.float32),
-        "backdrop": random.random((t, 3)).astype(np.float32),
+        "seed": int(random.integers(2**62)),
     }
 
 
@@ -223,7 +222,7 @@ def training(settings: Settings, device: torch.device) -> dict[str, Any]:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         found[name] = {
-            "steps_a_second": round(1 / seconds(functools.partial(trainer.step, late, batch), device), 3),
+            "steps_a_second": round(1 / seconds(functools.partial(trainer.step, late, [batch]), device), 3),
             "peak_mb": round(peak_mb(device)),
         }
     fast, plain = found["rays inside the face"]["steps_a_second"], found["every ray"]["steps_a_second"]

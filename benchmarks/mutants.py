@@ -40,7 +40,7 @@ class Mutant:
 MUTANTS = {
     "slots that do not compete": Mutant("s3dnerf/model/aggregation.py", "softmax(dim=1)", "softmax(dim=2)", MODEL),
     "discriminator labels swapped": Mutant(
-        "s3dnerf/training/train_s3dnerf.py",
+        "s3dnerf/training/passes.py",
         "self.discriminator(made), self.discriminator(real)",
         "self.discriminator(real), self.discriminator(made)",
         STEP,
@@ -49,7 +49,7 @@ MUTANTS = {
         "s3dnerf/training/train_s3dnerf.py", "self.averaged.update(self.generator)", "pass", STEP
     ),
     "no perceptual loss on the coarse image": Mutant(
-        "s3dnerf/training/train_s3dnerf.py",
+        "s3dnerf/training/passes.py",
         "perceptual(fine, batch.target) + perceptual(coarse, batch.coarse_target)",
         "perceptual(fine, batch.target)",
         STEP,
@@ -66,8 +66,8 @@ MUTANTS = {
     "schedule ignored": Mutant("s3dnerf/training/train_s3dnerf.py", 'group["lr"] = lr', "pass", STEP),
     "discriminator gradients not averaged": Mutant(
         "s3dnerf/training/train_s3dnerf.py",
-        "self.world.average_gradients(network)",
-        "self.world.average_gradients(network) if network is self.generator else None",
+        "world.data_parallel(DiscriminatorPass(self.discriminator))",
+        "DiscriminatorPass(self.discriminator)",
         STEP,
     ),
     "real pair unmasked": Mutant(
@@ -77,7 +77,7 @@ MUTANTS = {
         STEP,
     ),
     "coarse pixel loss dropped": Mutant(
-        "s3dnerf/training/train_s3dnerf.py",
+        "s3dnerf/training/passes.py",
         "+ losses.pixel_loss(seen, wanted, at[coarse.shape[-1]])",
         "",
         STEP,
@@ -112,7 +112,7 @@ MUTANTS = {
     ),
     "a seam about the mouth": Mutant("s3dnerf/model/mouth.py", ".float()) * self.edge", ".float())", MODEL),
     "training paints by lips that speech tells": Mutant(
-        "s3dnerf/training/train_s3dnerf.py",
+        "s3dnerf/training/passes.py",
         "batch.speech, batch.camera, batch.noise, rays, batch.landmarks)",
         "batch.speech, batch.camera, batch.noise, rays)",
         STEP,

@@ -23,6 +23,10 @@ def check_together(settings: Any, variants: Sequence[str], corpora: Sequence[str
         raise SettingsError(
             f"train.variants: {list(settings.train.variants)} — accepted: one or more of {', '.join(variants)}"
         )
+    parts = settings.train.processes * settings.train.accumulate
+    if settings.train.batch % parts:
+        accepted = f"a multiple of train.processes times train.accumulate ({parts})"
+        raise SettingsError(f"train.batch: {settings.train.batch} — accepted: {accepted}")
     check_phases(settings.train.phases)
     bad = [c for c in settings.evaluate.corpora if c not in corpora]
     if bad:

@@ -274,6 +274,9 @@ class TrainSettings:
     variants: tuple[str, ...] = opt(("full",), "variants of table 3 to train: " + ", ".join(VARIANTS))
     steps: int = opt(400_000, "training steps", ge=1)
     batch: int = opt(8, "samples a step over all processes; each is one source and T target frames", ge=1, le=1024)
+    accumulate: int = opt(
+        1, "parts of a process's share of the batch, one after the other: less memory, the same step", ge=1, le=1024
+    )
     frames: int = opt(5, "T, consecutive target frames a sample", choices=(5,))
     lr_generator: float = opt(1e-4, "Adam step size of the generator", ge=1e-7, le=1.0)
     lr_discriminator: float = opt(2e-4, "Adam step size of the discriminator", ge=1e-7, le=1.0)

@@ -5,28 +5,27 @@ Reads the corpus folders of ``align``, ``masks``, ``lips`` and ``speech`` under 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from s3dnerf.video.encoding import decode_clip
+from s3dnerf.video.encoding import decode_clip, decode_frames
 from s3dnerf.video.packs import CorpusPacks
 
 STAGES = ("align", "masks", "lips", "speech")
 
 
 @dataclass(frozen=True)
-class Clip:
-    """One clip of N frames at 25 Hz.
+class ClipArrays:
+    """What is known of one clip of N frames at 25 Hz, but for its pictures.
 
     Attributes
     ----------
     record : dict
         Ingest's record: clip, corpus, speaker, split, ….
-    frames : uint8 (N, 256, 256, 3), RGB
-    masks : bool (N, 256, 256), the inner face with the mouth filled
     landmarks : float32 (N, 68, 2), pixels (x, y) of the aligned frame
     world_to_camera : float32 (N, 3, 4), canonical head frame → OpenCV camera (x right, y down, z forward)
     intrinsics : float32 (N, 3, 3), of the 256-pixel frame; pixel i covers [i, i + 1)
@@ -38,8 +37,6 @@ class Clip:
     """
 
     record: dict[str, Any]
-    frames: np.ndarray
-    masks: np.ndarray
     landmarks: np.ndarray
     world_to_camera: np.ndarray
     intrinsics: np.ndarray
@@ -57,6 +54,34 @@ class Clip:
     def speaker(self) -> str:
         """Who speaks, as ingest names the person."""
         return self.record["speaker"]
+
+    def first(self, frames: int) -> ClipArrays:
+        """The clip's first ``frames`` frames, its speech cut to match."""
+        n = frames
+        return ClipArrays(
+            record=self.record,
+            landmarks=self.landmarks[:n],
+            world_to_camera=self.world_to_camera[:n],
+            intrinsics=self.intrinsics[:n],
+            box=self.box,
+            lip_boxes=self.lip_boxes[:n],
+            tokens=self.tokens[: 2 * n],
+            mel=self.mel[: int(80 * n / 25) + 16],
+        )
+
+
+@dataclass(frozen=True)
+class Clip(ClipArrays):
+    """One clip with its pictures.
+
+    Attributes
+    ----------
+    frames : uint8 (N, 256, 256, 3), RGB
+    masks : bool (N, 256, 256), the inner face with the mouth filled
+    """
+
+    frames: np.ndarray
+    masks: np.ndarray
 
 
 class ClipFolder:
@@ -84,25 +109,47 @@ class ClipFolder:
 
     def load(self, record: dict[str, Any], max_frames: int | None = None) -> Clip:
         """One clip, decoded; its first ``max_frames`` frames where given (speech is cut to match)."""
-        clip, read = record["clip"], lambda stage, kind: self.packs[stage].read(record["clip"], kind)
-        frames = decode_clip(read("align", "mp4"))
-        n = len(frames) if max_frames is None else min(len(frames), max_frames)
-        masks = np.unpackbits(read("masks", "mask.npy"), axis=-1)[..., :256].astype(bool)
-        tokens = read("speech", "tokens.npy").astype(np.float32)
-        mel = read("speech", "mel.npy").astype(np.float32)
-        if not len(frames) == len(masks) == len(tokens) // 2:
+        arrays = self.arrays(record)
+        frames = decode_clip(self.packs["align"].read(record["clip"], "mp4"))
+        masks = _unpacked(self.packs["masks"].read(record["clip"], "mask.npy"))
+        if not len(frames) == len(masks) == len(arrays.tokens) // 2:
             raise ValueError(
-                f"{clip}: {len(frames)} frames, {len(masks)} masks, {len(tokens)} tokens: expected N, N, 2 N"
+                f"{record['clip']}: {len(frames)} frames, {len(masks)} masks, {len(arrays.tokens)} tokens: expected N, "
+                "N, 2 N"
             )
-        return Clip(
+        n = len(frames) if max_frames is None else min(len(frames), max_frames)
+        return Clip(**vars(arrays.first(n)), frames=frames[:n], masks=masks[:n])
+
+    def arrays(self, record: dict[str, Any]) -> ClipArrays:
+        """What is known of a clip but for its pictures, which are not read."""
+        clip = record["clip"]
+
+        def read(stage: str, kind: str) -> np.ndarray:
+            return self.packs[stage].read(clip, kind)
+
+        return ClipArrays(
             record=record,
-            frames=frames[:n],
-            masks=masks[:n],
-            landmarks=read("align", "landmarks.npy")[:n],
-            world_to_camera=read("masks", "world_to_camera.npy")[:n],
-            intrinsics=read("masks", "intrinsics.npy")[:n],
+            landmarks=read("align", "landmarks.npy"),
+            world_to_camera=read("masks", "world_to_camera.npy"),
+            intrinsics=read("masks", "intrinsics.npy"),
             box=read("masks", "box.npy"),
-            lip_boxes=read("lips", "crop_boxes.npy")[:n],
-            tokens=tokens[: 2 * n],
-            mel=mel[: int(80 * n / 25) + 16],
+            lip_boxes=read("lips", "crop_boxes.npy"),
+            tokens=read("speech", "tokens.npy").astype(np.float32),
+            mel=read("speech", "mel.npy").astype(np.float32),
         )
+
+    def pictures(self, record: dict[str, Any], at: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Some frames of a clip, uint8 (n, 256, 256, 3), and their masks, bool (n, 256, 256); no other is decoded.
+
+        Parameters
+        ----------
+        at : numbers of the frames, in any order; a number may come twice
+        """
+        clip = record["clip"]
+        masks = _unpacked(self.packs["masks"].read(clip, "mask.npy")[list(at)])
+        return decode_frames(self.packs["align"].read(clip, "mp4"), at), masks
+
+
+def _unpacked(bits: np.ndarray) -> np.ndarray:
+    """Masks kept as bits, uint8 (n, 256, 32), as bool (n, 256, 256)."""
+    return np.unpackbits(bits, axis=-1)[..., :256].astype(bool)

@@ -1,22 +1,29 @@
 """Data-parallel training: which of how many processes this one is, on which device, and averaging between them.
 
 Works under ``torchrun --standalone --nproc-per-node N -m module …`` and plain ``python -m module …``: it reads RANK,
-WORLD_SIZE and LOCAL_RANK (and MASTER_ADDR, MASTER_PORT) from the environment, which torchrun sets. gloo on CPUs, NCCL
-on CUDA devices. On CPUs each process uses one thread, so that sums have one order and a run can be repeated to the bit.
+WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE (and MASTER_ADDR, MASTER_PORT) from the environment, which torchrun sets.
+gloo on CPUs, NCCL on CUDA devices. On CPUs each process uses one thread, so that sums have one order and a run can be
+repeated to the bit.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
+from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.devices import chosen_device
+from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import die_with_parent
+
+LOADER_WORKERS, MOST_WORKERS = "S3DNERF_LOADER_WORKERS", 4
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class World:
     ----------
     rank : int, 0 … size − 1; rank 0 writes
     size : int, number of processes
-    local_rank : int, number of this process on its machine
+    local_rank, local_size : int, number of this process on its machine, and how many there are
     device : torch.device
     """
 
@@ -35,6 +42,7 @@ class World:
     size: int = 1
     local_rank: int = 0
     device: torch.device = torch.device("cpu")
+    local_size: int = 1
 
     def is_main(self) -> bool:
         """Whether this process writes files and talks."""
@@ -44,23 +52,19 @@ class World:
         """``with world.autocast("bf16"):`` forward passes in bfloat16; ``fp32`` changes nothing."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
-    def share(self, batch: int) -> int:
-        """This process's part of a batch over all processes. Raises ValueError when it does not divide."""
-        if batch % self.size:
-            raise ValueError(f"batch {batch} over {self.size} processes: expected a multiple of {self.size}")
-        return batch // self.size
+    def share(self, batch: int, parts: int = 1) -> int:
+        """Samples of one part of this process's share of a batch over all processes. Raises ValueError when it does not
+        divide.
+        """
+        if batch % (self.size * parts):
+            over = f"{self.size} processes" + (f" in {parts} parts each" if parts > 1 else "")
+            raise ValueError(f"batch {batch} over {over}: expected a multiple of {self.size * parts}")
+        return batch // self.size // parts
 
     def barrier(self) -> None:
         """Wait for the others."""
         if self.size > 1:
             dist.barrier()
-
-    def broadcast(self, module: torch.nn.Module) -> None:
-        """Give every process rank 0's parameters and buffers."""
-        if self.size > 1:
-            with torch.no_grad():
-                for tensor in [*module.parameters(), *module.buffers()]:
-                    dist.broadcast(tensor, src=0)
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
         """``value`` averaged over the processes (a copy)."""
@@ -70,27 +74,40 @@ class World:
             value /= self.size
         return value
 
-    def average_gradients(self, parameters: torch.nn.Module | Iterable[torch.nn.Parameter]) -> None:
-        """Average gradients over the processes, in one message.
+    def data_parallel(self, module: torch.nn.Module) -> torch.nn.Module:
+        """The module whose backward pass leaves each parameter the mean of all processes' gradients
+        (DistributedDataParallel); all begin with rank 0's parameters and buffers.
 
-        A parameter without a gradient in this process counts as zero, so that all processes send the same message.
-        Call it after ``backward`` and before clipping. (The towers and the generator take several forward passes and
-        partial losses a step, which DistributedDataParallel's hooks do not bear; the message is the same.)
+        In a process alone, the module itself. One forward pass a backward pass, unless within :meth:`adding`. A
+        parameter that takes no part in a pass keeps no gradient.
         """
         if self.size == 1:
-            return
-        found = [
-            p
-            for p in (parameters.parameters() if isinstance(parameters, torch.nn.Module) else parameters)
-            if p.requires_grad
-        ]
-        if not found:
-            return
-        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1).float() for p in found])
-        dist.all_reduce(flat)
-        flat /= self.size
-        for p, part in zip(found, flat.split([p.numel() for p in found])):
-            p.grad = part.view_as(p).to(p.dtype).clone()
+            return module
+        # which parameters take part differs from phase to phase, and is looked up in each pass; where all do, it warns
+        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
+        return DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=True)
+
+    @staticmethod
+    def adding(module: torch.nn.Module, last: bool) -> contextlib.AbstractContextManager[None]:
+        """For the passes of a step whose gradients add up: only around the ``last`` are they averaged."""
+        several = isinstance(module, DistributedDataParallel) and not last
+        return module.no_sync() if several else contextlib.nullcontext()  # type: ignore[operator,return-value]
+
+
+def loader_workers(world: World) -> int:
+    """How many processes (or threads) make data for this training process, by ``$S3DNERF_LOADER_WORKERS``.
+
+    Without it there are none where the processor trains, which has no cores to spare, and up to :data:`MOST_WORKERS`
+    beside a GPU, as the training processes of a machine share its cores.
+
+    Raises SettingsError where ``$S3DNERF_LOADER_WORKERS`` is no whole number from 0.
+    """
+    text = os.environ.get(LOADER_WORKERS, "")
+    if text:
+        if not text.isdigit():
+            raise SettingsError(f"${LOADER_WORKERS}: got {text!r} — accepted: a whole number from 0")
+        return int(text)
+    return min(MOST_WORKERS, max(0, usable_cores() // world.local_size - 1)) if world.device.type == "cuda" else 0
 
 
 @contextlib.contextmanager
@@ -135,7 +152,7 @@ def joined(device: str | None = None) -> Iterator[World]:
         if size > 1:
             # or gloo fails in a process that is still connecting ("Connection closed by peer") when another has left
             dist.barrier()
-        yield World(rank, size, local, place)
+        yield World(rank, size, local, place, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
     finally:
         if size > 1:
             dist.destroy_process_group()

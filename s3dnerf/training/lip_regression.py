@@ -27,6 +27,12 @@ MOST_CLIPS, SOURCES = 512, 3  # clips that are read, evenly spread; source frame
 RIDGE_SPEECH, RIDGE_SOURCE = 0.5, 0.02
 
 
+def spread_over(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All clips, or :data:`MOST_CLIPS` of more, evenly spread over their order."""
+    places = np.unique(np.linspace(0, len(records) - 1, min(len(records), MOST_CLIPS)).round().astype(int))
+    return [records[place] for place in places]
+
+
 def read_clip(folder: ClipFolder, record: dict[str, Any]) -> tuple[Tensor, Camera, Tensor, Tensor]:
     """Landmarks, cameras, box and tokens of a clip."""
 
@@ -57,8 +63,7 @@ def fit_lip_shapes(
     tokens : around each frame
     seed : of the source frames
     """
-    places = np.unique(np.linspace(0, len(records) - 1, min(len(records), MOST_CLIPS)).round().astype(int))
-    clips = [read_clip(folder, records[place]) for place in places]
+    clips = [read_clip(folder, record) for record in spread_over(records)]
     heard = torch.cat([speech for *_, speech in clips]).double()
     mean, std = heard.mean(0), heard.std(0).clamp_min(1e-4)
     standard = (heard - mean) / std

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from s3dnerf.core.shapes import Float, Tensor
 from s3dnerf.model.s3dnerf import S3DNeRF
-from s3dnerf.training.generator_data import Batch
+from s3dnerf.training.batches import Batch
 from s3dnerf.video.packs import write_atomic
 
 SIDE_PX = 128

@@ -13,29 +13,33 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from s3dnerf.core.shapes import Tensor
 from s3dnerf.model.cameras import FRAME_PX
 from s3dnerf.model.discriminator import Discriminator, dual
-from s3dnerf.model.s3dnerf import Rendered, S3DNeRF
+from s3dnerf.model.s3dnerf import S3DNeRF
 from s3dnerf.settings.loading import as_dict
-from s3dnerf.settings.schema import PhaseSettings, Settings, TrainSettings
-from s3dnerf.sync.crops import crop_lips
+from s3dnerf.settings.schema import Settings, TrainSettings
 from s3dnerf.sync.expert import SyncExpert, check_gate, load_expert
-from s3dnerf.sync.losses import generator_sync_loss
 from s3dnerf.training import losses
+from s3dnerf.training.batches import Batch, make_batch
 from s3dnerf.training.checkpoints import load_checkpoint, random_states, save_checkpoint, set_random_states
 from s3dnerf.training.curves import Curves
-from s3dnerf.training.distributed import World
+from s3dnerf.training.distributed import World, loader_workers
 from s3dnerf.training.ema import Averaged
-from s3dnerf.training.generator_data import Batch, GeneratorData, make_batch, training_rays
+from s3dnerf.training.generator_data import GeneratorData
 from s3dnerf.training.jobs import TrainingJob, interruptible, run_job
+from s3dnerf.training.loading import batches
+from s3dnerf.training.pace import Pace
+from s3dnerf.training.passes import DiscriminatorPass, GeneratorPass
 from s3dnerf.training.perceptual import PerceptualLoss
 from s3dnerf.training.phases import phase_at, sync_weight, without_sync
 from s3dnerf.training.strips import write_strip
@@ -64,61 +68,6 @@ def train_settings(job: Job) -> TrainSettings:
     return without_sync(train) if job.variant == "no_sync" else train
 
 
-def lip_windows(frames: torch.Tensor, boxes: torch.Tensor, expert: SyncExpert) -> torch.Tensor:
-    """Lip crops (B, T, 3, s, s) of frames (B·T, 3, h, w) for the expert."""
-    crops = crop_lips(frames.float(), boxes, expert.settings.crop_px)
-    return crops.unflatten(0, (-1, expert.settings.frames))
-
-
-def generator_losses(
-    rendered: Rendered,
-    batch: Batch,
-    phase: PhaseSettings,
-    lips_pix_weight: float,
-    perceptual: PerceptualLoss,
-    expert: SyncExpert,
-    discriminator: Discriminator | None,
-) -> dict[str, torch.Tensor]:
-    """Each term of eq. 9, unweighted, on the coarse and the fine image, and ``total``. Terms whose weight is 0 are not
-    computed.
-    """
-    fine, coarse = rendered.fine, rendered.coarse
-    at = {
-        size: losses.lip_emphasis(batch.lip_box, size, lips_pix_weight) for size in (fine.shape[-1], coarse.shape[-1])
-    }
-    seen = losses.over(coarse, rendered.alpha, batch.backdrop)
-    wanted = losses.over(batch.coarse_target, batch.mask, batch.backdrop)
-    terms = {
-        "pix": losses.pixel_loss(fine, batch.target, at[fine.shape[-1]])
-        + losses.pixel_loss(seen, wanted, at[coarse.shape[-1]])
-    }
-    terms["deform"] = rendered.deform_energy.float()
-    if phase.mouth:
-        terms["mouth"] = losses.mouth_loss(fine, batch.target, batch.lip_box)
-    if phase.flow:
-        each = len(batch.landmarks) // len(batch.source.box)
-        source = batch.source.landmarks.repeat_interleave(each, 0)
-        terms["flow"] = losses.landmark_flow_loss(rendered.source_xy, rendered.alpha, batch.landmarks, source)
-    if phase.sync or (phase.per and not perceptual.real):
-        # the expert knows whole frames: the coarse face stands before the true surroundings
-        standing = coarse + (1.0 - rendered.alpha) * batch.outside
-        lips = [lip_windows(image, batch.lip_box, expert) for image in (fine, standing)]
-    if phase.per:
-        terms["per"] = perceptual(fine, batch.target) + perceptual(coarse, batch.coarse_target)
-        if not perceptual.real:
-            true_lips = lip_windows(batch.target, batch.lip_box, expert)
-            terms["per"] = terms["per"] + perceptual.lips(lips[0], true_lips) + perceptual.lips(lips[1], true_lips)
-    if phase.sync:
-        audio = expert.audio(batch.audio)
-        terms["sync"] = generator_sync_loss(expert.visual(lips[0]), audio) + generator_sync_loss(
-            expert.visual(lips[1]), audio
-        )
-    if phase.adv and discriminator is not None:
-        terms["adv"] = losses.generator_adversarial_loss(discriminator(dual(fine, coarse)))
-    terms["total"] = sum(value * getattr(phase, name) for name, value in terms.items())
-    return terms
-
-
 class Trainer:
     """Networks, optimisers and average of one run: what a checkpoint holds."""
 
@@ -134,68 +83,84 @@ class Trainer:
         self.discriminator = Discriminator(settings.model.discriminator_width, FRAME_PX, self.train.frames)
         self.expert, self.perceptual = expert.to(self.device), PerceptualLoss(self.train, expert).to(self.device)
         for module in (self.generator, self.discriminator):
-            world.broadcast(module.to(self.device))
+            module.to(self.device)
+        made = GeneratorPass(self.generator, self.train, self.perceptual, self.expert, self.discriminator)
+        self.generator_pass = world.data_parallel(made)
+        self.discriminator_pass = world.data_parallel(DiscriminatorPass(self.discriminator))
         self.averaged = Averaged(self.generator, self.train.ema)
+        fused = self.device.type == "cuda"
         self.generator_optimiser = torch.optim.Adam(
-            self.generator.parameters(), self.train.lr_generator, betas=(self.train.adam_beta1, 0.99)
+            self.generator.parameters(), self.train.lr_generator, betas=(self.train.adam_beta1, 0.99), fused=fused
         )
         self.discriminator_optimiser = torch.optim.Adam(
-            self.discriminator.parameters(), self.train.lr_discriminator, betas=(0.0, 0.99)
+            self.discriminator.parameters(), self.train.lr_discriminator, betas=(0.0, 0.99), fused=fused
         )
         self.watch = LossWatch()
 
-    def render(self, batch: Batch) -> Rendered:
-        """The batch's target frames."""
-        identity = self.generator.encode(batch.source)
-        rays = (
-            None if self.train.outside_rays == 1.0 else training_rays(batch.mask, batch.draw, self.train.outside_rays)
-        )
-        return self.generator.render(identity, batch.speech, batch.camera, batch.noise, rays, batch.landmarks)
-
-    def update(
-        self, network: torch.nn.Module, optimiser: torch.optim.Optimizer, loss: torch.Tensor, lr: float
-    ) -> torch.Tensor:
-        """One step of one network; returns the gradient's norm before clipping."""
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.world.average_gradients(network)
+    def update(self, network: torch.nn.Module, optimiser: torch.optim.Optimizer, lr: float) -> tuple[Tensor, bool]:
+        """One step of one network by the gradients that it holds. Returns their norm before clipping, and whether the
+        step was taken: it is left out where the norm is not finite, which is then so in every process.
+        """
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), self.train.gradient_clip)
-        for group in optimiser.param_groups:
-            group["lr"] = lr
-        optimiser.step()
-        return norm
+        taken = bool(norm.isfinite())
+        if taken:
+            for group in optimiser.param_groups:
+                group["lr"] = lr
+            optimiser.step()
+        return norm, taken
 
-    def step(self, step: int, batch: Batch) -> dict[str, float]:
-        """One training step: the generator's, then (with an adversary) the discriminator's. Returns the curves'
-        values.
+    def step(self, step: int, parts: Sequence[Batch]) -> dict[str, float]:
+        """One training step: the generator's, then (with an adversary) the discriminator's. Returns the curves' values:
+        means over the parts of the batch and the processes, and ``skipped``, how many of the two were left out, where
+        one was.
+
+        Parameters
+        ----------
+        parts : this process's share of the batch, in parts of one size whose gradients add up
         """
         train, phase, scale = self.train, phase_at(self.train, step), losses.step_size(self.train, step)
+        shown: list[tuple[Tensor, Tensor]] = []  # the discriminator's pairs: made, real
+        totals: dict[str, Tensor] = {}
+
+        def note(name: str, value: Tensor) -> None:
+            value = value.detach().float() / len(parts)
+            totals[name] = totals[name] + value if name in totals else value
+
         self.discriminator.requires_grad_(False)
-        with self.world.autocast(train.precision):
-            rendered = self.render(batch)
-            terms = generator_losses(
-                rendered, batch, phase, train.lips_pix_weight, self.perceptual, self.expert, self.discriminator
-            )
-        norm = self.update(self.generator, self.generator_optimiser, terms["total"], train.lr_generator * scale)
-        self.averaged.update(self.generator)
-        values = {name: value.detach() for name, value in terms.items()}
-        values["gradient_norm"] = norm
+        self.generator_optimiser.zero_grad(set_to_none=True)
+        for batch in parts:
+            with self.world.adding(self.generator_pass, batch is parts[-1]):
+                with self.world.autocast(train.precision):
+                    fine, coarse, terms = self.generator_pass(batch, phase)
+                (terms["total"] / len(parts)).backward()
+            for name, value in terms.items():
+                note(name, value)
+            if phase.adv:
+                made = dual(fine.detach().float(), coarse.detach())
+                shown.append((made, dual(batch.target, batch.coarse_target)))
+        totals["gradient_norm"], taken = self.update(
+            self.generator, self.generator_optimiser, train.lr_generator * scale
+        )
+        if taken:
+            self.averaged.update(self.generator)
+        skipped = int(not taken)
         if phase.adv:
+            r1 = bool(step % train.r1_every == 0 and train.r1)
             self.discriminator.requires_grad_(True)
-            real, made = (
-                dual(batch.target, batch.coarse_target),
-                dual(rendered.fine.detach().float(), rendered.coarse.detach()),
-            )
-            with self.world.autocast(train.precision):
-                loss = losses.discriminator_loss(self.discriminator(made), self.discriminator(real))
-            values["discriminator"] = loss.detach()
-            if step % train.r1_every == 0 and train.r1:
-                real = real.requires_grad_(True)
-                penalty = losses.r1_penalty(self.discriminator(real), real)
-                loss, values["r1"] = loss + train.r1 * train.r1_every * penalty, penalty.detach()
-            self.update(self.discriminator, self.discriminator_optimiser, loss, train.lr_discriminator * scale)
-        shared = self.world.mean(torch.stack([v.float().reshape(()) for v in values.values()]))
-        return dict(zip(values, shared.tolist()))
+            self.discriminator_optimiser.zero_grad(set_to_none=True)
+            for made, real in shown:
+                with self.world.adding(self.discriminator_pass, made is shown[-1][0]):
+                    with self.world.autocast(train.precision):
+                        loss, penalty = self.discriminator_pass(made, real, r1)
+                    note("discriminator", loss)
+                    if penalty is not None:
+                        note("r1", penalty)
+                        loss = loss + train.r1 * train.r1_every * penalty
+                    (loss / len(parts)).backward()
+            _, taken = self.update(self.discriminator, self.discriminator_optimiser, train.lr_discriminator * scale)
+            skipped += int(not taken)
+        shared = self.world.mean(torch.stack([v.float().reshape(()) for v in totals.values()]))
+        return {**dict(zip(totals, shared.tolist())), **({"skipped": float(skipped)} if skipped else {})}
 
     def state(self, step: int) -> dict[str, Any]:
         """Everything a run needs to go on after ``step`` steps, as tensors and plain Python."""
@@ -250,8 +215,6 @@ def train(job: Job, world: World) -> None:
         if world.is_main()
         else None
     )
-    share = world.share(settings.train.batch)
-    numbers = range(world.rank * share, (world.rank + 1) * share)
     if world.is_main():
         logger.info(
             f"train_s3dnerf {variant}: {len(data.records)} clips of {len({r['speaker'] for r in data.records})} "
@@ -259,15 +222,19 @@ def train(job: Job, world: World) -> None:
             f"{sum(p.numel() for p in trainer.generator.parameters()):,} parameters, steps {start}…{steps} on "
             f"{world.size} × {world.device}"
         )
-    began = time.monotonic()
+    workers = loader_workers(world)
+    ahead = batches(data, start, steps, world, settings.train.batch, settings.train.accumulate, workers)
+    pace = Pace(settings.train.batch, world.device)
     with interruptible() as asked:
-        for step, batch in enumerate(data.batches(start, steps, numbers, world.device), start):
-            values = trainer.step(step, batch)
+        for step in range(start, steps):
+            with pace.waiting():
+                parts = next(ahead)
+            values = trainer.step(step, parts)
             trainer.watch.see(step, values)
             done, stop = step + 1, bool(world.mean(torch.tensor(float(asked()), device=world.device)))
             if world.is_main():
                 assert curves is not None and probe is not None
-                curves.add(step, values)
+                curves.add(step, {name: value for name, value in values.items() if math.isfinite(value)})
                 if done % settings.train.strip_every == 0 or done == steps:
                     write_strip(work / "strips" / f"step_{done:07d}.png", trainer.averaged.module, probe)
                 if done % settings.train.checkpoint_every == 0 or done == steps or stop:
@@ -275,7 +242,7 @@ def train(job: Job, world: World) -> None:
                 if done % every == 0:
                     logger.info(
                         f"  step {done}/{steps}: loss {values['total']:.4f}, pixels {values['pix']:.4f}, "
-                        f"{(time.monotonic() - began) / (done - start):.2f} s a step"
+                        f"{pace.told(done - start)}"
                     )
             if stop:
                 raise KeyboardInterrupt(
@@ -342,6 +309,7 @@ def card(job: Job, trainer: Trainer, data: GeneratorData, expert_card: dict[str,
         },
         "speakers": sorted({r["speaker"] for r in data.records}),
         "clips": len(data.records),
+        "skipped_steps": trainer.watch.skipped,
         "corpora": ["hdtf"],
         "parameters": {
             "generator": sum(p.numel() for p in trainer.generator.parameters()),

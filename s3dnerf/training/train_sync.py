@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.settings.loading import as_dict
@@ -32,7 +33,7 @@ from s3dnerf.sync.monitor import SyncMonitor, crop_findings, offset_findings, sp
 from s3dnerf.sync.towers import TokenTower
 from s3dnerf.training.checkpoints import load_checkpoint, save_checkpoint
 from s3dnerf.training.curves import Curves
-from s3dnerf.training.distributed import World
+from s3dnerf.training.distributed import World, loader_workers
 from s3dnerf.training.jobs import TrainingJob, run_job
 from s3dnerf.training.sync_augment import varied_lips, varied_mel, varied_tokens
 from s3dnerf.training.sync_data import ClipPool, LipClip, SyncDataError, SyncSplit, crop_margin, draw_batch, split_for
@@ -111,10 +112,31 @@ def new_network(sync: SyncSettings, clips: list[LipClip]) -> SyncExpert:
     return network
 
 
+class SyncPass(nn.Module):
+    """Both embeddings of a batch in one forward pass, which DistributedDataParallel can wrap."""
+
+    def __init__(self, network: SyncExpert) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, lips: torch.Tensor, sound: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embeddings (b, e) of lips (b, 5, 3, s, s) and of sound (b, m, k)."""
+        return self.network.visual(lips), self.network.audio(sound)
+
+
 def train_step(
-    network: SyncExpert, optimiser: torch.optim.Optimizer, clips: list[LipClip], job: Job, step: int, world: World
+    network: SyncExpert,
+    both: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    clips: list[LipClip],
+    job: Job,
+    step: int,
+    world: World,
 ) -> dict[str, float]:
-    """One step. What is drawn depends on seed, step and rank alone, so that nothing need be remembered to go on."""
+    """One step. What is drawn depends on seed, step and rank alone, so that nothing need be remembered to go on.
+
+    ``both``: a :class:`SyncPass` of the network, which leaves the mean of all processes' gradients.
+    """
     sync, margin = job.settings.sync, crop_margin(job.settings.sync.crop_px)
     draws = np.random.default_rng([job.seed, step, world.rank])
     generator = torch.Generator().manual_seed(int(draws.integers(1 << 62)))
@@ -125,11 +147,10 @@ def train_step(
     for group in optimiser.param_groups:
         group["lr"] = rate
     with world.autocast(sync.precision):
-        e_lips, e_audio = network.visual(lips), network.audio(sound)
+        e_lips, e_audio = both(lips, sound)
     loss = expected_triplet_loss(e_lips, e_audio, batch.negatives.to(world.device), sync.margin)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    world.average_gradients(network)
     optimiser.step()
     mean = float(world.mean(loss))
     if not math.isfinite(mean):
@@ -153,11 +174,11 @@ def train(job: Job, world: World) -> dict[str, Any] | None:
     sync, work = job.settings.sync, Path(job.work)
     split = split_for(job.role, job.data_dir, job.settings)
     audio = audio_windows(sync.audio)
-    pool = ClipPool(split.train, sync.crop_px, sync.batch, job.seed, audio)
+    pool = ClipPool(split.train, sync.crop_px, sync.batch, job.seed, audio, workers=max(1, loader_workers(world)))
     held_out = some_clips(split.held_out, HELD_OUT_CLIPS, sync.crop_px, audio) if world.is_main() else []
     torch.manual_seed(job.seed)
     network = new_network(sync, pool.at(0)).to(world.device)
-    world.broadcast(network)
+    both = world.data_parallel(SyncPass(network))
     optimiser = torch.optim.Adam(network.parameters(), lr=sync.lr, betas=(0.9, 0.99))
     monitor = SyncMonitor(sync.margin, patience=max(20, min(2000, job.steps // 4)))
     best: dict[str, Any] = {"step": 0, "accuracy": -1.0, "weights": None}
@@ -181,7 +202,7 @@ def train(job: Job, world: World) -> dict[str, Any] | None:
             raise SyncDataError(
                 f"{job.role}: no training clip has a window with speech in it — is the corpora's sound silent?"
             )
-        values = train_step(network.train(), optimiser, clips, job, step, world)
+        values = train_step(network.train(), both, optimiser, clips, job, step, world)
         monitor.step(values["loss"])
         done = step + 1
         if world.is_main():

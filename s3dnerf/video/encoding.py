@@ -6,6 +6,7 @@ bytes. Reads and writes nothing but a temporary folder.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import itertools
@@ -13,10 +14,10 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -173,10 +174,32 @@ def decode_clip(data: bytes) -> np.ndarray:
     """Frames of a clip made by :func:`encode_clip`, uint8 (N, h, w, 3) RGB. Raises VideoError for bytes that are no
     video.
     """
+    with _clip_reader(data) as reader:
+        return np.stack([reader.next().asnumpy() for _ in range(len(reader))])
+
+
+def decode_frames(data: bytes, at: Sequence[int]) -> np.ndarray:
+    """Some frames of a clip made by :func:`encode_clip`, uint8 (n, h, w, 3) RGB: those of :func:`decode_clip`, to the
+    bit, without decoding the others (every frame of such a clip stands alone).
+
+    Parameters
+    ----------
+    at : numbers of the frames, 0 … N − 1, in any order
+
+    Raises VideoError for bytes that are no video, or one that has no such frame.
+    """
+    with _clip_reader(data) as reader:
+        if not all(0 <= i < len(reader) for i in at):
+            raise ValueError(f"{len(reader)} frames, asked for {sorted(map(int, at))}")
+        return reader.get_batch([int(i) for i in at]).asnumpy()
+
+
+@contextlib.contextmanager
+def _clip_reader(data: bytes) -> Iterator[Any]:
+    """decord's reader of a clip in memory; what goes wrong inside becomes VideoError."""
     decord = decord_quietly()
     try:
-        reader = decord.VideoReader(io.BytesIO(data), num_threads=1)
-        return np.stack([reader.next().asnumpy() for _ in range(len(reader))])
+        yield decord.VideoReader(io.BytesIO(data), num_threads=1)
     except (decord.DECORDError, RuntimeError, StopIteration, ValueError) as error:
         raise VideoError(f"no readable video in {len(data)} bytes: {str(error).splitlines()[0][:200]}") from error
 

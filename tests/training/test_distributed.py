@@ -14,17 +14,27 @@ WORKER = """
 import sys, torch
 from s3dnerf.training.distributed import joined
 torch.manual_seed(0)
-x = torch.randn(6, 4)
+x = torch.randn(8, 4)
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.used, self.idle = torch.nn.Linear(4, 2), torch.nn.Linear(2, 2)
+    def forward(self, x):
+        return self.used(x).square().mean()
 with joined("cpu") as world:
     torch.manual_seed(world.rank)
-    net = torch.nn.ModuleDict({"used": torch.nn.Linear(4, 2), "idle": torch.nn.Linear(2, 2)})
-    world.broadcast(net)
-    part = x[world.rank * 3 : world.rank * 3 + 3]
-    net["used"](part).square().mean().backward()
-    world.average_gradients(net)
+    net = Net()
+    both = world.data_parallel(net)
+    for i in range(2):
+        part = x[world.rank * 4 + 2 * i : world.rank * 4 + 2 * i + 2]
+        with world.adding(both, i == 1):
+            (both(part) / 2).backward()
+        if i == 0:
+            unmixed = net.used.weight.grad.clone()
     mean = world.mean(torch.tensor(float(world.rank)))
-    torch.save({"grad": net["used"].weight.grad, "idle": net["idle"].weight.grad, "weights": net["used"].state_dict(), "mean": mean,
-                "threads": torch.get_num_threads(), "main": world.is_main()}, sys.argv[1] + str(world.rank))
+    torch.save({"grad": net.used.weight.grad, "unmixed": unmixed, "idle": net.idle.weight.grad is None, "mean": mean,
+                "weights": net.used.state_dict(), "threads": torch.get_num_threads(), "main": world.is_main(),
+                "local": world.local_size}, sys.argv[1] + str(world.rank))
 """
 
 
@@ -82,9 +92,9 @@ def test_two_processes_average_to_the_whole_batch(tmp_path):
     one, two = (torch.load(tmp_path / f"r{rank}", weights_only=True) for rank in range(2))
     assert torch.equal(one["grad"], two["grad"]) and torch.equal(one["weights"]["weight"], two["weights"]["weight"])
     assert one["mean"] == two["mean"] == 0.5 and one["threads"] == 1 and (one["main"], two["main"]) == (True, False)
-    assert torch.count_nonzero(one["idle"]) == 0
+    assert one["idle"] and not torch.equal(one["unmixed"], two["unmixed"]) and one["local"] == 2
     torch.manual_seed(0)
-    x = torch.randn(6, 4)
+    x = torch.randn(8, 4)
     net = torch.nn.Linear(4, 2)
     net.load_state_dict(one["weights"])
     net(x).square().mean().backward()
@@ -97,10 +107,7 @@ def test_one_process_needs_no_group(monkeypatch):
     with joined("cpu") as world:
         assert (world.rank, world.size, world.is_main(), world.device.type) == (0, 1, True, "cpu")
         net = torch.nn.Linear(2, 2)
-        net(torch.ones(1, 2)).sum().backward()
-        before = net.weight.grad.clone()
-        world.average_gradients(net)
-        assert torch.equal(net.weight.grad, before)
+        assert world.data_parallel(net) is net
         with world.autocast("bf16"):
             assert net(torch.ones(1, 2)).dtype == torch.bfloat16
         with world.autocast("fp32"):
@@ -116,5 +123,8 @@ def test_a_group_without_an_address_is_refused(monkeypatch):
 
 def test_share_must_divide():
     assert World(size=4).share(8) == 2
+    assert World(size=2).share(8, parts=2) == 2
     with pytest.raises(ValueError, match="multiple of 4"):
         World(size=4).share(6)
+    with pytest.raises(ValueError, match="2 processes in 3 parts each: expected a multiple of 6"):
+        World(size=2).share(8, parts=3)

@@ -178,8 +178,16 @@ def test_average_follows_and_does_not_keep_a_random_start() -> None:
 
 
 def test_watch_stops_at_nan_with_advice() -> None:
-    with pytest.raises(TrainingDiverged, match="adv is nan.*no adv in the first of train.phases"):
-        LossWatch().see(7, {"pix": 1.0, "adv": float("nan")})
+    watch, bad = LossWatch(), {"pix": 1.0, "adv": float("nan")}
+    for step, values in enumerate([bad, bad, {"pix": 1.0, "adv": 1.0}, bad, bad]):
+        watch.see(step, values)
+    again = LossWatch()
+    again.restore(watch.state())
+    assert again.skipped == 4
+    with pytest.raises(
+        TrainingDiverged, match="adv is nan, the 3th step in a row.*no adv in the first of train.phases"
+    ):
+        again.see(5, bad)
 
 
 def test_watch_stops_at_lasting_spikes_and_forgives_short_ones() -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from s3dnerf.settings.schema import Settings
-from s3dnerf.training import generator_data
+from s3dnerf.training.batches import Batch
 from s3dnerf.training.curves import Curves, read_curves
 from s3dnerf.training.distributed import World
 from s3dnerf.training.jobs import interruptible
@@ -69,12 +69,12 @@ def test_killed_at_ten_random_steps_equals_never_killed(
         sorted(np.random.default_rng(1).choice(24, 10, replace=False).tolist()),
     )
 
-    def mortal(self: Trainer, step: int, batch: generator_data.Batch) -> dict[str, float]:
+    def mortal(self: Trainer, step: int, parts: list[Batch]) -> dict[str, float]:
         if deaths and step == deaths[0]:
             if random.random() < 0.5:  # in the middle of the step: weights already moved, nothing saved
-                real(self, step, batch)
+                real(self, step, parts)
             raise Killed
-        return real(self, step, batch)
+        return real(self, step, parts)
 
     monkeypatch.setattr(Trainer, "step", mortal)
     kills = 0

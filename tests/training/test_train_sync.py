@@ -106,8 +106,8 @@ def test_killed_and_resumed_gives_the_same_bytes(data_dir, tmp_path, monkeypatch
     train(job(data_dir, tmp_path / "whole"), World())
     real = train_sync.train_step
 
-    def step_and_die(network, optimiser, clips, which, step, world):
-        values = real(network, optimiser, clips, which, step, world)
+    def step_and_die(network, both, optimiser, clips, which, step, world):
+        values = real(network, both, optimiser, clips, which, step, world)
         if step == at:
             raise Killed
         return values

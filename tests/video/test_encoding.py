@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s3dnerf.video.encoding import NoFrames, VideoError, decode_clip, encode_clip, feed_ffmpeg, plain_log
+from s3dnerf.video.encoding import NoFrames, VideoError, decode_clip, decode_frames, encode_clip, feed_ffmpeg, plain_log
 from tests.video.numbered import number_of, stamp
 
 
@@ -18,6 +18,17 @@ def test_round_trip_keeps_every_frame() -> None:
     assert back.shape == frames.shape and back.dtype == np.uint8
     assert [number_of(f) for f in back] == list(range(40))
     assert np.abs(back.astype(int) - frames).mean() < 3
+
+
+def test_some_frames_are_those_of_the_whole_clip_to_the_bit() -> None:
+    data = encode_clip((stamp(i) for i in range(40)), crf=14)
+    whole, at = decode_clip(data), [39, 3, 17, 17, 0, 18]
+    assert np.array_equal(decode_frames(data, at), whole[at])
+    for wrong in ([40], [-1]):
+        with pytest.raises(VideoError, match="40 frames, asked for"):
+            decode_frames(data, wrong)
+    with pytest.raises(VideoError, match="no readable video"):
+        decode_frames(b"not a video", [0])
 
 
 def test_equal_frames_are_equal_bytes() -> None:
