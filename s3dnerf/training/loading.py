@@ -7,7 +7,7 @@ makes it.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -41,7 +41,7 @@ def _begin_worker(number: int) -> None:
     torch.set_num_threads(1)
 
 
-def in_a_thread(values: Iterator[T]) -> Iterator[T]:
+def in_a_thread(values: Iterator[T]) -> Generator[T, None, None]:
     """The same values, each made while the one before is in use."""
     with ThreadPoolExecutor(1, thread_name_prefix="samples") as ahead:
         end = object()
@@ -53,7 +53,7 @@ def in_a_thread(values: Iterator[T]) -> Iterator[T]:
 
 def batches(
     data: GeneratorData, first_step: int, steps: int, world: World, batch: int, parts: int = 1, workers: int = 0
-) -> Iterator[list[Batch]]:
+) -> Generator[list[Batch], None, None]:
     """The parts of this process's share of the batches of steps ``first_step`` … ``steps − 1``, on its device.
 
     Parameters
