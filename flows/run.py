@@ -11,7 +11,6 @@ import argparse
 import importlib
 import json
 import logging
-import subprocess
 import sys
 import time
 from contextlib import nullcontext
@@ -21,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from flows.executor import RunnerError
+from flows.launch import checked_template, launch
 from flows.log_setup import configure_logging
 from flows.process_lifetime import ENDED_WITH_OWNER, OwnerGone, die_with, dvc_identity, stage_lock
 from flows.project_folder import enter_project
@@ -30,7 +30,7 @@ from flows.store_switch import ignore_store
 from flows.workspace import link_main, seen_from_here
 from s3dnerf.core.devices import chosen_device, device_name, onnx_provider
 from s3dnerf.core.errors import SettingsError
-from s3dnerf.core.processes import die_with_parent, one_message, one_thread
+from s3dnerf.core.processes import one_message, one_thread
 from s3dnerf.settings.loading import load_settings
 from s3dnerf.settings.schema import Settings
 
@@ -51,38 +51,10 @@ STAGES = (
     "evaluate",
     "report",
 )
-TRACKED = ("train_sync", "train_s3dnerf", "evaluate", "report")
+TRAININGS = ("train_sync", "train_s3dnerf")
+TRACKED = (*TRAININGS, "evaluate", "report")
 LOCK_WAIT_S = 20.0
 PLAIN = ("check",)  # not recorded: where it stops a run, nobody waits for Prefect's server to start first
-
-
-def launch(module: str, arguments: list[str], processes: int) -> None:
-    """Start a training module: plain Python for one process, ``torchrun`` for several.
-
-    Raises RuntimeError when it fails; what it printed stands above.
-    """
-    several = (
-        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
-    )
-    command = [sys.executable, *several, "-m", module, *arguments]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        preexec_fn=die_with_parent,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:  # as a log line it is shown, and in the record
-                logger.info("%s", line.rstrip())
-        except BaseException:
-            process.kill()
-            raise
-    code = process.returncode
-    if code:
-        raise RuntimeError(f"{module} ended with status {code}; its last lines stand above")
 
 
 def sweep(out: Path) -> None:
@@ -111,7 +83,7 @@ def device_of(stage: str, settings: Settings) -> dict[str, str]:
     """
     if stage == "align":  # each stage's own settings alone are read
         return {"device": onnx_provider()} if settings.align.backend == "insightface" else {}
-    has_networks = stage in ("train_sync", "train_s3dnerf", "evaluate")
+    has_networks = stage in (*TRAININGS, "evaluate")
     if stage == "masks":
         has_networks = settings.masks.backend == "deep3d"
     if stage == "speech":
@@ -135,6 +107,8 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
         require((stage,))
     if stage == "check":  # the first of the graph: git refuses now, not when a training wants its revision
         git_state()
+    if stage in TRAININGS:
+        checked_template()
     name = f"{stage}-{part}" if part else stage
     lock = stage_lock(settings.preset, stage, part)
     lock.parent.mkdir(exist_ok=True)

@@ -51,7 +51,7 @@ def main(context: Context) -> dict[str, Any]:
     for job in jobs:
         check_gate(card, sync_weight(train_settings(job)))
     for job in jobs:
-        run_training(context, job, job.work, job.out, stated(job), train, context.settings.train.processes)
+        run_training(context, job, job.work, job.out, stated(job), train, job.processes)
         for picture in sorted((Path(job.out) / "strips").glob("*.png"))[-1:]:
             context.tracker.artifact(picture)
     return {job.variant: job.out for job in jobs}

@@ -53,7 +53,7 @@ def main(context: Context) -> dict[str, Any]:
         raise StageError(f"train_sync --part {context.part}: accepted: {', '.join(CORPORA)}")
     summary = {}
     for job in [plan(context, role) for role in roles]:
-        run_training(context, job, job.work, job.out, stated(job), train, job.settings.sync.processes)
+        run_training(context, job, job.work, job.out, stated(job), train, job.processes)
         card = json.loads((Path(job.out) / "card.json").read_text(encoding="utf-8"))
         held = card["held_out"]
         numbers = {

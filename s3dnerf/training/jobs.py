@@ -6,6 +6,7 @@ Reads the job's JSON; what the training reads and writes, its own module says.
 
 from __future__ import annotations
 
+import abc
 import argparse
 import contextlib
 import dataclasses
@@ -25,10 +26,15 @@ from s3dnerf.training.distributed import World, joined
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingJob:
+class TrainingJob(abc.ABC):
     """One training run: settings, and what the training adds (strings)."""
 
     settings: Settings
+
+    @property
+    @abc.abstractmethod
+    def processes(self) -> int:
+        """How many processes the settings ask for: they decide what each draws, so a run has just so many."""
 
     def to_json(self) -> str:
         """The job as JSON, settings in full."""
@@ -56,6 +62,11 @@ def run_job(name: str, kind: type[J], train: Train[J], arguments: list[str] | No
     job = kind.from_json(parser.parse_args(arguments).job.read_text(encoding="utf-8"))
     with one_message(name, stoppable=False), joined() as world:
         log_to_stdout("s3dnerf", "__main__", level=logging.INFO if world.is_main() else logging.ERROR)
+        if world.size != job.processes:
+            raise RuntimeError(
+                f"{name}: {world.size} processes were started, the settings ask for {job.processes} — start so many, "
+                "or change the setting: the number of processes decides what is drawn"
+            )
         train(job, world)
 
 

@@ -61,6 +61,11 @@ class Job(TrainingJob):
     work: str
     out: str
 
+    @property
+    def processes(self) -> int:
+        """``train.processes``"""
+        return self.settings.train.processes
+
 
 def train_settings(job: Job) -> TrainSettings:
     """``settings.train`` of the job's variant: no phase of ``no_sync`` has a lip-sync loss."""

@@ -75,6 +75,11 @@ class Job(TrainingJob):
     out: str
 
     @property
+    def processes(self) -> int:
+        """``sync.processes``"""
+        return self.settings.sync.processes
+
+    @property
     def steps(self) -> int:
         """Steps of this role's training."""
         return self.settings.sync.steps if self.role == "expert" else self.settings.sync.judge_steps

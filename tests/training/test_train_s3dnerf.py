@@ -192,7 +192,10 @@ def test_steps_learn(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_take_the_gradient_of_one(settings: Settings, data_dir: Path, tmp_path: Path) -> None:
     given = {"batch": 2, "steps": 1, "checkpoint_every": 1}
-    alone, pair = (generator_job(settings, data_dir, tmp_path / name, **given) for name in ("alone", "pair"))
+    alone, pair = (
+        generator_job(settings, data_dir, tmp_path / name, processes=n, **given)
+        for name, n in (("alone", 1), ("pair", 2))
+    )
     train(alone, World())
     (tmp_path / "job.json").write_text(pair.to_json())
     environment = {
@@ -209,7 +212,7 @@ def test_two_processes_take_the_gradient_of_one(settings: Settings, data_dir: Pa
     ]
     assert [rank.wait(120) for rank in ranks] == [0, 0]
     one, two = (read_curves(Path(job.out) / "curves.jsonl")[0] for job in (alone, pair))
-    for name in ("pix", "per", "sync", "gradient_norm"):
+    for name in ("pix", "per", "sync", "adv", "discriminator", "r1", "gradient_norm"):
         assert two[name] == pytest.approx(one[name], rel=1e-4), name
 
 
