@@ -17,12 +17,13 @@ Run: ``python -m flows.run inventory``
 from __future__ import annotations
 
 import errno
+import functools
 import io
 import logging
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from s3dnerf.video.packs import write_atomic
 from stages.context import Context
 from stages.passing_faults import retried
 from stages.preprocessing import StageError
-from stages.raw_files import CACHE_COLUMNS, inventory_cache, read_inventory_cache
+from stages.raw_files import CACHE_COLUMNS, SeenFile, inventory_cache, read_inventory_cache
 from stages.seeding import fill_store
 from stages.weight_hashes import write_weights
 
@@ -41,7 +42,9 @@ logger = logging.getLogger(__name__)
 
 # a file changed so shortly ago may change again within the clock's resolution: its hash is not kept
 RACY_S = 2.0
-SAY_EVERY_S = 10.0
+SAY_EVERY_S, KEEP_EVERY_S = 10.0, 30.0
+# what is hashed in one go: by one process, and between two looks at the clock
+PIECE_FILES, PIECE_BYTES, ROUND_PIECES = 2000, 256 << 20, 32
 
 
 def path_text(path: str) -> str:
@@ -125,12 +128,102 @@ def _look(path: str) -> tuple[str, str]:
         return "", ""
 
 
-def _write_cache(path: Path, rows: list[dict[str, Any]]) -> None:
-    import pandas as pd
+def hash_files(paths: list[str]) -> list[tuple[int, int, str, str]]:
+    """Size in bytes, modification time in ns, sha256 and kind of some files, as they are when they are read."""
+    found = []
+    for path in paths:
+        state = retried(f"inventory: {path}", functools.partial(os.stat, path))
+        found.append((state.st_size, state.st_mtime_ns, *_look(path)))
+    return found
 
-    buffer = io.BytesIO()
-    pd.DataFrame(rows, columns=CACHE_COLUMNS).to_parquet(buffer, index=False)
-    write_atomic(path, buffer.getvalue())
+
+def _pieces(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Files in pieces of work: at most :data:`PIECE_FILES`, and no more once they are :data:`PIECE_BYTES`."""
+    piece, size = list[dict[str, Any]](), 0
+    for row in rows:
+        piece.append(row)
+        size += row["size"]
+        if len(piece) == PIECE_FILES or size >= PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
+
+
+class _Cache:
+    """What is known of the files seen so far, written whole now and then: a killed run loses no more than
+    :data:`KEEP_EVERY_S` of hashing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.rows, self.written_s = path, list[dict[str, Any]](), time.monotonic()
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Keep a file's row, unless it changed so shortly ago that it may change again within the clock's
+        resolution.
+        """
+        if row["sha256"] and time.time_ns() - row["mtime_ns"] > RACY_S * 1e9:
+            self.rows.append({name: row[name] for name in CACHE_COLUMNS})
+
+    def keep(self, now: bool = False) -> None:
+        """Write it, where it is time to."""
+        import pandas as pd
+
+        if now or time.monotonic() - self.written_s > KEEP_EVERY_S:
+            buffer = io.BytesIO()
+            pd.DataFrame(self.rows, columns=CACHE_COLUMNS).to_parquet(buffer, index=False)
+            write_atomic(self.path, buffer.getvalue())
+            self.written_s = time.monotonic()
+
+
+def _seen(roots: dict[str, str], known: Mapping[tuple[str, str], SeenFile]) -> tuple[list[dict[str, Any]], int]:
+    """A row a file, with the hash that is known of it; how many must be hashed (their hash is None). Raises StageError
+    for an empty folder.
+    """
+    rows: list[dict[str, Any]] = []
+    for corpus, root in roots.items():
+        before, absolute = len(rows), os.path.abspath(root)
+        for path, state in walk(root):
+            text = path_text(path)
+            size, mtime = (state.st_size, state.st_mtime_ns) if state is not None else (0, 0)
+            row = {"corpus": corpus, "path": text, "size": size, "sha256": None, "kind": ""}
+            row |= {"root": absolute, "mtime_ns": mtime}
+            kept = known.get((absolute, text))
+            if state is None or not stat.S_ISREG(state.st_mode):
+                # a link that points nowhere, a pipe or a socket: opening it may wait for ever
+                row |= {"sha256": "", "kind": FOLDER if path.endswith("/") else ""}
+            elif kept and (kept.size, kept.mtime_ns) == (size, mtime):
+                row |= {"sha256": kept.sha256, "kind": kept.kind}
+            else:
+                row["file"] = os.path.join(root, path)
+            if row["kind"] == FOLDER and not passed_over(text):
+                logger.warning(f"inventory: raw.{corpus}: {text}: this folder may not be opened (no permission)")
+            rows.append(row)
+        if len(rows) == before:
+            raise StageError(
+                f"raw.{corpus}: {root}: the folder is empty — put the corpus there, or set it to null to leave it out"
+            )
+    return rows, sum(row["sha256"] is None for row in rows)
+
+
+def _hash(context: Context, rows: list[dict[str, Any]], cache: _Cache) -> None:
+    """Hash the files of ``rows``, on all cores where that repays their start."""
+    done_bytes, done, said = 0, 0, time.monotonic()
+    pieces = list(_pieces(rows))
+    for at in range(0, len(pieces), ROUND_PIECES):
+        together = pieces[at : at + ROUND_PIECES]
+        files = [[row["file"] for row in piece] for piece in together]
+        names = [f"hash-{at + i:05d}" for i in range(len(together))]
+        for piece, found in zip(together, context.run(hash_files, files, names), strict=True):
+            for row, (size, mtime, sha, kind) in zip(piece, found, strict=True):
+                row |= {"size": size, "mtime_ns": mtime, "sha256": sha, "kind": kind}
+                cache.add(row)
+                done_bytes += size
+            done += len(piece)
+        cache.keep()
+        if time.monotonic() - said > SAY_EVERY_S:
+            logger.info(f"inventory: {done} of {len(rows)} files hashed, {done_bytes / 1e9:.1f} GB so far")
+            said = time.monotonic()
 
 
 def main(context: Context) -> dict[str, Any]:
@@ -138,43 +231,20 @@ def main(context: Context) -> dict[str, Any]:
     empty.
     """
     roots = check_roots(context)
-    cache_path = inventory_cache(context.settings.preset)
-    known = {} if context.ignore_store else read_inventory_cache(cache_path)
-    cache: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
-    hashed, total, said = 0, 0, time.monotonic()
-    for corpus, root in roots.items():
-        before, absolute = len(rows), os.path.abspath(root)
-        for path, state in walk(root):
-            text = path_text(path)
-            size, mtime = (state.st_size, state.st_mtime_ns) if state is not None else (0, 0)
-            kept = known.get((absolute, text))
-            if state is None or not stat.S_ISREG(state.st_mode):
-                # a link that points nowhere, a pipe or a socket: opening it may wait for ever
-                sha, kind = "", FOLDER if path.endswith("/") else ""
-            elif kept and (kept.size, kept.mtime_ns) == (size, mtime):
-                sha, kind = kept.sha256, kept.kind
-            else:
-                sha, kind = _look(os.path.join(root, path))
-                hashed += 1
-            if kind == FOLDER and not passed_over(text):
-                logger.warning(f"inventory: raw.{corpus}: {text}: this folder may not be opened (no permission)")
-            row = {"path": text, "size": size, "sha256": sha, "kind": kind}
-            rows.append({"corpus": corpus, **row})
-            if sha and time.time_ns() - mtime > RACY_S * 1e9:
-                cache.append({"root": absolute, "mtime_ns": mtime, **row})
-            total += size
-            if time.monotonic() - said > SAY_EVERY_S:
-                logger.info(f"inventory: {len(rows)} files, {total / 1e9:.1f} GB so far")
-                said = time.monotonic()
-        if len(rows) == before:
-            raise StageError(
-                f"raw.{corpus}: {root}: the folder is empty — put the corpus there, or set it to null to leave it out"
-            )
+    cache = _Cache(inventory_cache(context.settings.preset))
+    known = {} if context.ignore_store else read_inventory_cache(cache.path)
+    rows, hashed = _seen(roots, known)
+    for row in rows:
+        if row["sha256"] is not None:
+            cache.add(row)
+    try:
+        _hash(context, [row for row in rows if row["sha256"] is None], cache)
+    finally:
+        cache.keep(now=True)
     rows.sort(key=lambda row: (row["corpus"], row["path"]))
+    total = sum(row["size"] for row in rows)
     write_atomic(context.out("files.parquet"), table_bytes(rows, INVENTORY_COLUMNS))
     write_weights(context.settings, context.out("weights"))
-    _write_cache(cache_path, cache)
     if not context.ignore_store:
         for kind, count in fill_store(context.settings.data_dir).items():
             logger.info(f"inventory: {count} of {kind} taken from the outs on disk into the store")

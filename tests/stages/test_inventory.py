@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +14,7 @@ import pytest
 
 from stages import inventory
 from stages.preprocessing import StageError
+from stages.raw_files import inventory_cache
 from tests.stages.running import run, settings_for, table
 
 OLD = 1_600_000_000
@@ -50,6 +54,49 @@ def test_nothing_changed_is_the_same_bytes_and_hashes_nothing(raw: Path) -> None
     assert run(settings, "inventory")["hashed"] == 1 and out_bytes(settings) == before
     (raw / "clips/a.mp4").write_bytes(b"c")
     assert run(settings, "inventory")["hashed"] == 1 and out_bytes(settings) != before
+
+
+KILLED = """
+import time
+from pathlib import Path
+from stages import inventory
+from tests.stages.running import run, settings_for
+look = inventory._look
+def slowly(path):
+    time.sleep(0.05)
+    return look(path)
+inventory._look, inventory.KEEP_EVERY_S, inventory.PIECE_FILES, inventory.ROUND_PIECES = slowly, 0.0, 1, 2
+run(settings_for(hdtf=Path("raw")), "inventory")
+"""
+
+
+def test_a_killed_run_is_gone_on_with_to_the_same_bytes(raw: Path) -> None:
+    for number in range(60):
+        (raw / f"{number}.txt").write_text(f"{number}")
+        os.utime(raw / f"{number}.txt", (OLD, OLD))
+    settings, total = settings_for(hdtf=raw), 63
+    path = inventory_cache(settings.preset)
+    root = Path(__file__).resolve().parents[2]
+    process = subprocess.Popen([sys.executable, "-c", KILLED], env={**os.environ, "PYTHONPATH": str(root)})
+    end = time.monotonic() + 60
+    while not path.exists() or len(pd.read_parquet(path)) < 10:
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    kept = len(pd.read_parquet(path))
+    assert 10 <= kept < total and not (settings.data_dir / "inventory" / "files.parquet").exists()
+    assert run(settings, "inventory") == {"files": total, "bytes": 3 + 110, "hashed": total - kept}
+    resumed = out_bytes(settings)
+    path.unlink()
+    assert run(settings, "inventory")["hashed"] == total and out_bytes(settings) == resumed
+
+
+def test_files_are_hashed_in_pieces_of_many_or_of_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "PIECE_FILES", 3)
+    monkeypatch.setattr(inventory, "PIECE_BYTES", 100)
+    rows = [{"size": size} for size in (1, 1, 1, 1, 99, 5, 200)]
+    assert [[row["size"] for row in piece] for piece in inventory._pieces(rows)] == [[1, 1, 1], [1, 99], [5, 200]]
 
 
 def test_a_file_changed_just_now_is_not_trusted(raw: Path) -> None:
