@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,12 +22,36 @@ install_import_hook(
 
 from threadpoolctl import threadpool_limits  # noqa: E402
 
+from flows.proxies import is_loopback  # noqa: E402
 from tests.margins import SHARED  # noqa: E402
 
 # as stages run, and before a test's module computes anything: a plugin has loaded numpy before the variable was set
 threadpool_limits(1)
 
 ROOT = Path(__file__).resolve().parent.parent
+OUTSIDE: list[str] = []  # where a test tried to connect to, beyond this machine
+
+
+def _refuse_outside(event: str, given: tuple) -> None:
+    """Nothing is fetched unasked: a connection to another machine is refused, whoever makes it in this process."""
+    if event != "socket.connect":
+        return
+    sock, address = given
+    internet = sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type != socket.SOCK_DGRAM
+    if internet and not (is_loopback(address[0]) or address[0] in ("", "0.0.0.0", "::")):
+        OUTSIDE.append(str(address))
+        raise ConnectionRefusedError(f"a test wanted to connect to {address}: tests use this machine alone")
+
+
+sys.addaudithook(_refuse_outside)
+
+
+@pytest.fixture(autouse=True)
+def nothing_asks_another_machine() -> Iterator[None]:
+    """Also where the refusal was caught: the test fails."""
+    del OUTSIDE[:]
+    yield
+    assert not OUTSIDE, f"connections beyond this machine: {OUTSIDE}"
 
 
 # modules that `make test-fast` leaves out whole: they run the graph, servers, clusters or trainings (5 s and more each);
