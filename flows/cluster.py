@@ -65,9 +65,11 @@ class Cluster(Protocol):
 
 
 class DaskCluster:
-    """The workers of a Dask scheduler, each thread of theirs a slot."""
+    """The workers of a Dask scheduler, each thread of theirs a slot; with ``gpu`` each GPU that they offer
+    (``--resources GPU=1``), and where none does, their threads.
+    """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, gpu: bool = False) -> None:
         from distributed import Client
 
         self.client = Client(
@@ -80,13 +82,16 @@ class DaskCluster:
             raise ClusterError(
                 f"no worker joined it within {FIRST_WORKER_S:g} s: start one with dask worker tcp://{host}:{port}"
             ) from None
-        self.slots = sum(self.client.nthreads().values())
+        offered = [worker["resources"] for worker in self.client.scheduler_info(n_workers=-1)["workers"].values()]
+        gpus = int(sum(resources.get("GPU", 0) for resources in offered)) if gpu else 0
+        self.resources = {"GPU": 1} if gpus else {}
+        self.slots = gpus or sum(self.client.nthreads().values())
 
     def call(self, name: str, command: list[str], said: bytes, folder: str) -> subprocess.CompletedProcess[bytes]:
         key = f"{name}-{uuid.uuid4().hex}"
         run: Any = subprocess.run  # by its overloads submit would promise text
         return self.client.submit(
-            run, command, input=said, cwd=folder, capture_output=True, key=key, pure=False
+            run, command, input=said, cwd=folder, capture_output=True, key=key, pure=False, resources=self.resources
         ).result()
 
     def close(self) -> None:
@@ -94,36 +99,48 @@ class DaskCluster:
 
 
 class RayCluster:
-    """The machines of a Ray cluster, reached by its client port, each CPU of theirs a slot."""
+    """The machines of a Ray cluster, reached by its client port, each CPU of theirs a slot; with ``gpu`` each GPU, and
+    where there is none, the CPUs. Ray sets CUDA_VISIBLE_DEVICES of a piece to its GPU.
+    """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, gpu: bool = False) -> None:
         import ray
 
         self.ray = ray
         ray.init(f"ray://{f'[{host}]' if ':' in host else host}:{port}", logging_level="ERROR", log_to_driver=False)
         self.run = ray.remote(subprocess.run)
-        self.slots = int(ray.cluster_resources().get("CPU", 0))
+        there = ray.cluster_resources()
+        gpus = int(there.get("GPU", 0)) if gpu else 0
+        self.gpus_each = 1 if gpus else 0
+        self.slots = gpus or int(there.get("CPU", 0))
         if not self.slots:
             self.close()
             raise ClusterError("it has no CPUs: start a worker with ray start --address=...")
 
     def call(self, name: str, command: list[str], said: bytes, folder: str) -> subprocess.CompletedProcess[bytes]:
-        return self.ray.get(self.run.options(name=name).remote(command, input=said, cwd=folder, capture_output=True))
+        return self.ray.get(
+            self.run.options(name=name, num_gpus=self.gpus_each).remote(
+                command, input=said, cwd=folder, capture_output=True
+            )
+        )
 
     def close(self) -> None:
         self.ray.shutdown()
 
 
 @contextlib.contextmanager
-def connected(pool: str) -> Iterator[Cluster]:
-    """The cluster at an address. Raises ClusterError where none answers there, or it has no worker."""
+def connected(pool: str, gpu: bool = False) -> Iterator[Cluster]:
+    """The cluster at an address; ``gpu``: each piece takes a GPU, where the cluster has any.
+
+    Raises ClusterError where none answers there, or it has no worker.
+    """
     found = parsed(pool)
     if found is None:
         raise ClusterError(f"{pool}: expected dask://host:port or ray://host:port")
     engine, host, port = found
     try:
         socket.create_connection((host, port), timeout=CONNECT_S).close()
-        cluster: Cluster = DaskCluster(host, port) if engine == "dask" else RayCluster(host, port)
+        cluster: Cluster = (DaskCluster if engine == "dask" else RayCluster)(host, port, gpu)
     except (OSError, RuntimeError) as error:
         raise ClusterError(f"S3DNERF_POOL: {pool}: {error or type(error).__name__}") from error
     try:

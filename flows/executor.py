@@ -31,6 +31,7 @@ from flows.progress import Progress, Watcher
 from flows.retries import attempt
 from flows.worker_pool import WorkerPool
 from s3dnerf.core.cores import usable_cores
+from s3dnerf.core.devices import VARIABLE, usable_gpus
 from s3dnerf.core.errors import S3DNeRFError
 
 logger = logging.getLogger(__name__)
@@ -119,11 +120,15 @@ class _Counting:
 class LocalExecutor(_Counting):
     """In this process, in up to ``count`` spawned processes (``processes``), or first here and then there where that
     repays their start (``auto``). With a count of 0 always in this process.
+
+    ``gpu``: each spawned process sees one of the GPUs that this one may use, by turns.
     """
 
-    def __init__(self, stage: str, pool: str = "auto", count: int = 0, watcher: Watcher | None = None) -> None:
+    def __init__(
+        self, stage: str, pool: str = "auto", count: int = 0, watcher: Watcher | None = None, gpu: bool = False
+    ) -> None:
         super().__init__(stage, watcher)
-        self.pool, self.count = pool, count
+        self.pool, self.count, self.gpu = pool, count, gpu
         self._started: WorkerPool | None = None
         self._open = contextlib.ExitStack()
 
@@ -144,7 +149,7 @@ class LocalExecutor(_Counting):
                 at += 1
             if at < len(jobs):
                 if self._started is None:
-                    self._started = self._open.enter_context(WorkerPool(self.count))
+                    self._started = self._open.enter_context(WorkerPool(self.count, usable_gpus() if self.gpu else ()))
                 self._started.run(work, jobs[at:], names[at:], lambda i, *outcome: done(at + i, *outcome))
         return [results[i] for i in range(len(jobs))]
 
@@ -159,12 +164,12 @@ class LocalExecutor(_Counting):
 
 class ClusterExecutor(_Counting):
     """By the workers of a cluster, with a thread waiting here for each piece. ``lock``: held by the stage while it
-    works.
+    works; ``gpu``: whether a piece asks for a GPU.
     """
 
-    def __init__(self, stage: str, address: str, lock: Path, watcher: Watcher | None = None) -> None:
+    def __init__(self, stage: str, address: str, lock: Path, watcher: Watcher | None = None, gpu: bool = False) -> None:
         super().__init__(stage, watcher)
-        self.address, self.lock = address, lock
+        self.address, self.lock, self.gpu = address, lock, gpu
         self._cluster: Cluster | None = None
         self._open = contextlib.ExitStack()
 
@@ -178,7 +183,7 @@ class ClusterExecutor(_Counting):
         if not jobs:
             return []
         if self._cluster is None:  # only when it is needed: training and the report do without
-            self._cluster = self._open.enter_context(connected(self.address))
+            self._cluster = self._open.enter_context(connected(self.address, self.gpu))
         cluster, results = self._cluster, dict[int, Any]()
 
         def there(name: str, job: Any) -> Any:
@@ -200,13 +205,15 @@ class ClusterExecutor(_Counting):
         return [results[i] for i in range(len(jobs))]
 
 
-def executor_of(stage: str, lock: Path, watcher: Watcher | None = None) -> Executor:
-    """The executor that the environment names. ``lock``: the stage's. Raises RunnerError."""
+def executor_of(stage: str, lock: Path, watcher: Watcher | None = None, gpu: bool = False) -> Executor:
+    """The executor that the environment names. ``lock``: the stage's; ``gpu``: whether its pieces run networks, for
+    which a cluster's GPUs are asked. Raises RunnerError.
+    """
     pool = switch("S3DNERF_POOL")
     if switch("S3DNERF_RUNNER") == "inline":
         if parsed(pool):
             raise RunnerError(f"S3DNERF_POOL: {pool} needs S3DNERF_RUNNER=prefect; inline works in this process alone")
         return LocalExecutor(stage, watcher=watcher)
     if parsed(pool):
-        return ClusterExecutor(stage, pool, lock, watcher)
-    return LocalExecutor(stage, pool, workers(), watcher)
+        return ClusterExecutor(stage, pool, lock, watcher, gpu and os.environ.get(VARIABLE) != "cpu")
+    return LocalExecutor(stage, pool, workers(), watcher, gpu)

@@ -77,18 +77,24 @@ def _tracker(settings: Settings, stage: str, part: str, origin: dict[str, Any]) 
     )
 
 
+def has_networks(stage: str, settings: Settings) -> bool:
+    """Whether a stage runs networks under these settings; each stage's own settings alone are read."""
+    if stage == "align":
+        return settings.align.backend == "insightface"
+    if stage == "masks":
+        return settings.masks.backend == "deep3d"
+    if stage == "speech":
+        return settings.speech.backend != "logmel" or settings.speech.sync_filter == "syncnet"
+    return stage in (*TRAININGS, "evaluate")
+
+
 def device_of(stage: str, settings: Settings) -> dict[str, str]:
     """``device``: where a stage's networks run (insightface's: onnxruntime's name for it); nothing for a stage that has
     none under these settings.
     """
-    if stage == "align":  # each stage's own settings alone are read
-        return {"device": onnx_provider()} if settings.align.backend == "insightface" else {}
-    has_networks = stage in (*TRAININGS, "evaluate")
-    if stage == "masks":
-        has_networks = settings.masks.backend == "deep3d"
-    if stage == "speech":
-        has_networks = settings.speech.backend != "logmel" or settings.speech.sync_filter == "syncnet"
-    return {"device": device_name(chosen_device())} if has_networks else {}
+    if not has_networks(stage, settings):
+        return {}
+    return {"device": onnx_provider() if stage == "align" else device_name(chosen_device())}
 
 
 def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
@@ -131,7 +137,7 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
                 ignore_store=ignore_store(),
             )
             main = importlib.import_module(f"stages.{stage}").main
-            result = main(context) if stage in PLAIN else run_stage(main, context)
+            result = main(context) if stage in PLAIN else run_stage(main, context, has_networks(stage, settings))
         timing = Path(".timings") / settings.preset / "stages" / f"{name}.json"
         took = {"stage": name, "seconds": round(time.monotonic() - begun, 2), **device_of(stage, settings)}
         write_atomic(timing, json.dumps(took).encode())

@@ -21,19 +21,19 @@ logger = logging.getLogger(__name__)
 CLOCK_GRAIN_S = 0.05  # by which a file's time may lie before the clock's at its writing
 
 
-def run_stage(main: Callable[[Context], Any], context: Context) -> Any:
-    """Run a stage's ``main`` on the executor that the environment names, and record it.
+def run_stage(main: Callable[[Context], Any], context: Context, gpu: bool = False) -> Any:
+    """Run a stage's ``main`` on the executor that the environment names, and record it. ``gpu``: it runs networks.
 
     Raises RunnerError where the environment makes no sense, and whatever the stage raises.
     """
     preset, stage, part = context.settings.preset, context.stage, context.part
     lock = stage_lock(preset, stage, part)
     if switch("S3DNERF_RUNNER") == "inline":
-        with executor_of(stage, lock) as executor:
+        with executor_of(stage, lock, gpu=gpu) as executor:
             context.run = executor
             return main(context)
     recorder = Recorder(preset, stage, part)
-    with executor_of(stage, lock, recorder.progress) as executor:
+    with executor_of(stage, lock, recorder.progress, gpu) as executor:
         context.run = executor
         recorder.begin()
         begun = time.time()

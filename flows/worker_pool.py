@@ -23,6 +23,7 @@ from flows.log_setup import configure_logging
 from flows.process_lifetime import kill_children
 from flows.remote_worker import outcome_of, result_of
 from flows.retries import attempt
+from s3dnerf.core.devices import VISIBLE
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.processes import die_with_parent, one_thread
 
@@ -33,12 +34,21 @@ class WorkerLost(S3DNeRFError, RuntimeError):
     """A worker process died twice over the same piece of work; the message names it and how the process ended."""
 
 
-def _begin(parent: int) -> None:
-    """What a worker does first. ``parent``: the process that started it."""
+def _begin(parent: int, gpus: tuple[str, ...], number: Any) -> None:
+    """What a worker does first.
+
+    ``parent``: the process that started it; ``gpus``: those of this machine that it may use, of which each worker takes
+    one, by its number in the pool; ``number``: a shared counter of the workers begun.
+    """
     die_with_parent()
     if os.getppid() != parent:  # it was gone before the kernel was asked
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with number.get_lock():
+        mine = number.value
+        number.value += 1
+    if gpus:
+        os.environ[VISIBLE] = gpus[mine % len(gpus)]
     one_thread()
     configure_logging()
 
@@ -51,11 +61,13 @@ def _work(work: Callable[[Any], Any], job: Any) -> bytes:
 class WorkerPool:
     """Up to ``count`` spawned processes, started with the first piece of work. A context manager: ends them.
 
+    ``gpus``: CUDA devices of which each process sees one, by turns; none leaves the environment as it is.
+
     Raises WorkerLost, and whatever the work raises.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, count: int, gpus: tuple[str, ...] = ()) -> None:
+        self.count, self.gpus = count, gpus
         self._executor: ProcessPoolExecutor | None = None
         self._workers: dict[int, Any] = {}  # by process id, also those that ended
 
@@ -127,7 +139,8 @@ class WorkerPool:
     def _submit(self, work: Callable[[Any], Any], job: Any) -> Future[bytes]:
         if self._executor is None:
             context = multiprocessing.get_context("spawn")
-            self._executor = ProcessPoolExecutor(self.count, context, _begin, (os.getpid(),))
+            begin = os.getpid(), self.gpus, context.Value("i", 0)
+            self._executor = ProcessPoolExecutor(self.count, context, _begin, begin)
         try:
             future = self._executor.submit(_work, work, job)
         except BrokenProcessPool as broken:  # a worker died before it had anything to do

@@ -8,6 +8,7 @@ time.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from s3dnerf.core.errors import SettingsError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cpu", "cuda")
 VARIABLE = "S3DNERF_DEVICE"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def chosen_device(name: str | None = None, dashes: str = "") -> torch.device:
@@ -45,6 +47,27 @@ def chosen_device(name: str | None = None, dashes: str = "") -> torch.device:
     if there:
         torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda" if there else "cpu")
+
+
+def usable_gpus(environment: Mapping[str, str] | None = None, count: int | None = None) -> tuple[str, ...]:
+    """The CUDA devices that this process may use, each as ``CUDA_VISIBLE_DEVICES`` names it; none where
+    ``S3DNERF_DEVICE`` is ``cpu``.
+
+    Parameters
+    ----------
+    environment : None takes this process's
+    count : devices that PyTorch sees; None asks it (without starting CUDA)
+    """
+    environment = os.environ if environment is None else environment
+    if environment.get(VARIABLE) == "cpu":
+        return ()
+    if count is None:
+        import torch
+
+        count = torch.cuda.device_count()
+    visible = environment.get(VISIBLE)
+    names = [str(i) for i in range(count)] if visible is None else [name.strip() for name in visible.split(",")]
+    return tuple(names[:count])
 
 
 def device_name(device: torch.device) -> str:

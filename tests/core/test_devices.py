@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from s3dnerf.core.devices import VARIABLE, chosen_device, onnx_provider
+from s3dnerf.core.devices import VARIABLE, chosen_device, onnx_provider, usable_gpus
 from s3dnerf.core.errors import SettingsError
 
 
@@ -73,3 +73,19 @@ def test_onnxruntime_follows_the_rule_as_far_as_it_was_built_for_it(monkeypatch:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both[1:])
     with pytest.raises(SettingsError, match="onnxruntime .* was built without CUDA: pip install onnxruntime-gpu"):
         onnx_provider()
+
+
+@pytest.mark.parametrize(
+    ("environment", "count", "names"),
+    [
+        ({}, 0, ()),
+        ({}, 2, ("0", "1")),
+        ({"CUDA_VISIBLE_DEVICES": "3, 1"}, 2, ("3", "1")),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-a1,GPU-b2"}, 2, ("GPU-a1", "GPU-b2")),
+        ({"CUDA_VISIBLE_DEVICES": "2,-1,0"}, 1, ("2",)),
+        ({"CUDA_VISIBLE_DEVICES": ""}, 0, ()),
+        ({"S3DNERF_DEVICE": "cpu"}, 2, ()),
+    ],
+)
+def test_gpus_that_a_process_may_use(environment: dict[str, str], count: int, names: tuple[str, ...]) -> None:
+    assert usable_gpus(environment, count) == names

@@ -21,7 +21,7 @@ def local(monkeypatch: pytest.MonkeyPatch):
     there: list[list[int]] = []
 
     class Played:
-        def __init__(self, count: int) -> None: ...
+        def __init__(self, count: int, gpus: tuple[str, ...] = ()) -> None: ...
 
         def __enter__(self) -> Played:
             return self
