@@ -7,13 +7,13 @@ next run makes the clip as if nothing had been.
 from __future__ import annotations
 
 import errno
-import re
 import subprocess
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from s3dnerf.core.errors import PassingFault, S3DNeRFError
+from s3dnerf.core.memory import ran_out_of_memory
 
 TRIES, DELAY_S = 4, 0.5  # 0.5, 1 and 2 s between them
 SYSTEM = frozenset(
@@ -37,12 +37,6 @@ SYSTEM = frozenset(
         errno.ENFILE,
     }
 )
-# how torch, OpenCV, onnxruntime and C++ say that memory ran out, in exceptions that have no class of their own
-MEMORY = re.compile(
-    r"out of memory|can't allocate memory|cannot allocate memory|failed to allocate memory|insufficient memory"
-    r"|bad_alloc|bad allocation",
-    re.IGNORECASE,
-)
 T = TypeVar("T")
 
 
@@ -52,11 +46,9 @@ class StillFailing(S3DNeRFError, RuntimeError):
 
 def is_passing(fault: BaseException) -> bool:
     """Whether a fault is the machine's and may be gone at the next try; a full disk is not among them."""
-    if isinstance(fault, (PassingFault, MemoryError, subprocess.TimeoutExpired)):
+    if isinstance(fault, (PassingFault, subprocess.TimeoutExpired)) or ran_out_of_memory(fault):
         return True
-    if isinstance(fault, OSError) and fault.errno is not None:
-        return fault.errno in SYSTEM
-    return isinstance(fault, Exception) and not isinstance(fault, S3DNeRFError) and bool(MEMORY.search(str(fault)))
+    return isinstance(fault, OSError) and fault.errno in SYSTEM
 
 
 def retried(what: str, work: Callable[[], T]) -> T:

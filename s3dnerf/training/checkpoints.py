@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from s3dnerf.core.memory import ran_out_of_memory
 from s3dnerf.video.packs import TAR_HASHES, file_sha256
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        if ran_out_of_memory(error):
+            raise  # the file is whole: to go on without it would begin again
         raise ValueError(f"cannot be read: {str(error)[:200]}") from error
     if not isinstance(state, dict):
         raise ValueError(f"holds a {type(state).__name__}, expected a mapping")

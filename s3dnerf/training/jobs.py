@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from s3dnerf.core.logs import log_to_stdout
+from s3dnerf.core.memory import ran_out_of_memory
 from s3dnerf.core.processes import one_message
 from s3dnerf.settings.loading import as_dict, settings_from
 from s3dnerf.settings.schema import Settings
@@ -67,7 +68,16 @@ def run_job(name: str, kind: type[J], train: Train[J], arguments: list[str] | No
                 f"{name}: {world.size} processes were started, the settings ask for {job.processes} — start so many, "
                 "or change the setting: the number of processes decides what is drawn"
             )
-        train(job, world)
+        try:
+            train(job, world)
+        except Exception as error:
+            if not ran_out_of_memory(error):
+                raise
+            raise RuntimeError(
+                f"process {world.rank} ran out of memory on {world.device}: lower train.batch (sync.batch for "
+                "train_sync), raise train.accumulate or lower S3DNERF_LOADER_WORKERS; the checkpoint is kept "
+                f"({type(error).__name__}: {str(error)[:300]})"
+            ) from error
 
 
 @contextlib.contextmanager
