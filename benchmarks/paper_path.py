@@ -3,15 +3,14 @@ how much memory?
 
     python -m benchmarks.paper_path [--corpora DIR] [--weights DIR] [--work DIR] [--stop STAGE]
 
-Works on a copy of the working tree in a temporary folder (``--work`` keeps it, and a second call goes
-on there after the last whole stage). Weight
-files are made by :mod:`benchmarks.random_weights`: official layouts, full size, random values, so no number of the
-report means anything, and its first line says so. The detector is a real SCRFD in ``--weights``. CPU alone. What
-differs from the preset: :func:`changes`.
+Works on a copy of the working tree in a temporary folder (``--work`` keeps it, and a second call goes on there
+after the last whole stage). Weight files are made by :mod:`benchmarks.random_weights`: official layouts, full size,
+random values, so no number of the report means anything, and its first line says so. The detector is a real SCRFD in
+``--weights``. CPU alone. What differs from the preset: :func:`changes`.
 
 Each stage is one ``dvc repro --single-item``. Of each: wall seconds (indicative: other work may share the machine) and
-the largest proportional set size of its processes together. Writes benchmarks/results/paper_path.json unless
-``--stop`` ends the run before the report.
+the largest proportional set size of its processes together. Writes benchmarks/results/paper_path.json;
+``not_run`` there names the stages after ``--stop``.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from s3dnerf.video.packs import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
-TEST_PERSON = "EX_FAzSK8PLmGI"
+TEST_PERSON = "May"
 HDTF = ("EX_FAzSK8PLmGI_000", "EX_May_000", "EX_Segment_000", "EX_FeiFeiLi_002")
 LRS2 = ("1/00001", "3/00004", "5/00008", "9/00022")  # folder's last digits, and the clip's name
 STAGES = (
@@ -162,7 +161,8 @@ def table(result: dict[str, Any]) -> str:
         lines += [f"{n:<44}{f['parameters']:>14,}{f['bytes']:>14,}" for n, f in result.get(group, {}).items()]
     lines += ["", f"{'stage':<44}{'seconds':>14}{'peak MB':>14}"]
     lines += [f"{n:<44}{f['seconds']:>14,.1f}{f['peak_bytes'] / 1e6:>14,.0f}" for n, f in result["stages"].items()]
-    return "\n".join([*lines, "", result.get("report", "")])
+    missing = f"not run: {', '.join(result['not_run'])}" if result["not_run"] else ""
+    return "\n".join([*lines, "", missing, result.get("report", "")]).strip()
 
 
 def run(folder: Path, corpora: Path, detector: Path, stop: str) -> dict[str, Any]:
@@ -175,8 +175,7 @@ def run(folder: Path, corpora: Path, detector: Path, stop: str) -> dict[str, Any
         work.prepare()
         take_clips(corpora, work.folder / "raw")
         found = {"weights": make_all(work.folder / "weights", detector), "stages": {}}
-        words = [word for change in changes() for word in ("--change", change)]
-        work.call("flows.cli", "preset", "paper", *words)
+        work.call("flows.cli", "preset", "paper", "--change", *changes())
     weights, stages = found["weights"], found["stages"]
     for stage in STAGES:
         if stage not in stages:
@@ -186,6 +185,7 @@ def run(folder: Path, corpora: Path, detector: Path, stop: str) -> dict[str, Any
         if stage == stop:
             break
     result: dict[str, Any] = {"changes": changes(), "weights": weights, "stages": stages}
+    result["not_run"] = [stage for stage in STAGES if stage not in stages]
     result["trained"] = trained(work.folder / "data" / "paper")
     report = work.folder / "reports" / "paper" / "report.md"
     if report.is_file():
@@ -205,8 +205,8 @@ def main() -> None:
         folder = (given.work or Path(temporary)).resolve()
         result = run(folder, given.corpora.resolve(), given.weights.resolve() / DETECTOR, given.stop)
     print(table(result))
-    if given.stop == "report":
-        write("paper_path", {**origin("python -m benchmarks.paper_path", "git", "hardware"), **result})
+    command = f"python -m benchmarks.paper_path --stop {given.stop}"
+    write("paper_path", {**origin(command, "git", "hardware"), **result})
 
 
 if __name__ == "__main__":
