@@ -1,7 +1,7 @@
 """The whole graph at preset ``paper``, every backend real and at full size, on a few real clips: does it run, and in
 how much memory?
 
-    python -m benchmarks.paper_path [--corpora DIR] [--weights DIR] [--work DIR] [--stop STAGE]
+    python -m benchmarks.paper_path [--corpora DIR] [--weights DIR] [--work DIR] [--stop STAGE] [--batch N]
 
 Works on a copy of the working tree in a temporary folder (``--work`` keeps it, and a second call goes on there
 after the last whole stage). Weight files are made by :mod:`benchmarks.random_weights`: official layouts, full size,
@@ -57,7 +57,7 @@ STAGES = (
 STEPS = 2
 
 
-def changes() -> list[str]:
+def changes(batch: int = 8) -> list[str]:
     """What differs from the preset ``paper``, as ``s3dnerf preset --change`` takes it."""
     short = [f"{name}={STEPS}" for name in ("train.steps", "sync.steps", "sync.judge_steps", "sync.eval_every")]
     return [
@@ -69,8 +69,9 @@ def changes() -> list[str]:
         # the least that is accepted: an expert after two steps guesses
         "sync.gate=0.5",
         "train.processes=1",
-        # the batch of 8 in 8 parts: less memory, the same step
-        "train.accumulate=8",
+        # one sample at a time: less memory, the same step
+        f"train.batch={batch}",
+        f"train.accumulate={batch}",
         "evaluate.clip_s=0.8",
         "evaluate.max_clips_per_speaker=1",
         f"ingest.hdtf_test_speakers=[{TEST_PERSON}]",
@@ -165,7 +166,7 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", missing, result.get("report", "")]).strip()
 
 
-def run(folder: Path, corpora: Path, detector: Path, stop: str) -> dict[str, Any]:
+def run(folder: Path, corpora: Path, detector: Path, stop: str, batch: int = 8) -> dict[str, Any]:
     """Weights, clips and every stage in turn. Returns the result."""
     work = PaperRun(folder)
     store = folder / "measured.json"
@@ -174,8 +175,8 @@ def run(folder: Path, corpora: Path, detector: Path, stop: str) -> dict[str, Any
     else:
         work.prepare()
         take_clips(corpora, work.folder / "raw")
-        found = {"weights": make_all(work.folder / "weights", detector), "stages": {}}
-        work.call("flows.cli", "preset", "paper", "--change", *changes())
+        found = {"weights": make_all(work.folder / "weights", detector), "stages": {}, "changes": changes(batch)}
+        work.call("flows.cli", "preset", "paper", "--change", *found["changes"])
     weights, stages = found["weights"], found["stages"]
     for stage in STAGES:
         if stage not in stages:
@@ -184,7 +185,7 @@ def run(folder: Path, corpora: Path, detector: Path, stop: str) -> dict[str, Any
             print(f"{stage}: {stages[stage]}", flush=True)
         if stage == stop:
             break
-    result: dict[str, Any] = {"changes": changes(), "weights": weights, "stages": stages}
+    result: dict[str, Any] = {"changes": found["changes"], "weights": weights, "stages": stages}
     result["not_run"] = [stage for stage in STAGES if stage not in stages]
     result["trained"] = trained(work.folder / "data" / "paper")
     report = work.folder / "reports" / "paper" / "report.md"
@@ -200,12 +201,13 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=SHARED / "weights", help=f"folder with {DETECTOR}")
     parser.add_argument("--work", type=Path, help="folder of the run, kept; default: a temporary one")
     parser.add_argument("--stop", default="report", choices=STAGES, help="last stage to run")
+    parser.add_argument("--batch", type=int, default=8, help="samples a step of the generator; the preset has 8")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="s3dnerf-paper-") as temporary:
         folder = (given.work or Path(temporary)).resolve()
-        result = run(folder, given.corpora.resolve(), given.weights.resolve() / DETECTOR, given.stop)
+        result = run(folder, given.corpora.resolve(), given.weights.resolve() / DETECTOR, given.stop, given.batch)
     print(table(result))
-    command = f"python -m benchmarks.paper_path --stop {given.stop}"
+    command = f"python -m benchmarks.paper_path --stop {given.stop} --batch {given.batch}"
     write("paper_path", {**origin(command, "git", "hardware"), **result})
 
 
