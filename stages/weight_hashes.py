@@ -3,6 +3,9 @@
 ``inventory`` (always run) writes one JSON a settings section, ``data/<preset>/inventory/weights/<section>.json``:
 setting → path, sha256, size, or ``missing``. A stage depends on its own section's file, so a weight file that
 appears, goes or changes makes just that stage stale, and a setting that names no file (null) costs nothing.
+
+A folder that holds a file named :data:`RANDOM_MARKER` says that the weights in it are random values: the file's row
+then has ``random: true``, and the report's first line says so.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Any
 from s3dnerf.settings.schema import Settings
 from s3dnerf.video.packs import file_sha256, write_atomic
 
+RANDOM_MARKER = "RANDOM_WEIGHTS"
 SECTIONS = ("align", "masks", "speech", "train", "evaluate")
 
 
@@ -52,18 +56,20 @@ def named_weights(settings: Settings) -> dict[str, dict[str, str]]:
 
 def describe(path: str | Path) -> dict[str, Any]:
     """``{path, sha256, size}`` of a file, or of a folder's files together; ``{path, missing: true}`` where there is
-    none.
+    none. ``random: true`` as well where :data:`RANDOM_MARKER` lies beside the file or in the folder.
     """
     path = Path(path)
+    marked = {"random": True} if ((path if path.is_dir() else path.parent) / RANDOM_MARKER).is_file() else {}
     if path.is_file():
-        return {"path": str(path), "sha256": file_sha256(path), "size": path.stat().st_size}
+        return {"path": str(path), "sha256": file_sha256(path), "size": path.stat().st_size, **marked}
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
     if not files:
         return {"path": str(path), "missing": True}
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.relative_to(path)}\0{file_sha256(file)}\n".encode())
-    return {"path": str(path), "sha256": digest.hexdigest(), "size": sum(f.stat().st_size for f in files)}
+    size = sum(f.stat().st_size for f in files)
+    return {"path": str(path), "sha256": digest.hexdigest(), "size": size, **marked}
 
 
 def write_weights(settings: Settings, folder: Path) -> None:

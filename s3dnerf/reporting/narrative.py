@@ -31,10 +31,10 @@ def _p(value: float) -> str:
 
 
 def warnings(sources: Sources, listed: list[Backend]) -> list[str]:
-    """What a reader must know before any number: a failed gate first, then stand-ins, then what nothing accounts
-    for.
+    """What a reader must know before any number: random weights first, a failed gate, stand-ins, then what nothing
+    accounts for.
     """
-    found = []
+    found = random_weights(sources, listed)
     expert = sources.cards.get("expert", {})
     if expert and not expert.get("passes", False):
         held = expert.get("held_out", {})
@@ -59,6 +59,18 @@ def warnings(sources: Sources, listed: list[Backend]) -> list[str]:
     if lost:
         found.append(f"{lost} raw files or clips are accounted for by no stage: see Membership.")
     return found
+
+
+def random_weights(sources: Sources, listed: list[Backend]) -> list[str]:
+    """One sentence where weight files in use are marked as random values (:mod:`stages.weight_hashes`), else none."""
+    marked = [name for name, row in sources.weights.items() if row.get("random")]
+    if not marked:
+        return []
+    standing = f"{len(stand_ins(listed))} of {len(listed)} backends stand in for the real thing"
+    return [
+        f"These are random weights ({', '.join(marked)}): every number here is meaningless, "
+        f"the run shows only that the code works ({standing})."
+    ]
 
 
 def trained_on(sources: Sources) -> str:
