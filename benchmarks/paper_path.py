@@ -188,6 +188,9 @@ def run(folder: Path, corpora: Path, detector: Path, stop: str, batch: int = 8) 
     result: dict[str, Any] = {"changes": found["changes"], "weights": weights, "stages": stages}
     result["not_run"] = [stage for stage in STAGES if stage not in stages]
     result["trained"] = trained(work.folder / "data" / "paper")
+    kept = sorted((work.folder / ".checkpoints").glob("*/*/checkpoint.pt"), key=lambda path: path.stat().st_mtime)
+    # in the order of the trainings
+    result["checkpoints"] = [{"stage": p.parent.parent.name, "bytes": p.stat().st_size} for p in kept]
     report = work.folder / "reports" / "paper" / "report.md"
     if report.is_file():
         result["report"] = first_line(report.read_text(encoding="utf-8"))
