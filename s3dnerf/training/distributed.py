@@ -83,8 +83,9 @@ class World:
         """
         if self.size == 1:
             return module
-        # which parameters take part differs from phase to phase, and is looked up in each pass; where all do, it warns
-        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
+        # PyTorch 2.13 calls it forward_sync_buffers, which 2.11 does not know
+        warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
+        # which parameters take part differs from phase to phase, and is looked up in each pass
         return DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=True)
 
     @staticmethod
