@@ -40,7 +40,7 @@ class DownloadError(S3DNeRFError, RuntimeError):
     """A file could not be downloaded; the message says why, what was kept, and what to do."""
 
 
-class _Cut(Exception):
+class _Cut(S3DNeRFError):
     """The connection ended early; what came is in the part file."""
 
 
@@ -179,7 +179,8 @@ def _fill(url: str, part: Path, pause_s: float) -> None:
             return _receive(url, part)
         except _Cut as cut:
             last = cut
-    raise DownloadError(f"{url}: {last}, {TRIES} times: what came is kept in {part}: run the command again to go on")
+    kept = f"what came is kept in {part}: run the command again to go on" if _resumable(part)[0] else "nothing is kept"
+    raise DownloadError(f"{url}: {last}, {TRIES} times: {kept}; another source can be set with {MIRROR} or {FOLDER}")
 
 
 def _receive(url: str, part: Path) -> None:

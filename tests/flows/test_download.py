@@ -115,7 +115,7 @@ def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv(MIRROR, raising=False)
     with file_server() as gone:
         url = f"{gone.url}/w.bin"
-    with pytest.raises(DownloadError, match="cannot be reached .*refused"):
+    with pytest.raises(DownloadError, match="cannot be reached .*refused.*, 3 times: nothing is kept; another source"):
         download(RemoteFile(url), tmp_path / "w.bin", pause_s=0)
 
 
