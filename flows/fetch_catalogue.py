@@ -1,0 +1,108 @@
+"""What ``s3dnerf fetch`` can download over HTTP: addresses, sizes, sha256 where it is known, licences, and which
+setting says where each belongs.
+
+A hash of 64 digits pins a file. torchvision's file names hold only the first eight digits of theirs: those are checked,
+and the whole hash of the first download is noted in ``weights/fetched.json`` and asked of every later one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from flows.download import RemoteFile
+
+HUB = "https://huggingface.co/facebook/wav2vec2-base-960h/resolve/22aad52d435eb6dbaf354bdad9b0da84ce7d6156/"
+BUFFALO_L = "https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip"
+SYNCNET = "http://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model"
+
+
+@dataclass(frozen=True)
+class Item:
+    """Weights that one or more files over HTTP hold.
+
+    Attributes
+    ----------
+    setting, default : section.field that says where they belong, and where they go when it says nothing
+    form : what the setting names: a file; a zip's content or a hub model's files, both of which are a folder
+    """
+
+    title: str
+    licence: str
+    setting: str
+    default: str
+    form: Literal["file", "zip", "hub"]
+    files: tuple[RemoteFile, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """All its files together."""
+        return sum(file.size_bytes for file in self.files)
+
+
+CATALOGUE = {
+    "wav2vec2": Item(
+        "wav2vec 2.0 base, 960 h",
+        "Apache-2.0",
+        "speech.model",
+        "facebook/wav2vec2-base-960h",
+        "hub",
+        (
+            RemoteFile(f"{HUB}config.json", "d3ec255c063d9f95057b553b19c20135b259875834a4fe9deb218a6be25b4cf3", 1596),
+            RemoteFile(
+                f"{HUB}preprocessor_config.json",
+                "b225d617c025463b9e157e06afea8b90dc7078fc70b013c533328423e0486b4a",
+                159,
+            ),
+            RemoteFile(
+                f"{HUB}model.safetensors",
+                "8aa76ab2243c81747a1f832954586bc566090c83a0ac167df6f31f0fa917d74a",
+                377_607_901,
+            ),
+        ),
+    ),
+    "insightface": Item(
+        "insightface's model pack buffalo_l",
+        "research only, non-commercial",
+        "align.model_dir",
+        "weights/insightface/buffalo_l",
+        "zip",
+        (RemoteFile(BUFFALO_L, "80ffe37d8a5940d59a7384c201a2a38d4741f2f3c51eef46ebb28218a7b0ca2f", 288_621_354),),
+    ),
+    "syncnet": Item(
+        "SyncNet v2",
+        "research only",
+        "evaluate.syncnet_weights",
+        "weights/syncnet_v2.model",
+        "file",
+        (RemoteFile(SYNCNET, "961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442", 54_600_000),),
+    ),
+    "vgg19": Item(
+        "torchvision's VGG-19",
+        "BSD-3-Clause",
+        "train.vgg_weights",
+        "weights/vgg19.pth",
+        "file",
+        (RemoteFile("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d", 574_700_000),),
+    ),
+}
+# setting, backend → what `s3dnerf fetch NAME` calls its weights
+NEEDS = {
+    ("align.backend", "insightface"): "insightface",
+    ("evaluate.identity", "insightface"): "insightface",
+    ("masks.backend", "deep3d"): "deep3d",
+    ("speech.backend", "wav2vec2"): "wav2vec2",
+    ("speech.backend", "whisper"): "whisper",
+    ("evaluate.judge", "syncnet"): "syncnet",
+    ("evaluate.lpips", "alexnet"): "lpips",
+    ("train.perceptual", "vgg19"): "vgg19",
+    ("train.perceptual", "vgg16"): "lpips",
+}
+DEEP3D_STEPS = """\
+deep3d: its files are given by their owners alone, under their licences (BFM 2009: non-commercial, no redistribution):
+  1. Ask the University of Basel for the Basel Face Model 2009 (faces.dmi.unibas.ch/bfm): 01_MorphableModel.mat.
+  2. Get Exp_Pca.bin, the expression basis, as Deep3DFaceRecon_pytorch's README says (github.com/sicxu).
+  3. Put both into that repository's folder BFM/. It makes BFM_model_front.mat there when it is first run.
+  4. Get its checkpoint epoch_20.pth, from the link in the same README.
+  5. Copy the checkpoint to masks.network; BFM_model_front.mat to masks.morphable_model, and BFM/similarity_Lm3D_all.mat
+     into the same folder. `s3dnerf doctor` says whether they are found."""

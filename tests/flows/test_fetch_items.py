@@ -1,0 +1,180 @@
+"""``s3dnerf fetch`` against a real server on loopback: everything laid, doctor's files found, a second run asks nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flows import cli
+from flows.doctor import check
+from flows.download import FOLDER, MIRROR, DownloadError, RemoteFile
+from flows.fetch import NAMES, PACKAGES, needed, run_fetch
+from flows.fetch_catalogue import CATALOGUE, NEEDS, Item
+from flows.fetch_items import RECORD, unpack_zip
+from s3dnerf.core.errors import SettingsError
+from s3dnerf.settings.schema import Settings
+from s3dnerf.speech.wav2vec2 import model_files
+from tests.flows.file_server import FileServer, file_server
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    from huggingface_hub import constants
+
+    for name in (FOLDER, MIRROR):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    with file_server() as running:
+        yield running
+
+
+@pytest.fixture
+def catalogue(server: FileServer) -> dict[str, Item]:
+    """The real catalogue with small files in place of the real ones, at the same paths on loopback."""
+    small = {}
+    for name, item in CATALOGUE.items():
+        files = []
+        for file in item.files:
+            path = "/" + file.url.split("/", 3)[3]
+            data = zipped({"det_10g.onnx": b"d", "1k3d68.onnx": b"l"}) if item.form == "zip" else path.encode() * 9
+            server.files[path] = data
+            digits = hashlib.sha256(data).hexdigest()[: len(file.sha256)]
+            files.append(RemoteFile(server.url + path, digits, len(data)))
+        small[name] = replace(item, files=tuple(files))
+    return small
+
+
+def test_every_backend_with_weights_has_a_name_to_fetch() -> None:
+    from flows.doctor import COMPONENTS
+
+    assert {(c.setting, c.real) for c in COMPONENTS} == set(NEEDS)
+    assert set(NEEDS.values()) == set(NAMES) == {*CATALOGUE, *PACKAGES, "deep3d"}
+
+
+def test_all_is_laid_where_the_settings_look_and_a_second_run_asks_nothing(
+    server: FileServer, catalogue: dict[str, Item], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    settings = Settings()
+    assert run_fetch(list(catalogue), settings, Path(), catalogue=catalogue) == 0
+    assert len(server.asked) == 6
+    said = capsys.readouterr().out
+    assert "insightface: written: weights/insightface/buffalo_l" in said and "research only" in said
+    names = sorted(path.name for path in Path("weights/insightface/buffalo_l").iterdir())
+    assert names == ["1k3d68.onnx", "det_10g.onnx"], "the archive is unpacked, and gone"
+    assert sorted(p.name for p in Path("weights/insightface").iterdir()) == ["buffalo_l"]
+    record = json.loads(RECORD.read_text())
+    assert len(record) == 6 and [e["pinned"] for url, e in record.items() if "vgg19" in url] == [False]
+    server.asked.clear()
+    assert run_fetch(list(catalogue), settings, Path(), catalogue=catalogue) == 0
+    assert server.asked == [] and capsys.readouterr().out.count("here already") == 4
+
+
+def test_the_speech_model_is_found_by_its_hub_name(server: FileServer, catalogue: dict[str, Item]) -> None:
+    import huggingface_hub
+
+    run_fetch(["wav2vec2"], Settings(), Path(), catalogue=catalogue)
+    hub = Path(huggingface_hub.constants.HF_HUB_CACHE)
+    found = huggingface_hub.snapshot_download("facebook/wav2vec2-base-960h", local_files_only=True, cache_dir=hub)
+    assert [path.name for path in model_files(found)] == [
+        "config.json",
+        "preprocessor_config.json",
+        "model.safetensors",
+    ]
+
+
+def test_what_the_settings_lack_is_fetched_after_yes(
+    server: FileServer, catalogue: dict[str, Item], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    plain = Settings()
+    settings = replace(
+        plain,
+        masks=replace(plain.masks, backend="fitted"),
+        speech=replace(plain.speech, backend="logmel"),
+        evaluate=replace(plain.evaluate, lpips="off"),
+    )
+    assert needed(settings) == ["insightface", "syncnet", "vgg19"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    with pytest.raises(SettingsError, match="got neither a terminal .* expected --yes, or names"):
+        run_fetch((), settings, Path(), catalogue=catalogue)
+    assert server.asked == []
+    assert run_fetch((), settings, Path(), yes=True, catalogue=catalogue) == 0
+    assert len(server.asked) == 3 and needed(settings) == []
+    assert all(all(files.values()) for c, backend, files in check(settings) if backend == c.real)
+    assert run_fetch((), settings, Path(), catalogue=catalogue) == 0
+    assert "nothing to fetch" in capsys.readouterr().out and len(server.asked) == 3
+
+
+def test_a_person_may_say_no(
+    server: FileServer, catalogue: dict[str, Item], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal("\n"))
+    assert run_fetch((), Settings(), Path(), catalogue=catalogue) == 1
+    assert "nothing fetched" in capsys.readouterr().out and server.asked == []
+
+
+def test_what_is_licence_bound_is_explained(capsys: pytest.CaptureFixture) -> None:
+    assert run_fetch(["deep3d"], None, Path()) == 0
+    assert "1. Ask the University of Basel" in capsys.readouterr().out
+
+
+def test_a_file_whose_whole_hash_was_not_known_may_not_change(server: FileServer, catalogue: dict[str, Item]) -> None:
+    item = replace(catalogue["vgg19"], files=(replace(catalogue["vgg19"].files[0], sha256=""),))
+    assert run_fetch(["vgg19"], Settings(), Path(), catalogue={"vgg19": item}) == 0
+    Path("weights/vgg19.pth").unlink()
+    server.files["/models/vgg19-dcbb9e9d.pth"] += b"changed"
+    with pytest.raises(DownloadError, match="not the file that was pinned"):
+        run_fetch(["vgg19"], Settings(), Path(), catalogue={"vgg19": item})
+
+
+def test_another_file_in_its_place_is_not_overwritten(server: FileServer, catalogue: dict[str, Item]) -> None:
+    Path("weights").mkdir()
+    Path("weights/syncnet_v2.model").write_bytes(b"mine")
+    with pytest.raises(DownloadError, match="syncnet_v2.model: sha256 .* move it away"):
+        run_fetch(["syncnet"], Settings(), Path(), catalogue=catalogue)
+    assert Path("weights/syncnet_v2.model").read_bytes() == b"mine" and server.asked == []
+
+
+@pytest.mark.parametrize("name", ["../out.onnx", "/out.onnx", "a/../../out.onnx", "a\\..\\out.onnx"])
+def test_a_zip_that_would_write_elsewhere(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(zipped({"first.onnx": b"1", name: b"2"}))
+    with pytest.raises(DownloadError, match="a name outside of its folder: nothing was unpacked"):
+        unpack_zip(tmp_path / "a.zip", tmp_path / "models")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_a_zip_with_a_link_and_what_is_no_zip(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("link.onnx")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(DownloadError, match="link.onnx is no plain file"):
+        unpack_zip(tmp_path / "a.zip", tmp_path / "models")
+    (tmp_path / "b.zip").write_bytes(b"no zip")
+    with pytest.raises(DownloadError, match="b.zip: cannot be unpacked"):
+        unpack_zip(tmp_path / "b.zip", tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+def test_an_archive_is_of_one_package() -> None:
+    with pytest.raises(SettingsError, match="--archive: got vgg19, expected lpips or whisper"):
+        cli.fetch(("vgg19",), Path("a.tar.gz"))
