@@ -65,7 +65,7 @@ def run_job(name: str, kind: type[J], train: Train[J], arguments: list[str] | No
         log_to_stdout("s3dnerf", "__main__", level=logging.INFO if world.is_main() else logging.ERROR)
         if world.size != job.processes:
             raise RuntimeError(
-                f"{name}: {world.size} processes were started, the settings ask for {job.processes} — start so many, "
+                f"{world.size} processes were started, the settings ask for {job.processes} — start so many, "
                 "or change the setting: the number of processes decides what is drawn"
             )
         try:

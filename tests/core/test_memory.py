@@ -14,7 +14,6 @@ from s3dnerf.core.memory import ran_out_of_memory
 from s3dnerf.settings.loading import preset_settings
 from s3dnerf.training import checkpoints, jobs
 from s3dnerf.training.distributed import World
-from s3dnerf.training.jobs import TrainingJob
 from s3dnerf.video.encoding import VideoError
 from stages.passing_faults import StillFailing
 from stages.preprocessing import PackJob, each_clip
@@ -77,18 +76,22 @@ def test_a_checkpoint_that_memory_is_too_small_for_is_not_damaged(
         checkpoints.load_checkpoint(tmp_path / "checkpoint.pt")
 
 
+class Job(jobs.TrainingJob):
+    processes = 1
+
+
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_training_says_what_to_lower(
     fault: Exception, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("RANK", "WORLD_SIZE", "S3DNERF_TRACEBACK"):
         monkeypatch.delenv(name, raising=False)
-    (tmp_path / "job.json").write_text(TrainingJob(preset_settings("tiny")).to_json())
+    (tmp_path / "job.json").write_text(Job(preset_settings("tiny")).to_json())
 
-    def train(job: TrainingJob, world: World) -> None:
+    def train(job: Job, world: World) -> None:
         raise fault
 
     with pytest.raises(SystemExit) as ended:
-        jobs.run_job("train_s3dnerf", TrainingJob, train, ["--job", str(tmp_path / "job.json")])
+        jobs.run_job("train_s3dnerf", Job, train, ["--job", str(tmp_path / "job.json")])
     said = capsys.readouterr().err
     assert ended.value.code == 1 and "ran out of memory on cpu: lower train.batch" in said and "accumulate" in said

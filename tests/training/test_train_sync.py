@@ -235,7 +235,7 @@ def test_the_card_of_a_network_that_reads_tokens_names_their_backend(data_dir, t
 def test_the_module_runs_from_a_job_file_on_two_processes(data_dir, tmp_path):
     import socket
 
-    which = job(data_dir, tmp_path, judge_steps=2, eval_every=2)
+    which = job(data_dir, tmp_path, judge_steps=2, eval_every=2, processes=2)
     assert Job.from_json(which.to_json()) == which
     (tmp_path / "job.json").write_text(which.to_json())
     with socket.socket() as free:
