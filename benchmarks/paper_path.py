@@ -31,6 +31,7 @@ from benchmarks.random_weights import DETECTOR, make_all
 from benchmarks.record import origin, write
 from flows.code_copies import clean_environment, copy_working_tree, without_results
 from flows.git_calls import git_text
+from flows.run import STAGES as ALL_STAGES
 from s3dnerf.video.packs import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,22 +39,9 @@ SHARED = ROOT.parent / "shared"
 TEST_PERSON = "May"
 HDTF = ("EX_FAzSK8PLmGI_000", "EX_May_000", "EX_Segment_000", "EX_FeiFeiLi_002")
 LRS2 = ("1/00001", "3/00004", "5/00008", "9/00022")  # folder's last digits, and the clip's name
-STAGES = (
-    "check",
-    "sample",
-    "inventory",
-    "ingest",
-    "resample",
-    "align",
-    "masks",
-    "lips",
-    "speech",
-    "train_sync_expert",
-    "train_sync_judge",
-    "train_s3dnerf@full",
-    "evaluate",
-    "report",
-)
+# of a stage that DVC knows as several
+PARTS = {"train_sync": ("train_sync_expert", "train_sync_judge"), "train_s3dnerf": ("train_s3dnerf@full",)}
+STAGES = tuple(name for stage in ALL_STAGES for name in PARTS.get(stage, (stage,)))
 STEPS = 2
 
 
@@ -172,10 +160,12 @@ def run(folder: Path, corpora: Path, detector: Path, stop: str, batch: int = 8) 
     store = folder / "measured.json"
     if store.is_file():
         found = json.loads(store.read_text(encoding="utf-8"))
+        found["calls"] += 1
     else:
         work.prepare()
         take_clips(corpora, work.folder / "raw")
-        found = {"weights": make_all(work.folder / "weights", detector), "stages": {}, "changes": changes(batch)}
+        found = {"weights": make_all(work.folder / "weights", detector), "stages": {}}
+        found |= {"changes": changes(batch), "calls": 1}
         work.call("flows.cli", "preset", "paper", "--change", *found["changes"])
     weights, stages = found["weights"], found["stages"]
     for stage in STAGES:
@@ -185,7 +175,12 @@ def run(folder: Path, corpora: Path, detector: Path, stop: str, batch: int = 8) 
             print(f"{stage}: {stages[stage]}", flush=True)
         if stage == stop:
             break
-    result: dict[str, Any] = {"changes": found["changes"], "weights": weights, "stages": stages}
+    result: dict[str, Any] = {
+        "calls": found["calls"],
+        "changes": found["changes"],
+        "weights": weights,
+        "stages": stages,
+    }
     result["not_run"] = [stage for stage in STAGES if stage not in stages]
     result["trained"] = trained(work.folder / "data" / "paper")
     kept = sorted((work.folder / ".checkpoints").glob("*/*/checkpoint.pt"), key=lambda path: path.stat().st_mtime)
@@ -210,7 +205,7 @@ def main() -> None:
         folder = (given.work or Path(temporary)).resolve()
         result = run(folder, given.corpora.resolve(), given.weights.resolve() / DETECTOR, given.stop, given.batch)
     print(table(result))
-    command = f"python -m benchmarks.paper_path --stop {given.stop} --batch {given.batch}"
+    command = " ".join(["python -m benchmarks.paper_path", *sys.argv[1:]])
     write("paper_path", {**origin(command, "git", "hardware"), **result})
 
 

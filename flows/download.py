@@ -12,7 +12,6 @@ instead of any network; ``S3DNERF_FETCH_MIRROR``, an address that has ``<host>/<
 from __future__ import annotations
 
 import errno
-import hashlib
 import http.client
 import os
 import re
@@ -29,6 +28,7 @@ from flows.progress import Progress
 from flows.proxies import open_url
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.whole_files import claimed
+from s3dnerf.video.packs import file_sha256
 
 FOLDER, MIRROR = "S3DNERF_FETCH_FOLDER", "S3DNERF_FETCH_MIRROR"
 CHUNK = 1 << 20
@@ -71,12 +71,6 @@ class Received:
     source: str
     size_bytes: int
     sha256: str
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file's bytes, 64 hex digits. Raises OSError."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def address_of(url: str) -> str:

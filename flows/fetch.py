@@ -80,7 +80,7 @@ PACKAGES = {
         "speech.backend: whisper",
     ),
 }
-NAMES = ("lpips", "whisper", "wav2vec2", "insightface", "syncnet", "vgg19", "deep3d")
+NAMES = (*PACKAGES, *CATALOGUE, "deep3d")
 
 
 def download(what: str, folder: Path) -> Path:

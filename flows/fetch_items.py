@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from flows.download import DownloadError, Received, RemoteFile, download, file_sha256, readable_size
+from flows.download import DownloadError, Received, RemoteFile, download, readable_size
 from flows.fetch_catalogue import Item
 from s3dnerf.core.whole_files import taking_the_place_of
+from s3dnerf.video.packs import file_sha256
 
 RECORD = Path("weights") / "fetched.json"
 

@@ -47,7 +47,7 @@ class LossWatch:
             logger.warning(f"step {step} left out: {wrong[0]} is {losses[wrong[0]]}")
         if self.bad >= self.bad_in_a_row:
             raise TrainingDiverged(
-                f"step {step}: {wrong[0]} is {losses[wrong[0]]}, the {self.bad}th step in a row that had to be left "
+                f"step {step}: {wrong[0]} is {losses[wrong[0]]}, and {self.bad} steps in a row had to be left "
                 "out. The last checkpoint is whole. Try, in this order: train.precision: fp32; a smaller "
                 "train.lr_generator and train.lr_discriminator; no adv in the first of train.phases (an "
                 "adversary from step 0 is the usual cause)"

@@ -184,9 +184,7 @@ def test_watch_stops_at_nan_with_advice() -> None:
     again = LossWatch()
     again.restore(watch.state())
     assert again.skipped == 4
-    with pytest.raises(
-        TrainingDiverged, match="adv is nan, the 3th step in a row.*no adv in the first of train.phases"
-    ):
+    with pytest.raises(TrainingDiverged, match="adv is nan, and 3 steps in a row.*no adv in the first of train.phases"):
         again.see(5, bad)
 
 

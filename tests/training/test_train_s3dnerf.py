@@ -127,7 +127,7 @@ def test_losses_that_are_never_finite_stop_training(
 ) -> None:
     monkeypatch.setattr(losses, "pixel_loss", lambda generated, target, emphasis: generated.mean() * float("nan"))
     job = generator_job(settings, data_dir, tmp_path)
-    with pytest.raises(TrainingDiverged, match="step 2: pix is nan, the 3th step in a row"):
+    with pytest.raises(TrainingDiverged, match="step 2: pix is nan, and 3 steps in a row"):
         train(job, World())
 
 
