@@ -24,7 +24,7 @@ import torch
 
 from s3dnerf.core.shapes import Tensor
 from s3dnerf.model.cameras import FRAME_PX
-from s3dnerf.model.discriminator import Discriminator, dual
+from s3dnerf.model.discriminator import Discriminator, dual, equalised
 from s3dnerf.model.s3dnerf import S3DNeRF
 from s3dnerf.settings.loading import as_dict
 from s3dnerf.settings.schema import Settings, TrainSettings
@@ -98,7 +98,7 @@ class Trainer:
             self.generator.parameters(), self.train.lr_generator, betas=(self.train.adam_beta1, 0.99), fused=fused
         )
         self.discriminator_optimiser = torch.optim.Adam(
-            self.discriminator.parameters(), self.train.lr_discriminator, betas=(0.0, 0.99), fused=fused
+            equalised(self.discriminator), self.train.lr_discriminator, betas=(0.0, 0.99), fused=fused
         )
         self.watch = LossWatch()
 
@@ -110,7 +110,7 @@ class Trainer:
         taken = bool(norm.isfinite())
         if taken:
             for group in optimiser.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group.get("scale", 1.0)
             optimiser.step()
         return norm, taken
 
