@@ -32,6 +32,7 @@ from s3dnerf.sync.expert import SyncExpert, check_gate, load_expert
 from s3dnerf.training import losses
 from s3dnerf.training.batches import Batch, make_batch
 from s3dnerf.training.checkpoints import load_checkpoint, random_states, save_checkpoint, set_random_states
+from s3dnerf.training.compiling import compile_networks, convolutional_networks
 from s3dnerf.training.curves import Curves
 from s3dnerf.training.distributed import World, loader_workers
 from s3dnerf.training.ema import Averaged
@@ -101,6 +102,8 @@ class Trainer:
             equalised(self.discriminator), self.train.lr_discriminator, betas=(0.0, 0.99), fused=fused
         )
         self.watch = LossWatch()
+        if self.train.compile:  # last: the average is a copy of the plain generator
+            compile_networks(convolutional_networks(self.generator, self.discriminator, self.perceptual))
 
     def update(self, network: torch.nn.Module, optimiser: torch.optim.Optimizer, lr: float) -> tuple[Tensor, bool]:
         """One step of one network by the gradients that it holds. Returns their norm before clipping, and whether the
