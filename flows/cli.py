@@ -34,17 +34,19 @@ from s3dnerf.core.text_files import TextFileError, read_text
 from s3dnerf.settings.loading import load_settings
 
 
-def doctor(write: bool = False) -> int:
-    """Say for each component which backend the settings name, whether its files are here, what stands in, where to get
-    it.
+def doctor(component: Annotated[str | None, tyro.conf.Positional] = None, write: bool = False) -> int:
+    """Show for each component which backend the settings name, whether its files are here, and how to get them; exit
+    status 1 when some that the settings name are missing.
 
     Args:
-        write: Write into params.yaml the real backends whose files are found, and the stand-ins for the others.
+        component: Only this one, with licence and files: landmarks, face3d, speech, judge, lpips, perceptual, identity,
+            or a setting such as align.backend.
+        write: Write into params.yaml the backends whose files are found, and elsewhere those that need none.
     """
     from flows.doctor import run_doctor
 
     check_files()
-    return run_doctor(write)
+    return run_doctor(component, write)
 
 
 def fetch(

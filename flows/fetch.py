@@ -133,7 +133,7 @@ def fetch_weights(what: str, archive: Path | None = None, top: Path = Path()) ->
 
 def needed(settings: Settings) -> list[str]:
     """What :data:`flows.fetch_catalogue.NEEDS` calls the weights that the settings name and that are not here."""
-    from flows.doctor import check
+    from flows.components import check
 
     found = []
     for component, backend, files in check(settings):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from flows import cli
-from flows.doctor import check
+from flows.components import check
 from flows.download import FOLDER, MIRROR, DownloadError, RemoteFile
 from flows.fetch import NAMES, PACKAGES, needed, run_fetch
 from flows.fetch_catalogue import CATALOGUE, NEEDS, Item
@@ -61,7 +61,7 @@ def catalogue(server: FileServer) -> dict[str, Item]:
 
 
 def test_every_backend_with_weights_has_a_name_to_fetch() -> None:
-    from flows.doctor import COMPONENTS
+    from flows.components import COMPONENTS
 
     assert {(c.setting, c.real) for c in COMPONENTS} == set(NEEDS)
     assert set(NEEDS.values()) == set(NAMES) == {*CATALOGUE, *PACKAGES, "deep3d"}
