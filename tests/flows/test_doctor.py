@@ -35,9 +35,10 @@ def lay_files(settings: Settings) -> None:
     """A byte at each place where a backend that the settings name looks; a folder gets one file."""
     for component, backend, files in check(settings):
         for path in files if backend == component.real else ():
-            place = Path(path) if Path(path).suffix else Path(path) / "file"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(b"x")
+            names = [of_one[0] for of_one in component.inside] or ["file"]
+            for place in [Path(path)] if Path(path).suffix else [Path(path) / name for name in names]:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(b"x")
 
 
 def states(settings: Settings) -> dict[str, tuple[str, str]]:
@@ -91,6 +92,14 @@ def test_with_all_files_the_papers_backends_are_here(capsys: pytest.CaptureFixtu
     assert cli.doctor() == 0 and "MISSING " not in capsys.readouterr().out
     Path("weights/deep3d/similarity_Lm3D_all.mat").unlink()
     assert cli.doctor() == 1, "the reconstruction reads it beside the model"
+
+
+def test_lpips_needs_its_network_and_its_heads() -> None:
+    settings = preset_settings("paper")
+    Path("weights/lpips").mkdir(parents=True)
+    for name, state in (("vgg16.safetensors", MISSING), ("alexnet.safetensors", MISSING), ("alex.pth", HERE)):
+        Path("weights/lpips", name).write_bytes(b"x")
+        assert states(settings)["lpips"][0] == state, name
 
 
 def test_a_corpus_that_is_not_there_ends_with_status_1(capsys: pytest.CaptureFixture) -> None:

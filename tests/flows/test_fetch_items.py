@@ -11,16 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from flows import cli
+from benchmarks.random_weights import alexnet_state, lpips_heads
+from flows import cli, fetch, lpips_archive
 from flows.components import check
 from flows.download import FOLDER, MIRROR, DownloadError, RemoteFile
 from flows.fetch import NAMES, PACKAGES, needed, run_fetch
 from flows.fetch_catalogue import CATALOGUE, NEEDS, Item
 from flows.fetch_items import RECORD, unpack_zip
 from s3dnerf.core.errors import SettingsError
+from s3dnerf.core.weight_files import WeightFileError
+from s3dnerf.metrics import lpips
 from s3dnerf.settings.schema import Settings
 from s3dnerf.speech.wav2vec2 import model_files
+from s3dnerf.video.packs import file_sha256
 from tests.flows.file_server import FileServer, file_server
 
 
@@ -64,13 +69,19 @@ def test_every_backend_with_weights_has_a_name_to_fetch() -> None:
     from flows.components import COMPONENTS
 
     assert {(c.setting, c.real) for c in COMPONENTS} == set(NEEDS)
-    assert set(NEEDS.values()) == set(NAMES) == {*CATALOGUE, *PACKAGES, "deep3d"}
+    assert set(NEEDS.values()) | {"alexnet"} == set(NAMES) == {*CATALOGUE, *PACKAGES, "deep3d"}
+    assert NEEDS["evaluate.lpips", "alexnet"] == "lpips", "the smaller of two that are enough"
+
+
+def test_every_hash_is_whole() -> None:
+    assert all(len(file.sha256) == 64 for item in CATALOGUE.values() for file in item.files)
 
 
 def test_all_is_laid_where_the_settings_look_and_a_second_run_asks_nothing(
     server: FileServer, catalogue: dict[str, Item], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     settings = Settings()
+    del catalogue["alexnet"]  # a part of it comes from a package
     assert run_fetch(list(catalogue), settings, Path(), catalogue=catalogue) == 0
     assert len(server.asked) == 6
     said = capsys.readouterr().out
@@ -79,7 +90,7 @@ def test_all_is_laid_where_the_settings_look_and_a_second_run_asks_nothing(
     assert names == ["1k3d68.onnx", "det_10g.onnx"], "the archive is unpacked, and gone"
     assert sorted(p.name for p in Path("weights/insightface").iterdir()) == ["buffalo_l"]
     record = json.loads(RECORD.read_text())
-    assert len(record) == 6 and [e["pinned"] for url, e in record.items() if "vgg19" in url] == [False]
+    assert len(record) == 6 and all(entry["pinned"] for entry in record.values())
     server.asked.clear()
     assert run_fetch(list(catalogue), settings, Path(), catalogue=catalogue) == 0
     assert server.asked == [] and capsys.readouterr().out.count("here already") == 4
@@ -140,10 +151,53 @@ def test_what_is_licence_bound_is_explained(capsys: pytest.CaptureFixture) -> No
 def test_a_file_whose_whole_hash_was_not_known_may_not_change(server: FileServer, catalogue: dict[str, Item]) -> None:
     item = replace(catalogue["vgg19"], files=(replace(catalogue["vgg19"].files[0], sha256=""),))
     assert run_fetch(["vgg19"], Settings(), Path(), catalogue={"vgg19": item}) == 0
+    assert [entry["pinned"] for entry in json.loads(RECORD.read_text()).values()] == [False]
     Path("weights/vgg19.pth").unlink()
     server.files["/models/vgg19-dcbb9e9d.pth"] += b"changed"
     with pytest.raises(DownloadError, match="not the file that was pinned"):
         run_fetch(["vgg19"], Settings(), Path(), catalogue={"vgg19": item})
+
+
+def heads_wheel(path: Path) -> Path:
+    """A wheel of the package lpips with random heads."""
+    content = io.BytesIO()
+    torch.save(lpips_heads(), content)
+    path.write_bytes(zipped({lpips_archive.HEADS_MEMBER: content.getvalue(), "lpips/__init__.py": b"1 / 0"}))
+    return path
+
+
+def test_lpips_from_torchvision_s_network_and_the_package_s_heads(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    network = io.BytesIO()
+    torch.save(alexnet_state(hidden=2), network)
+    path, data = "/models/alexnet-owt-7be5be79.pth", network.getvalue()
+    server.files[path] = data
+    file = RemoteFile(server.url + path, hashlib.sha256(data).hexdigest(), len(data))
+    catalogue = {"alexnet": replace(CATALOGUE["alexnet"], files=(file,))}
+    wheel = heads_wheel(tmp_path / "lpips.whl")
+    taken: list[str] = []
+    monkeypatch.setattr(fetch, "download", lambda what, folder: taken.append(what) or wheel)
+    plain = Settings()
+    settings = replace(plain, evaluate=replace(plain.evaluate, lpips_weights="own/place"))
+    with pytest.raises(WeightFileError, match=r"lpips\.whl: sha256 .*expected fd537af5828b… \(lpips 0\.1\.4's wheel\)"):
+        run_fetch(["alexnet"], settings, Path(), catalogue=catalogue)
+    assert lpips_state(settings) is False, "the network alone is half of it"
+    package = replace(PACKAGES["alexnet"], convert=lambda w, f: lpips_archive.copy_heads(w, f, file_sha256(w)))
+    monkeypatch.setitem(PACKAGES, "alexnet", package)
+    assert run_fetch(["alexnet"], settings, Path(), catalogue=catalogue) == 0
+    assert lpips_state(settings) and "licence BSD-2-Clause" in capsys.readouterr().out
+    loaded = lpips.load_lpips("own/place")
+    assert torch.equal(loaded.heads[4], lpips_heads()["lin4.model.1.weight"])
+    assert torch.equal(loaded.features[0].weight, alexnet_state(hidden=2)["features.0.weight"])
+    server.asked.clear()
+    assert run_fetch(["alexnet"], settings, Path(), catalogue=catalogue) == 0
+    assert server.asked == [] and taken == ["alexnet", "alexnet"], "the second time nothing is asked for"
+    assert capsys.readouterr().out.count("here already") == 2
+
+
+def lpips_state(settings: Settings) -> bool:
+    return next(all(files.values()) for component, _, files in check(settings) if component.key == "lpips")
 
 
 def test_another_file_in_its_place_is_not_overwritten(server: FileServer, catalogue: dict[str, Item]) -> None:
@@ -176,5 +230,5 @@ def test_a_zip_with_a_link_and_what_is_no_zip(tmp_path: Path) -> None:
 
 
 def test_an_archive_is_of_one_package() -> None:
-    with pytest.raises(SettingsError, match="--archive: got vgg19, expected lpips or whisper"):
+    with pytest.raises(SettingsError, match="--archive: got vgg19, expected one of lpips, whisper, alexnet"):
         cli.fetch(("vgg19",), Path("a.tar.gz"))
