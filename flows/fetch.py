@@ -15,7 +15,7 @@ from pathlib import Path
 
 from flows import lpips_archive, whisper_archive
 from flows.download import readable_size
-from flows.fetch_catalogue import CATALOGUE, DEEP3D_STEPS, NEEDS, Item
+from flows.fetch_catalogue import CATALOGUE, DEEP3D_STEPS, Item, name_to_fetch, place_of
 from flows.fetch_items import lay
 from s3dnerf.core.errors import S3DNeRFError, SettingsError
 from s3dnerf.metrics.lpips import HEADS
@@ -123,12 +123,6 @@ def download(what: str, folder: Path) -> Path:
     return found[0]
 
 
-def place_of(item: Item, settings: Settings | None) -> str:
-    """Where an item belongs: as its setting says, or at its usual place where that says nothing."""
-    section, field = item.setting.split(".")
-    return (getattr(getattr(settings, section), field) if settings else None) or item.default
-
-
 def fetch_weights(
     what: str, archive: Path | None = None, top: Path = Path(), settings: Settings | None = None
 ) -> list[Path]:
@@ -157,13 +151,13 @@ def fetch_weights(
 
 
 def needed(settings: Settings) -> list[str]:
-    """What :data:`flows.fetch_catalogue.NEEDS` calls the weights that the settings name and that are not here."""
+    """The names to fetch of the weights that the settings name and that are not here."""
     from flows.components import check
 
     found = []
     for component, backend, files in check(settings):
         if backend == component.real and not all(files.values()):
-            found.append(NEEDS[component.setting, backend])
+            found.append(name_to_fetch(settings, component.setting, backend))
     return list(dict.fromkeys(found))
 
 
@@ -220,6 +214,9 @@ def run_fetch(
             place = place_of(catalogue[name], settings)
             print(described(name, catalogue))
             print(f"{name}: {'written' if lay(catalogue[name], place, top) else 'here already'}: {place}")
+            section, field = catalogue[name].setting.split(".")
+            if settings is not None and getattr(getattr(settings, section), field) != place:
+                print(f"to use it: {catalogue[name].setting}: {place} in params.yaml")
         if name in PACKAGES:
             fetch_weights(name, None, top, settings)
     return 1 if lacking else 0

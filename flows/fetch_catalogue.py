@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flows.download import RemoteFile
+from s3dnerf.settings.schema import Settings
 
 HUB = "https://huggingface.co/facebook/wav2vec2-base-960h/resolve/22aad52d435eb6dbaf354bdad9b0da84ce7d6156/"
+WHISPER = "https://huggingface.co/openai/whisper-tiny.en/resolve/87c7102498dcde7456f24cfd30239ca606ed9063/"
 BUFFALO_L = "https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip"
 TORCHVISION = "https://download.pytorch.org/models/"
 SYNCNET = "http://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model"
@@ -59,6 +61,23 @@ CATALOGUE = {
                 f"{HUB}model.safetensors",
                 "8aa76ab2243c81747a1f832954586bc566090c83a0ac167df6f31f0fa917d74a",
                 377_607_901,
+            ),
+        ),
+    ),
+    "whisper-hub": Item(
+        "Whisper tiny.en, all of it, OpenAI's own repository",
+        "Apache-2.0",
+        "speech.whisper_model",
+        "openai/whisper-tiny.en",
+        "hub",
+        (
+            RemoteFile(
+                f"{WHISPER}config.json", "b5366317df280f79e6cc366f259f379674f81a8721d458acf2e00680ccb10b1d", 1937
+            ),
+            RemoteFile(
+                f"{WHISPER}model.safetensors",
+                "db59695928ded6043adaef491a53ef4e12da9611184d77c53baa691a60b958ad",
+                151_060_136,
             ),
         ),
     ),
@@ -119,6 +138,28 @@ NEEDS = {
     ("train.perceptual", "vgg19"): "vgg19",
     ("train.perceptual", "vgg16"): "lpips",
 }
+
+
+def name_to_fetch(settings: Settings, setting: str, backend: str) -> str:
+    """What ``s3dnerf fetch`` calls the weights of a backend, as the settings name them: of Whisper there are two."""
+    model = settings.speech.whisper_model
+    return "whisper-hub" if backend == "whisper" and model and not is_file_name(model) else NEEDS[setting, backend]
+
+
+def is_file_name(model: str) -> bool:
+    """Whether a model is named as one file, and not as a folder or a hub name."""
+    return model.endswith(".safetensors")
+
+
+def place_of(item: Item, settings: Settings | None) -> str:
+    """Where an item belongs: as its setting says, or at its usual place where that says nothing or names a file that
+    is not the item's.
+    """
+    section, field = item.setting.split(".")
+    place = getattr(getattr(settings, section), field) if settings else None
+    return place if place and not (item.form == "hub" and is_file_name(place)) else item.default
+
+
 DEEP3D_STEPS = """\
 deep3d: its files are given by their owners alone, under their licences (BFM 2009: non-commercial, no redistribution):
   1. Ask the University of Basel for the Basel Face Model 2009 (faces.dmi.unibas.ch/bfm): 01_MorphableModel.mat.

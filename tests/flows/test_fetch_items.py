@@ -25,8 +25,10 @@ from s3dnerf.core.weight_files import WeightFileError
 from s3dnerf.metrics import lpips
 from s3dnerf.settings.schema import Settings
 from s3dnerf.speech.wav2vec2 import model_files
+from s3dnerf.speech.whisper import read_encoder
 from s3dnerf.video.packs import file_sha256
 from tests.flows.file_server import FileServer, file_server
+from tests.speech.whisper_files import HEADS, LAYERS, small_model, whisper_folder
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
@@ -69,7 +71,7 @@ def test_every_backend_with_weights_has_a_name_to_fetch() -> None:
     from flows.components import COMPONENTS
 
     assert {(c.setting, c.real) for c in COMPONENTS} == set(NEEDS)
-    assert set(NEEDS.values()) | {"alexnet"} == set(NAMES) == {*CATALOGUE, *PACKAGES, "deep3d"}
+    assert set(NEEDS.values()) | {"alexnet", "whisper-hub"} == set(NAMES) == {*CATALOGUE, *PACKAGES, "deep3d"}
     assert NEEDS["evaluate.lpips", "alexnet"] == "lpips", "the smaller of two that are enough"
 
 
@@ -83,17 +85,17 @@ def test_all_is_laid_where_the_settings_look_and_a_second_run_asks_nothing(
     settings = Settings()
     del catalogue["alexnet"]  # a part of it comes from a package
     assert run_fetch(list(catalogue), settings, Path(), catalogue=catalogue) == 0
-    assert len(server.asked) == 6
+    assert len(server.asked) == 8
     said = capsys.readouterr().out
     assert "insightface: written: weights/insightface/buffalo_l" in said and "research only" in said
     names = sorted(path.name for path in Path("weights/insightface/buffalo_l").iterdir())
     assert names == ["1k3d68.onnx", "det_10g.onnx"], "the archive is unpacked, and gone"
     assert sorted(p.name for p in Path("weights/insightface").iterdir()) == ["buffalo_l"]
     record = json.loads(RECORD.read_text())
-    assert len(record) == 6 and all(entry["pinned"] for entry in record.values())
+    assert len(record) == 8 and all(entry["pinned"] for entry in record.values())
     server.asked.clear()
     assert run_fetch(list(catalogue), settings, Path(), catalogue=catalogue) == 0
-    assert server.asked == [] and capsys.readouterr().out.count("here already") == 4
+    assert server.asked == [] and capsys.readouterr().out.count("here already") == 5
 
 
 def test_the_speech_model_is_found_by_its_hub_name(server: FileServer, catalogue: dict[str, Item]) -> None:
@@ -107,6 +109,33 @@ def test_the_speech_model_is_found_by_its_hub_name(server: FileServer, catalogue
         "preprocessor_config.json",
         "model.safetensors",
     ]
+
+
+def test_whisper_from_the_hub_is_what_the_backend_reads(
+    server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder, files = whisper_folder(tmp_path / "made"), []
+    for file in CATALOGUE["whisper-hub"].files:
+        data, path = (folder / file.name).read_bytes(), "/" + file.url.split("/", 3)[3]
+        server.files[path] = data
+        files.append(RemoteFile(server.url + path, hashlib.sha256(data).hexdigest(), len(data)))
+    catalogue = {"whisper-hub": replace(CATALOGUE["whisper-hub"], files=tuple(files))}
+    plain = Settings()
+    assert run_fetch(["whisper-hub"], plain, Path(), catalogue=catalogue) == 0
+    assert "to use it: speech.whisper_model: openai/whisper-tiny.en in params.yaml" in capsys.readouterr().out
+    found, heads, layers = read_encoder("openai/whisper-tiny.en")
+    wanted = small_model().encoder.state_dict()
+    assert (heads, layers) == (HEADS, LAYERS) and set(found) == set(wanted)
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+    named = replace(plain.speech, backend="whisper", whisper_model="openai/whisper-tiny.en")
+    assert "whisper-hub" not in needed(replace(plain, speech=named)), "it is here"
+    named = replace(named, whisper_model="openai/whisper-base.en")
+    assert "whisper-hub" in needed(replace(plain, speech=named)), "a file is not asked for where a hub name is set"
+    with pytest.raises(DownloadError, match="got openai/whisper-base.en, expected openai/whisper-tiny.en or a folder"):
+        run_fetch(["whisper-hub"], replace(plain, speech=named), Path(), catalogue=catalogue)
+    named = replace(named, whisper_model="own/whisper/model")
+    assert run_fetch(["whisper-hub"], replace(plain, speech=named), Path(), catalogue=catalogue) == 0
+    assert read_encoder("own/whisper/model")[1] == HEADS
 
 
 def test_what_the_settings_lack_is_fetched_after_yes(
