@@ -11,6 +11,7 @@ paths mean what they mean there. prefect, dvc and mlflow are imported only insid
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -22,7 +23,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from flows.log_setup import configure_logging
-from flows.preset import preset
+from flows.preset import Repeated, preset
 from flows.project_folder import GRAPH, SETTINGS, at_project, check_files
 from flows.proxies import spare_loopback
 from flows.serve import serve
@@ -254,7 +255,7 @@ def store(collect: bool = False, older_than: float = 0.0) -> int:
 
 def retrain(
     cron: str | None = None,
-    margin: tuple[str, ...] = (),
+    margin: Repeated = (),
     webhook: str | None = None,
     hours: float = 168.0,
 ) -> int:
@@ -272,7 +273,7 @@ def retrain(
     from flows.retrain.once import retrain_once
     from flows.retrain.outcome import WEBHOOK, exit_status
 
-    margins = margins_of(margin)
+    margins = margins_of(tuple(itertools.chain.from_iterable(margin)))
     if cron is None:
         return exit_status(retrain_once(Path("."), margins, webhook or os.environ.get(WEBHOOK), hours))
     from flows.deployment import serve

@@ -56,6 +56,10 @@ def test_a_preset_with_changes(tmp_path: Path) -> None:
         "steps": 1,
         "variants": 1,
     }
+    said = s3dnerf(tmp_path, "preset", "sample", "--change", "train.steps=9", "seed=4", "--change", "train.batch=4")
+    assert said.returncode == 0 and "with train.steps=9, seed=4, train.batch=4; next" in said.stdout, said.stderr
+    given = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    assert (given["train"]["steps"], given["seed"], given["train"]["batch"]) == (9, 4, 4)
     said = s3dnerf(tmp_path, "preset", "sample", "--change", "train.phases.*.mouth=0.5", "train.phases.1.sync=0")
     assert said.returncode == 0, said.stderr
     first, last = yaml.safe_load((tmp_path / "params.yaml").read_text())["train"]["phases"]
