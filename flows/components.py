@@ -29,6 +29,7 @@ class Component:
     note : what ``replacement`` is
     beside : name of one more file, in the folder of the last of ``files``
     inside : of each file that its folder must hold, the names it may have
+    by_name : looked for only where the settings name ``real``, and never chosen by what is there
     instead_of : the paper's backend, where ``real`` is not it; empty where it is. Of components with one setting the
         first whose files are here is chosen.
     """
@@ -45,6 +46,7 @@ class Component:
     instead_of: str = ""
     beside: str = ""
     inside: tuple[tuple[str, ...], ...] = ()
+    by_name: bool = False
 
 
 COMPONENTS = (
@@ -95,6 +97,18 @@ COMPONENTS = (
         f"{LICENCE}; Apache-2.0 on the hub",
         "log-mel windows",
         "wav2vec2",
+    ),
+    Component(
+        "sync filter",
+        "filter",
+        "speech.sync_filter",
+        "syncnet",
+        "off",
+        {"speech.sync_weights": "weights/syncnet_v2.model"},
+        "s3dnerf fetch syncnet; or syncnet_v2.model (robots.ox.ac.uk/~vgg/software/lipsync)",
+        "research only",
+        "no clip's sound is compared with its picture; mouth does it without weight files",
+        by_name=True,
     ),
     Component(
         "sync judge",
@@ -199,6 +213,8 @@ def check(settings: Settings) -> list[tuple[Component, str, dict[str, bool]]]:
     """Component, backend the settings name, and for each file of the component whether it is here."""
     rows = []
     for component in COMPONENTS:
+        if component.by_name and value_of(settings, component.setting) != component.real:
+            continue
         paths = [_place(settings, component, name) for name in component.files]
         if component.beside:
             paths.append(str(Path(paths[-1]).with_name(component.beside)))
@@ -211,6 +227,8 @@ def chosen(settings: Settings) -> Settings:
     """The settings with each backend whose files are all here, and elsewhere the one that needs none."""
     for setting, group in groupby(check(settings), key=lambda checked: checked[0].setting):
         checked = list(group)
+        if checked[0][0].by_name:
+            continue
         section, field = setting.split(".")
         names = {name for component, _, _ in checked for name in component.files if name.split(".")[0] == section}
         changes: dict[str, str | None] = {name.split(".")[1]: None for name in names}

@@ -189,12 +189,14 @@ def run_doctor(name: str | None = None, write: bool = False) -> int:
         print_details(console, row)
         return int(row.state == MISSING)
     corpora = corpus_rows(settings)
-    console.print(f"Backends that params.yaml names (preset {settings.preset})\n", markup=False)
+    console.print(f"Backends that params.yaml names (preset {settings.preset}):", markup=False)
     console.print(_table(rows))
     console.print()
     console.print(_footer(settings, corpora))
     console.print(f"\n{LEGEND}", style="dim", markup=False)
-    console.print(f"Details: s3dnerf doctor {'|'.join(row.component.key for row in rows)}", style="dim", markup=False)
+    console.print(
+        f"Details: s3dnerf doctor NAME: {', '.join(row.component.key for row in rows)}", style="dim", markup=False
+    )
     if write:
         text = dump_yaml(experiment(chosen(settings)))
         head = (

@@ -133,6 +133,7 @@ NEEDS = {
     ("masks.backend", "deep3d"): "deep3d",
     ("speech.backend", "wav2vec2"): "wav2vec2",
     ("speech.backend", "whisper"): "whisper",
+    ("speech.sync_filter", "syncnet"): "syncnet",
     ("evaluate.judge", "syncnet"): "syncnet",
     ("evaluate.lpips", "alexnet"): "lpips",
     ("train.perceptual", "vgg19"): "vgg19",

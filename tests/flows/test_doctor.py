@@ -10,6 +10,7 @@ import pytest
 from flows import cli
 from flows.components import COMPONENTS, check, chosen
 from flows.doctor import HERE, MISSING, OFF, REPLACEMENT, corpus_rows, run_doctor, table_rows
+from flows.fetch import needed
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.settings.loading import as_dict, load_settings, preset_settings
@@ -49,7 +50,8 @@ def test_one_row_a_setting_in_the_order_of_the_pipeline() -> None:
     rows = table_rows(Settings())
     assert [row.component.key for row in rows] == KEYS
     assert not any(row.component.instead_of for row in rows), "a row is named after the paper's backend"
-    assert {row.component.setting for row in rows} == {component.setting for component in COMPONENTS}
+    named = {component.setting for component in COMPONENTS if not component.by_name}
+    assert {row.component.setting for row in rows} == named
 
 
 @pytest.mark.parametrize("preset", ["sample", "mini", "paper", "tiny"])
@@ -135,7 +137,7 @@ def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 def test_the_details_of_one_component(capsys: pytest.CaptureFixture) -> None:
     write_settings(preset_settings("paper"))
-    for component in COMPONENTS:
+    for component in (component for component in COMPONENTS if not component.by_name):
         assert cli.doctor(component.key) == 1
         said = capsys.readouterr().out
         assert f"{component.setting}: " in said and component.where in said and component.licence in said
@@ -144,6 +146,19 @@ def test_the_details_of_one_component(capsys: pytest.CaptureFixture) -> None:
     assert capsys.readouterr().out.startswith("detector, landmarks: align.backend: insightface (MISSING)\n")
     write_settings(preset_settings("tiny"))
     assert cli.doctor("landmarks") == 0
+
+
+def test_the_sync_filter_is_a_component_where_the_settings_name_its_weights(capsys: pytest.CaptureFixture) -> None:
+    tiny = preset_settings("tiny")
+    settings = replace(tiny, speech=replace(tiny.speech, sync_filter="syncnet"))
+    write_settings(settings)
+    assert cli.doctor() == 1 and len(capsys.readouterr().out.splitlines()) <= 24
+    assert states(settings)["filter"] == (MISSING, "s3dnerf fetch syncnet") and needed(settings) == ["syncnet"]
+    assert cli.doctor("filter") == 1 and "missing: weights/syncnet_v2.model\n" in capsys.readouterr().out
+    lay_files(settings)
+    assert cli.doctor() == 0 and states(settings)["filter"] == (HERE, "weights/syncnet_v2.model")
+    assert chosen(settings).speech.sync_filter == "syncnet" and chosen(tiny).speech.sync_filter == "off"
+    assert chosen(settings).speech.sync_weights == settings.speech.sync_weights
 
 
 def test_a_name_that_is_no_component() -> None:
