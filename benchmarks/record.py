@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ def origin(command: str, *facts: str) -> dict[str, Any]:
     """``command``, ``date`` and, of ``git`` and ``hardware``, the facts asked for (:mod:`flows.provenance`)."""
     found: dict[str, Any] = {"command": command, "date": datetime.date.today().isoformat()}
     if facts:
-        from flows.provenance import git_state, hardware  # here: benchmarks.model runs where flows cannot be imported
+        from flows.provenance import git_state  # here: benchmarks.model runs where flows cannot be imported
+        from s3dnerf.core.machine import hardware
 
-        known = {"git": git_state, "hardware": hardware}
+        known: dict[str, Callable[[], dict[str, Any]]] = {"git": git_state, "hardware": hardware}
         found |= {fact: known[fact]() for fact in facts}
     return found
 

@@ -9,46 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.git_calls import git, shallow_hint
-from flows.provenance import is_keys, outs_of, preset_lock, read_lock
-from flows.report_tables import CACHE, finder, table_faults
+from flows.audit_data import against_data, finding, made_again, made_by, networks, pinned_packages, pull
+from flows.git_calls import HERE, git, git_bytes, git_names, is_revision, shallow_hint
+from flows.provenance import outs_of, preset_lock, read_lock
+from flows.report_tables import finder
+from flows.signing import make_keys, private_key, sign, signed_by, signer_files
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.text_files import TextFileError
 from s3dnerf.core.whole_files import claimed
 from s3dnerf.core.yaml_text import YamlError, load_yaml
 from s3dnerf.reporting.audit import verify
 from s3dnerf.reporting.comparison import NotComparable, compare, markdown, page
-from s3dnerf.reporting.report_files import Finding, Report, ReportError
-from s3dnerf.reporting.sources import network_file
+from s3dnerf.reporting.report_files import SIGNATURE, Finding, Report, ReportError
 from s3dnerf.settings.dotted import flat
-from s3dnerf.video.packs import file_sha256, write_atomic
-from stages.weight_hashes import describe
+from s3dnerf.video.packs import write_atomic
 
-HERE = Path()
 REPORTS, LOCK, PARAMS = Path("reports"), Path("dvc.lock"), Path("params.yaml")
-
-
-def git_bytes(revision: str, path: str | Path, repository: Path = HERE) -> bytes | None:
-    """A file of the repository as a revision has it, or None where it has none."""
-    done = git(repository, "cat-file", "blob", f"{revision}:./{Path(path).as_posix()}")
-    return done.stdout if done.returncode == 0 else None
-
-
-def git_names(revision: str, folder: Path, repository: Path = HERE) -> list[str]:
-    """Files of a folder of the repository in a revision, relative to the folder."""
-    done = git(repository, "ls-tree", "-r", "-z", "--name-only", revision, "--", f"{folder.as_posix()}/")
-    names = [name for name in done.stdout.decode("utf-8", "surrogateescape").split("\0") if name]
-    return [Path(name).relative_to(folder).as_posix() for name in names]
-
-
-def is_revision(name: str, repository: Path = HERE) -> bool:
-    """Whether git knows a commit of this name."""
-    return git(repository, "rev-parse", "--quiet", "--verify", f"{name}^{{commit}}").returncode == 0
 
 
 def folder_report(folder: Path, repository: Path | None = None) -> Report:
@@ -89,16 +69,6 @@ def _yaml(data: bytes | None) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _md5(path: Path) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "md5").hexdigest()
-
-
-def _finding(rule: str, wrong: list[str], right: str) -> Finding:
-    more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-    return Finding(rule, not wrong, ", ".join(wrong[:5]) + more if wrong else right)
-
-
 def against_git(folder: Path, revision: str) -> Finding:
     """The report, ``dvc.lock`` and ``params.yaml`` are what the revision holds, to the byte."""
     wrong, names = [], {folder / name for name in git_names(revision, folder)}
@@ -111,7 +81,7 @@ def against_git(folder: Path, revision: str) -> Finding:
             wrong.append(f"{path} is missing")
         elif path.read_bytes() != versioned:
             wrong.append(f"{path} differs from {revision}")
-    return _finding("git", wrong, f"{len(here) + 2} files as in {revision}")
+    return finding("git", wrong, f"{len(here) + 2} files as in {revision}")
 
 
 def from_revision(report: Report, revision: str) -> Finding:
@@ -125,7 +95,7 @@ def from_revision(report: Report, revision: str) -> Finding:
         wrong.append(f"made on {made}, which is not before {revision}{shallow_hint(HERE)}")
     if dirty is not False:
         wrong.append("made on changed files (git was dirty)" if dirty else "made where git's state was unknown")
-    return _finding("revision", wrong, f"made on clean {str(made)[:12]}")
+    return finding("revision", wrong, f"made on clean {str(made)[:12]}")
 
 
 def kept_with(report: Report, folder: Path, revision: str, path: Path, params: Mapping[str, Any]) -> tuple[str, Any]:
@@ -167,7 +137,7 @@ def against_lock(report: Report, where: str, lock: Mapping[str, Any] | None) -> 
             if values[0] != values[1]:
                 wrong.append(f"{path} ({stage}): {values[0]} in report.json, {values[1]} in {name}")
     nowhere = f"lock.yaml (no commit has a dvc.lock of it{shallow_hint(HERE)})"
-    return _finding("lock", wrong, f"{len(stated)} stages as in {where or nowhere}")
+    return finding("lock", wrong, f"{len(stated)} stages as in {where or nowhere}")
 
 
 def against_code(lock: Mapping[str, Any], where: str, read: Callable[[str], bytes | None]) -> Finding:
@@ -194,93 +164,23 @@ def against_code(lock: Mapping[str, Any], where: str, read: Callable[[str], byte
     for (name, key), value in sorted(values.items(), key=str):
         if held[name].get(key) != value:
             wrong.append(f"{name}: {key} is {held[name].get(key)} in {where}, the report was made with {value}")
-    return _finding("code", wrong, f"{len(files) + len(held)} files as in {where}")
-
-
-def _listed(cache: Path, md5: str) -> dict[str, str] | None:
-    """Relative path → md5 of a folder, as DVC's cache has it; None where it has not."""
-    path = cache / md5[:2] / md5[2:]
-    try:
-        data = path.read_bytes()
-        if hashlib.md5(data).hexdigest() + ".dir" != md5:
-            return None
-        return {entry["relpath"]: entry["md5"] for entry in json.loads(data)}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def differences(path: Path, md5: str, cache: Path = CACHE) -> Iterator[str]:
-    """What in an out is not what its hash says: the file where DVC's cache can name it, else the out."""
-    if not path.exists():
-        yield f"{path} is not here (dvc pull brings it)"
-    elif not md5.endswith(".dir"):
-        if not path.is_file() or _md5(path) != md5:
-            yield f"{path} differs from dvc.lock"
-    else:
-        here = {p.relative_to(path).as_posix(): _md5(p) for p in sorted(path.rglob("*")) if p.is_file()}
-        entries = [
-            {"md5": digest, "relpath": name}
-            for name, digest in sorted(here.items(), key=lambda item: Path(item[0]).parts)
-        ]
-        if hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir" == md5:
-            return
-        listed = _listed(cache, md5)
-        if listed is None:
-            yield f"{path} differs from dvc.lock"
-            return
-        for name in sorted(here.keys() | listed.keys()):
-            if name not in here:
-                yield f"{path / name} is missing"
-            elif name not in listed:
-                yield f"{path / name} is not in dvc.lock"
-            elif here[name] != listed[name]:
-                yield f"{path / name} differs from dvc.lock"
-
-
-def against_data(report: Report) -> Finding:
-    """Every out on this machine has the hash that the report's lock names, and the membership table the one that
-    ``report.json`` names.
-    """
-    outs = {
-        out["path"]: out.get("md5", "")
-        for stage, parts in report.lock.get("stages", {}).items()
-        if stage != "report"
-        for out in parts.get("outs", [])
-        if not is_keys(out["path"])
-    }
-    wrong = [line for path, md5 in outs.items() for line in differences(Path(path), md5)]
-    wrong += table_faults(report)
-    return _finding("data", wrong, f"{len(outs)} outs as in dvc.lock")
-
-
-def networks(report: Report) -> Finding:
-    """The networks on this machine, ours and those of the backends, are those that the report was made with."""
-    data, wrong, count = Path("data") / report.document["preset"], [], 0
-    for name, sha256 in sorted(report.document["networks"].items()):
-        path, count = network_file(data, name), count + 1
-        if not path.is_file():
-            wrong.append(f"{path} is not here (dvc pull brings it)")
-        elif file_sha256(path) != sha256:
-            wrong.append(f"{path} is not the network of the report")
-    for listed in sorted((data / "inventory" / "weights").glob("*.json")):
-        for setting, entry in json.loads(listed.read_text(encoding="utf-8")).items():
-            if isinstance(entry, dict) and entry.get("sha256"):
-                count += 1
-                path, found = Path(entry["path"]), describe(entry["path"])  # a file, or a folder of them
-                if "missing" in found:
-                    wrong.append(f"{path} ({setting}) is not here")
-                elif found["sha256"] != entry["sha256"]:
-                    wrong.append(f"{path} ({setting}) is not that of the report")
-    return _finding("networks", wrong, f"{count} weight files as in the report")
+    return finding("code", wrong, f"{len(files) + len(held)} files as in {where}")
 
 
 def _here(path: str) -> bytes | None:
     return Path(path).read_bytes() if Path(path).is_file() else None
 
 
-def run_verify(revision: str, folder: Path, without_data: bool) -> list[Finding]:
+def run_verify(
+    revision: str, folder: Path, without_data: bool, signers: Sequence[Path] = (), pulled: bool = False
+) -> list[Finding]:
     """Every rule over the report in ``folder`` and the repository around it. Raises ReportError where there is no
-    report or revision.
+    report or revision, and where ``pulled`` data cannot be had.
+
+    Parameters
+    ----------
+    signers : public keys, one of which must have signed the report; none: a signature is looked at where there is one
+    pulled : ``dvc pull`` what is not here first
 
     The report holds the settings and the lock that it was made with; those of the repository are held against them
     where they are of the same preset, else those committed together with the report.
@@ -288,6 +188,8 @@ def run_verify(revision: str, folder: Path, without_data: bool) -> list[Finding]
     if not is_revision(revision):
         raise ReportError(f"{revision}: no such revision in this repository{shallow_hint(HERE)}")
     report = folder_report(folder, None if without_data else HERE)
+    if pulled:
+        pull(report)
     params = _yaml(_here(str(PARAMS)))
 
     def settings_of_it() -> tuple[str, Any]:
@@ -306,8 +208,16 @@ def run_verify(revision: str, folder: Path, without_data: bool) -> list[Finding]
         ("lock", lambda: against_lock(report, *kept_with(report, folder, revision, LOCK, params or {}))),
         ("code", code),
     ]
+    rules += [("packages", lambda: pinned_packages(report)), ("made by", lambda: made_by(report, revision))]
+    if signers or SIGNATURE in report.files:
+        rules.append(("signature", lambda: signed_by(report, signers)))
     if not without_data:
-        rules += [("data", lambda: against_data(report)), ("networks", lambda: networks(report))]
+        in_force = (params or {}).get("preset") == report.document["preset"]
+        rules += [
+            ("data", lambda: against_data(report)),
+            ("networks", lambda: networks(report)),
+            ("made again", lambda: made_again(report, in_force)),
+        ]
     try:
         where, given = ("params.yaml", None) if params is None else settings_of_it()
     except (ReportError, KeyError) as error:
@@ -334,15 +244,25 @@ def run_verify(revision: str, folder: Path, without_data: bool) -> list[Finding]
     return found
 
 
-def verify_command(revision: str, folder: Path, without_data: bool) -> int:
-    """Print one line a rule; exit status 1 when one fails."""
-    found = run_verify(revision, folder, without_data)
-    for finding in found:
-        print(finding)
+def verify_command(
+    revision: str, folder: Path, without_data: bool, signers: Sequence[Path] = (), pulled: bool = False
+) -> int:
+    """Print one line a rule, and what was not looked at; exit status 1 when one fails."""
+    found = run_verify(revision, folder, without_data, signers, pulled)
+    for answer in found:
+        print(answer)
     if without_data:
-        print("NOT RUN  data, networks: --without-data")
+        print(
+            "NOT RUN  data, networks, made again: --without-data: numbers, tables and pictures that were all changed "
+            "alike are found by these alone"
+        )
+    if not signers:
+        print(
+            "NOT RUN  signature: no --signer: data, locks and report all made anew to fit each other, and times and "
+            "machines all rewritten alike, are found by a signature alone"
+        )
     failed = sum(not f.passed for f in found)
-    partly = [finding.rule for finding in found if finding.passed and finding.unchecked]
+    partly = [answer.rule for answer in found if answer.passed and answer.unchecked]
     said = f"{failed} of {len(found)} rules fail" if failed else f"{len(found)} rules hold"
     print(f"{folder}: {said}" + (f"; not checked in full: {', '.join(partly)}" if partly else ""))
     return 1 if failed else 0
@@ -372,14 +292,47 @@ def compare_command(a: str, b: str, preset: str, force: bool, out: Path | None) 
     return 0
 
 
+def sign_command(folder: Path, revision: str, key: Path | None) -> int:
+    """Sign a report that every rule holds for; exit status 1, and no signature, where one fails."""
+    loaded = private_key(key)
+    failed = [answer for answer in run_verify(revision, folder, False) if not answer.passed]
+    failed = [answer for answer in failed if answer.rule != "signature"]  # it is replaced
+    if failed:
+        print("\n".join(map(str, failed)))
+        print(f"{folder}: not signed: {len(failed)} rules fail")
+        return 1
+    print(f"signed: {sign(folder, loaded)}; commit it with the report")
+    return 0
+
+
 def audit_command(
-    action: str, names: tuple[str, ...], folder: Path, preset: str, force: bool, without_data: bool, out: Path | None
+    action: str,
+    names: tuple[str, ...],
+    folder: Path,
+    preset: str,
+    force: bool = False,
+    without_data: bool = False,
+    out: Path | None = None,
+    signer: Sequence[Path] = (),
+    pulled: bool = False,
+    key: Path | None = None,
 ) -> int:
-    """``verify [REV]`` or ``compare A B``. Raises SettingsError for another number of names."""
-    if action == "verify":
+    """``verify [REV]``, ``compare A B``, ``sign [REV]`` or ``key FILE``. Raises SettingsError for another number of
+    names.
+    """
+    if action in ("verify", "sign"):
         if len(names) > 1:
-            raise SettingsError(f"audit verify: got {' '.join(names)} — accepted: one revision, or none for HEAD")
-        return verify_command(names[0] if names else "HEAD", folder, without_data)
+            raise SettingsError(f"audit {action}: got {' '.join(names)} — accepted: one revision, or none for HEAD")
+        revision = names[0] if names else "HEAD"
+        if action == "sign":
+            return sign_command(folder, revision, key)
+        return verify_command(revision, folder, without_data, signer_files(signer), pulled)
+    if action == "key":
+        if len(names) != 1:
+            raise SettingsError("audit key: expected the name of the new key's file: s3dnerf audit key KEY.pem")
+        private, public = make_keys(Path(names[0]))
+        print(f"{private}: keep it to yourself, outside of the repository\n{public}: give it to auditors")
+        return 0
     if len(names) != 2:
         raise SettingsError(
             "audit compare: expected two reports, each a folder or a git revision: s3dnerf audit compare A B"

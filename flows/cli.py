@@ -216,28 +216,36 @@ def evaluate(
 
 
 def audit(
-    action: Annotated[Literal["verify", "compare"], tyro.conf.Positional],
+    action: Annotated[Literal["verify", "compare", "sign", "key"], tyro.conf.Positional],
     names: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
     report: Path | None = None,
     preset: str | None = None,
     without_data: bool = False,
+    pull: bool = False,
+    signer: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = (),
+    key: Path | None = None,
     force: bool = False,
     out: Path | None = None,
 ) -> int:
-    """Whether a versioned report is to be believed (verify [REV]), or what changed between two (compare A B).
+    """Whether a versioned report is to be believed (verify [REV]), what changed between two (compare A B), and who
+    answers for one (sign [REV], key FILE).
 
     Args:
         action: verify: one PASS or FAIL line a rule, exit status 1 on any FAIL. compare: differences with intervals, p
-        and a verdict. names: verify: the git revision the report must be in, HEAD without one. compare: two folders or
-        revisions. report: verify: the report's folder; without it reports/<preset>. preset: Whose report; without it
-        the preset in force. without_data: verify: leave out the rules that need the data on this machine. force:
-        compare: even where metric versions or splits differ, and say so. out: compare: write comparison.md and
-        comparison.html into this folder.
+        and a verdict. sign: sign a report that passes. key: make a pair of keys for that. names: verify, sign: the git
+        revision the report must be in, HEAD without one. compare: two folders or revisions. key: the new private key's
+        file. report: verify, sign: the report's folder; without it reports/<preset>. preset: Whose report; without it
+        the preset in force. without_data: verify: leave out the rules that need the data on this machine. pull: verify:
+        dvc pull what is not here first. signer: verify: a public key that must have signed (again for more), or a
+        folder of them; without it those of S3DNERF_SIGNERS. key: sign: the private key's file; without it that of
+        S3DNERF_SIGNING_KEY. force: compare: even where metric versions or splits differ, and say so. out: compare:
+        write comparison.md and comparison.html into this folder.
     """
     from flows.audit import audit_command
 
     named = preset or load_settings().preset
-    return audit_command(action, names, report or Path("reports") / named, named, force, without_data, out)
+    folder = report or Path("reports") / named
+    return audit_command(action, names, folder, named, force, without_data, out, signer, pull, key)
 
 
 def store(collect: bool = False, older_than: float = 0.0) -> int:

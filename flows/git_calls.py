@@ -13,6 +13,7 @@ from pathlib import Path
 
 from s3dnerf.core.errors import S3DNeRFError
 
+HERE = Path()
 TIMEOUT_S = 300.0  # a network file system may take minutes over a status; for ever is a fault
 BEGIN = "git init && git add -A && git commit -m begin"
 
@@ -67,3 +68,21 @@ def shallow_hint(folder: Path) -> str:
     """What to add to "there is no such commit" where the clone holds only the last ones; empty where it is whole."""
     shallow = git(folder, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
     return "; this clone holds only the last commits, the others come with: git fetch --unshallow" if shallow else ""
+
+
+def git_bytes(revision: str, path: str | Path, repository: Path = HERE) -> bytes | None:
+    """A file of the repository as a revision has it, or None where it has none."""
+    done = git(repository, "cat-file", "blob", f"{revision}:./{Path(path).as_posix()}")
+    return done.stdout if done.returncode == 0 else None
+
+
+def git_names(revision: str, folder: Path, repository: Path = HERE) -> list[str]:
+    """Files of a folder of the repository in a revision, relative to the folder."""
+    done = git(repository, "ls-tree", "-r", "-z", "--name-only", revision, "--", f"{folder.as_posix()}/")
+    names = [name for name in done.stdout.decode("utf-8", "surrogateescape").split("\0") if name]
+    return [Path(name).relative_to(folder).as_posix() for name in names]
+
+
+def is_revision(name: str, repository: Path = HERE) -> bool:
+    """Whether git knows a commit of this name."""
+    return git(repository, "rev-parse", "--quiet", "--verify", f"{name}^{{commit}}").returncode == 0

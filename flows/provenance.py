@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from flows.git_calls import NoHistory, git, git_text
-from s3dnerf.core.cores import usable_cores
+from s3dnerf.core.machine import hardware
 from s3dnerf.core.yaml_text import read_mapping
 from stages.code_parts import PACKAGES as DECIDING
 
@@ -70,33 +67,6 @@ def outs_of(lock: dict[str, Any]) -> dict[str, dict[str, str]]:
 def read_lock(path: Path = Path("dvc.lock")) -> dict[str, Any]:
     """``dvc.lock`` as it is now; empty where there is none. Raises TextFileError, YamlError."""
     return read_mapping(path, "dvc repro, which puts it right") if path.exists() else {}
-
-
-def _cpu() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def hardware() -> dict[str, Any]:
-    """CPU, cores, memory in GB, GPUs, system, Python."""
-    import torch
-
-    gpus = (
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    )
-    return {
-        "cpu": _cpu(),
-        "cores": usable_cores(),
-        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
-        "gpu": gpus,
-        "os": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-    }
 
 
 def packages() -> dict[str, str]:

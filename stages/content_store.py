@@ -19,7 +19,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -50,7 +50,8 @@ def _plain(name: str) -> bool:
 class Entry:
     """What an entry's manifest states. Its files are reached through :meth:`read` and :meth:`copy`, which compare them.
 
-    ``files``: name (with ``/`` for folders) → sha256. ``manifest``: the manifest's bytes.
+    ``files``: name (with ``/`` for folders) → sha256. ``manifest``: the manifest's bytes. ``made``: who made it and
+    with what (:mod:`stages.made`), empty where that was not recorded.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class Entry:
     folder: Path
     files: Mapping[str, str]
     manifest: bytes
+    made: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self, name: str) -> bytes:
         """A small file's bytes. Raises DamagedEntry when they are not what was stored."""
@@ -121,9 +123,10 @@ class ContentStore:
             if (manifest["kind"], manifest["key"], manifest["sha256"]) != (kind, key, _sum_of(manifest)):
                 return None
             files = {str(name): str(sha256) for name, sha256 in manifest["files"].items()}
+            made = dict(manifest.get("made", {}))
         except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return Entry(kind, key, folder, files, data) if all(map(_plain, files)) else None
+        return Entry(kind, key, folder, files, data, made) if all(map(_plain, files)) else None
 
     def use(self, kind: str, key: str, take: Callable[[Entry], T]) -> T | None:
         """``take(entry)``, or None where there is no whole entry: a damaged one is removed, to be made again.
@@ -145,7 +148,9 @@ class ContentStore:
                     return None
 
     @contextlib.contextmanager
-    def new(self, kind: str, key: str, known: Mapping[str, str] | None = None) -> Iterator[Path]:
+    def new(
+        self, kind: str, key: str, known: Mapping[str, str] | None = None, made: Mapping[str, Any] | None = None
+    ) -> Iterator[Path]:
         """An empty folder to write an entry's files into. After the block they are the entry; where the block raises
         there is none.
 
@@ -154,6 +159,8 @@ class ContentStore:
         kind, key : str
         known : mapping, filled by the block
             Name → sha256 of files whose hash the writer has; the others are hashed here.
+        made : mapping
+            As in :class:`Entry`.
         """
         part = self.root / kind / f".{key}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part"
         part.mkdir(parents=True)
@@ -164,6 +171,8 @@ class ContentStore:
                 raise ValueError(f"{bad[0]}: not a name for a file of an entry")
             files = {name: (known or {}).get(name) or file_sha256(part / name) for name in names}
             manifest: dict[str, Any] = {"format": 1, "kind": kind, "key": key, "files": files}
+            if made:
+                manifest["made"] = dict(made)
             manifest["sha256"] = _sum_of(manifest)
             with open(part / MANIFEST, "w", encoding="utf-8") as handle:
                 json.dump(manifest, handle, sort_keys=True)
@@ -173,10 +182,14 @@ class ContentStore:
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
-    def put(self, kind: str, key: str, files: Mapping[str, bytes | Path]) -> None:
-        """Store files (name → bytes, or the file to copy) as an entry; one that stands there is replaced."""
+    def put(
+        self, kind: str, key: str, files: Mapping[str, bytes | Path], made: Mapping[str, Any] | None = None
+    ) -> None:
+        """Store files (name → bytes, or the file to copy) as an entry; one that stands there is replaced. ``made`` as
+        in :class:`Entry`.
+        """
         known: dict[str, str] = {}
-        with self.new(kind, key, known) as folder:
+        with self.new(kind, key, known, made) as folder:
             for name, content in files.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 if isinstance(content, Path):

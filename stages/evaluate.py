@@ -17,7 +17,7 @@ import hashlib
 import json
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ from stages.evaluated_clips import (
     kept_clip,
     part_hashes,
 )
+from stages.made import HANDED
 from stages.out_keys import KeptEntry, forget_keys, write_keys
 from stages.passing_faults import retried
 from stages.preprocessing import StageError
@@ -77,7 +78,8 @@ BATCH = 8
 @dataclass(frozen=True)
 class Job:
     """One test clip with all its methods; picklable. ``methods``: other methods' videos with the sha256 of each;
-    ``key``: the clip's name in the store.
+    ``key``: the clip's name in the store. ``provenance``: what the run was handed of code and packages, which decides
+    nothing.
     """
 
     settings: Settings
@@ -87,6 +89,7 @@ class Job:
     methods: tuple[tuple[MethodVideo, str], ...]
     picture: bool
     key: str
+    provenance: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 @functools.cache
@@ -209,7 +212,7 @@ def score_clip(job: Job) -> str:
 
     Raises StillFailing for a passing fault that did not pass; nothing is stored then.
     """
-    keep_clip(job.key, retried(f"evaluate: clip {job.clip}", lambda: measured_clip(job)))
+    keep_clip(job.key, retried(f"evaluate: clip {job.clip}", lambda: measured_clip(job)), job.provenance)
     return job.key
 
 
@@ -332,7 +335,8 @@ def main(context: Context) -> dict[str, Any]:
     methods = find_methods(settings.evaluate.methods)
     for line in problem_lines(other_files(settings.evaluate.methods)):
         logger.info(f"evaluate: {line}")
-    jobs = plan(settings, methods)
+    handed = {name: context.provenance[name] for name in HANDED if name in context.provenance}
+    jobs = [replace(job, provenance=handed) for job in plan(settings, methods)]
     forget_keys(settings.data_dir, KIND)
     kept = {job.key: None if context.ignore_store else kept_clip(job.key) for job in jobs}
     todo = [job for job in jobs if kept[job.key] is None]
@@ -349,7 +353,7 @@ def main(context: Context) -> dict[str, Any]:
                 f"evaluate: {job.clip} is not whole in the store after it was measured twice: is the disk sound?"
             )
         results.append(found[0])
-        entries.append(KeptEntry(job.key, found[1], job.clip))
+        entries.append(KeptEntry(job.key, dict(found[1].files), job.clip, made=dict(found[1].made)))
     shown = {job.clip: result for job, result in zip(jobs, results)}
     labels = {job.clip: [video.label for video, _ in job.methods] for job in jobs}
     write_outputs(context.out(), settings, shown, {m.label: m.name for m in methods}, labels, _tools(settings))

@@ -21,6 +21,7 @@ from stages.code_lock import stage_versions
 from stages.content_store import ContentStore, Entry
 from stages.environment import stage_environment
 from stages.keys import key_of
+from stages.made import made_now
 from stages.stage_fields import fields_of
 from stages.weight_hashes import describe, evaluation_weights
 
@@ -126,16 +127,16 @@ def clip_key(
     return key_of(KIND, *content)
 
 
-def keep_clip(key: str, result: ClipResult) -> None:
-    """Put a measured clip into the store."""
-    ContentStore().put(KIND, key, result.files())
+def keep_clip(key: str, result: ClipResult, provenance: Mapping[str, Any]) -> None:
+    """Put a measured clip into the store, with who measured it (:mod:`stages.made`)."""
+    ContentStore().put(KIND, key, result.files(), made_now(provenance))
 
 
-def kept_clip(key: str) -> tuple[ClipResult, dict[str, str]] | None:
-    """A clip from the store with the sha256 of its files, or None (a damaged entry is removed, to be made again)."""
+def kept_clip(key: str) -> tuple[ClipResult, Entry] | None:
+    """A clip from the store with its entry, or None (a damaged entry is removed, to be made again)."""
 
-    def read(entry: Entry) -> tuple[ClipResult, dict[str, str]]:
+    def read(entry: Entry) -> tuple[ClipResult, Entry]:
         pictures = {name: entry.read(name) for name in entry.files if name != RESULT}
-        return ClipResult(**json.loads(entry.read(RESULT)), pictures=pictures), dict(entry.files)
+        return ClipResult(**json.loads(entry.read(RESULT)), pictures=pictures), entry
 
     return ContentStore().use(KIND, key, read)

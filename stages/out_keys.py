@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from s3dnerf.video.packs import write_atomic
 
@@ -17,13 +18,15 @@ from s3dnerf.video.packs import write_atomic
 @dataclass(frozen=True)
 class KeptEntry:
     """One entry: its key, the sha256 of each of its files, where the out has it (``hdtf/hdtf-0000``, a clip's name, or
-    nothing), and for a pack the clips that stopped there.
+    nothing), for a pack the clips that stopped there, and who made it with what (:mod:`stages.made`), where that was
+    recorded.
     """
 
     key: str
     files: dict[str, str]
     place: str = ""
     quarantined: list[str] = field(default_factory=list)
+    made: dict[str, Any] = field(default_factory=dict)
 
 
 def keys_file(data_dir: Path, name: str) -> Path:
@@ -39,6 +42,7 @@ def forget_keys(data_dir: Path, name: str) -> None:
 def write_keys(data_dir: Path, name: str, kind: str, entries: list[KeptEntry]) -> None:
     """Record the entries of a finished out, sorted by place; ``kind`` as in the store."""
     rows = [asdict(entry) for entry in sorted(entries, key=lambda entry: (entry.place, entry.key))]
+    rows = [{name: value for name, value in row.items() if value or name != "made"} for row in rows]
     text = json.dumps({"format": 1, "kind": kind, "entries": rows}, sort_keys=True, ensure_ascii=False)
     write_atomic(keys_file(data_dir, name), (text + "\n").encode())
 

@@ -33,6 +33,7 @@ from s3dnerf.reporting.summary import summarise
 from s3dnerf.settings.loading import experiment
 from s3dnerf.video.packs import write_atomic
 from stages.context import Context
+from stages.made import made_parts
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +52,14 @@ def _parquet(rows: list[dict[str, Any]], columns: list[str]) -> bytes:
     return buffer.getvalue()
 
 
-def report_files(context: Context) -> tuple[dict[str, bytes], bytes, list[str]]:
-    """Every file of the report by name, the membership table, and the three lines that the report comes down to."""
-    settings, provenance = context.settings, context.provenance
-    sources = load_sources(settings)
+def report_files(context: Context, timings: dict[str, Any] | None = None) -> tuple[dict[str, bytes], bytes, list[str]]:
+    """Every file of the report by name, the membership table, and the three lines that the report comes down to.
+
+    ``timings``: as in :func:`s3dnerf.reporting.sources.load_sources`.
+    """
+    settings = context.settings
+    provenance = {**context.provenance, "made": made_parts(settings)}
+    sources = load_sources(settings, timings)
     summary = summarise(sources.rows, settings.preset, sources.ours, settings.evaluate.bootstrap)
     listed = backends(sources)
     lines = three_lines(sources, summary, listed)

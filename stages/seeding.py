@@ -85,7 +85,7 @@ def _take(store: ContentStore, kind: str, entry: KeptEntry, files: Files) -> boo
     if set(files) != set(entry.files):
         return False
     try:
-        with store.new(kind, entry.key, entry.files) as folder:
+        with store.new(kind, entry.key, entry.files, entry.made) as folder:
             for name, content in files.items():
                 if isinstance(content, Path):
                     _link(content, folder / name)

@@ -17,23 +17,24 @@ from typing import Any
 from filelock import FileLock
 
 from s3dnerf.training.distributed import joined
-from s3dnerf.training.jobs import J, Train
+from s3dnerf.training.jobs import J, Train, noted_machines
 from s3dnerf.video.packs import write_atomic
 from stages.content_store import ContentStore, Entry
 from stages.context import Context
 from stages.keys import key_of
+from stages.made import made_now
 from stages.out_keys import KeptEntry, forget_keys, write_keys
 from stages.preprocessing import StageError
 
 logger = logging.getLogger(__name__)
 
 
-def _taken(context: Context, key: str, out: Path) -> dict[str, str] | None:
-    """A finished training from the store into ``out``: the sha256 of its files; None where there is no whole one."""
+def _taken(context: Context, key: str, out: Path) -> Entry | None:
+    """A finished training from the store into ``out``; None where there is no whole one."""
 
-    def copied(entry: Entry) -> dict[str, str]:
+    def copied(entry: Entry) -> Entry:
         entry.copy_all(out)
-        return dict(entry.files)
+        return entry
 
     return None if context.ignore_store else ContentStore().use(context.stage, key, copied)
 
@@ -76,12 +77,12 @@ def _train_or_take(
     part = folder.relative_to(context.settings.data_dir).as_posix()
     forget_keys(context.settings.data_dir, part)
     shutil.rmtree(folder, ignore_errors=True)
-    files = _taken(context, key, folder)
+    entry = _taken(context, key, folder)
     if context.ignore_store:
         shutil.rmtree(work, ignore_errors=True)
     path = Path(work) / "job.json"
     write_atomic(path, job.to_json().encode())
-    if files is not None:
+    if entry is not None:
         logger.info(f"{part}: finished before, taken from the store")
         context.tracker.follow(folder / "curves.jsonl")
     else:
@@ -96,7 +97,10 @@ def _train_or_take(
             raise StageError(
                 f"{part}: its training ended well and left nothing in {folder}: expected weights and a card"
             )
-        ContentStore().put(context.stage, key, made)
+        record = made_now(context.provenance)
+        # of every machine that this training ran on, which may not be this one
+        record["machines"] = noted_machines(Path(work)) or record["machines"]
+        ContentStore().put(context.stage, key, made, record)
         entry = ContentStore().find(context.stage, key)
-        files = dict(entry.files) if entry is not None else {}
-    write_keys(context.settings.data_dir, part, context.stage, [KeptEntry(key, files)])
+    files, record = (dict(entry.files), dict(entry.made)) if entry is not None else ({}, {})
+    write_keys(context.settings.data_dir, part, context.stage, [KeptEntry(key, files, made=record)])

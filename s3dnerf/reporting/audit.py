@@ -17,12 +17,13 @@ from s3dnerf.metrics import cpbd, flicker, lmd, lpips, mouth_motion, parallax, p
 from s3dnerf.reporting.document import SCHEMA, SCHEMA_1
 from s3dnerf.reporting.membership_audit import accounted, people, table
 from s3dnerf.reporting.plots import flat_metrics
-from s3dnerf.reporting.report_files import FILES, MANIFEST, Finding, Report, ReportError, some, too_large
+from s3dnerf.reporting.report_files import FILES, MANIFEST, SIGNATURE, Finding, Report, ReportError, some, too_large
 from s3dnerf.reporting.summary import SCHEMA as SUMMARY_SCHEMA
 from s3dnerf.reporting.summary import summarise
 from s3dnerf.settings.dotted import differing, flat
 from s3dnerf.settings.loading import experiment, settings_from
 
+NOT_LISTED = (MANIFEST, SIGNATURE)
 CONTROLS = ("still", "wrong_speech", "truth")
 # metrics whose recipe does not depend on a judge or a recogniser: today's code says which version it computes
 CURRENT = {
@@ -43,7 +44,7 @@ def manifest(report: Report) -> Finding:
         listed = {name: digest for digest, name in lines}
     except (UnicodeDecodeError, ValueError):
         return Finding(rule, False, f"{MANIFEST} is not a list of hashes and names")
-    here = {name: hashlib.sha256(data).hexdigest() for name, data in report.files.items() if name != MANIFEST}
+    here = {name: hashlib.sha256(data).hexdigest() for name, data in report.files.items() if name not in NOT_LISTED}
     wrong = [
         f"{name} differs from {MANIFEST}" for name in sorted(here) if name in listed and listed[name] != here[name]
     ]

@@ -85,6 +85,7 @@ def report_document(
             "notes": sources.methods.get("notes", {}),
         },
         "networks": sources.hashes,
+        "made": provenance.get("made") or UNKNOWN,
         "cards": {name: card for name, card in sources.cards.items() if card},
         "membership": sources.membership_counts,
         "membership_table": table,

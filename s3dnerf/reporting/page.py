@@ -182,8 +182,30 @@ def origin(provenance: dict[str, Any], sources: Sources) -> list[tuple[str, str]
         ("Seeds", f"generator {s.seed}, expert {s.sync.expert_seed}, judge {s.sync.judge_seed}"),
         ("Hardware", machine),
         ("", size),
+        *((f"Made: {part}", text) for part, found in provenance.get("made", {}).items() for text in made_lines(found)),
         ("Determinism", "CPU: one thread a process, fixed batches; equal inputs give equal bytes"),
     ]
+
+
+def made_lines(found: dict[str, Any]) -> list[str]:
+    """Who made a network or the measurements, a line for each record of ``found["by"]``."""
+    lines = []
+    for by in found["by"]:
+        git, entries = by.get("git", {}), by["entries"]
+        machines = [
+            ", ".join([str(m["cpu"]), *(m["gpu"] or ["no GPU"]), *([f"CUDA {m['cuda']}"] if m["gpu"] else [])])
+            for m in by.get("machines", [])
+        ]
+        state = {True: " with uncommitted changes", False: ""}.get(git.get("dirty"), ", state unknown")
+        words = [
+            by.get("date", ""),
+            f"revision {str(git['revision'])[:12]}{state}" if git.get("revision") else "",
+            f"torch {by['packages']['torch']}" if by.get("packages", {}).get("torch") else "",
+            "; ".join(dict.fromkeys(machines)),
+        ]
+        said = ", ".join(word for word in words if word) or "not recorded"
+        lines.append(f"{said} ({narrative.many(entries, 'clip')})" if entries > 1 else said)
+    return lines or ["not recorded"]
 
 
 def _range(low: float, high: float) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MANIFEST = "MANIFEST.sha256"
+# of the manifest, by whoever answers for the report: of no file that it lists
+SIGNATURE = "MANIFEST.signature.json"
 # of every report; those of small corpora have the membership table as well
 FILES = (
     "clips.parquet",

@@ -95,8 +95,11 @@ def network_file(data: Path, name: str) -> Path:
     return data / "train_s3dnerf" / name / "generator.safetensors"
 
 
-def load_sources(settings: Settings) -> Sources:
-    """Read what the stages of one preset left behind. Raises FileNotFoundError when nothing was evaluated."""
+def load_sources(settings: Settings, timings: dict[str, Any] | None = None) -> Sources:
+    """Read what the stages of one preset left behind. Raises FileNotFoundError when nothing was evaluated.
+
+    ``timings``: those to take in place of ``.timings``, which is of the last run on this machine.
+    """
     import pandas as pd
 
     data = settings.data_dir
@@ -125,6 +128,6 @@ def load_sources(settings: Settings) -> Sources:
     for path in sorted((data / "inventory" / "weights").glob("*.json")):
         found.weights |= _json(path)
     times = Path(".timings") / settings.preset
-    for path in sorted(times.rglob("*.json")):
-        found.timings[str(path.relative_to(times).with_suffix(""))] = _json(path)
+    read = {str(path.relative_to(times).with_suffix("")): _json(path) for path in sorted(times.rglob("*.json"))}
+    found.timings = read if timings is None else timings
     return found

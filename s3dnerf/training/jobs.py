@@ -15,10 +15,12 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from s3dnerf.core.logs import log_to_stdout
+from s3dnerf.core.machine import hardware
 from s3dnerf.core.memory import ran_out_of_memory
 from s3dnerf.core.processes import one_message
 from s3dnerf.settings.loading import as_dict, settings_from
@@ -49,6 +51,7 @@ class TrainingJob(abc.ABC):
         return cls(**{**given, "settings": settings_from(given["settings"])})
 
 
+MACHINES = "machines.jsonl"
 J = TypeVar("J", bound=TrainingJob)
 Train = Callable[[J, World], object]
 
@@ -60,7 +63,8 @@ def run_job(name: str, kind: type[J], train: Train[J], arguments: list[str] | No
     """
     parser = argparse.ArgumentParser(prog=name, description="Run one training job.")
     parser.add_argument("--job", required=True, type=Path, help="the job's JSON file")
-    job = kind.from_json(parser.parse_args(arguments).job.read_text(encoding="utf-8"))
+    path = parser.parse_args(arguments).job
+    job = kind.from_json(path.read_text(encoding="utf-8"))
     with one_message(name, stoppable=False), joined() as world:
         log_to_stdout("s3dnerf", "__main__", level=logging.INFO if world.is_main() else logging.ERROR)
         if world.size != job.processes:
@@ -68,6 +72,8 @@ def run_job(name: str, kind: type[J], train: Train[J], arguments: list[str] | No
                 f"{world.size} processes were started, the settings ask for {job.processes} — start so many, "
                 "or change the setting: the number of processes decides what is drawn"
             )
+        if world.is_main():
+            note_machine(path.parent, world.size)
         try:
             train(job, world)
         except Exception as error:
@@ -78,6 +84,28 @@ def run_job(name: str, kind: type[J], train: Train[J], arguments: list[str] | No
                 "train_sync), raise train.accumulate or lower S3DNERF_LOADER_WORKERS; the checkpoint is kept "
                 f"({type(error).__name__}: {str(error)[:300]})"
             ) from error
+
+
+def note_machine(work: Path, processes: int) -> None:
+    """Add a line to ``<work>/machines.jsonl``: this machine, how many processes, today. A training that went on
+    elsewhere has a line for each.
+    """
+    line = {**hardware(), "processes": processes, "date": datetime.now(UTC).date().isoformat()}
+    with open(work / MACHINES, "a", encoding="utf-8") as handle:
+        handle.write(json.dumps(line) + "\n")
+
+
+def noted_machines(work: Path) -> list[dict[str, Any]]:
+    """What :func:`note_machine` wrote, each once and in order; empty where it wrote nothing. A line that a full disk
+    cut short is passed over.
+    """
+    found: list[dict[str, Any]] = []
+    with contextlib.suppress(FileNotFoundError):
+        for line in (work / MACHINES).read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                if (machine := json.loads(line)) not in found:
+                    found.append(machine)
+    return found
 
 
 @contextlib.contextmanager
