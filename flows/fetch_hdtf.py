@@ -236,7 +236,7 @@ class Run:
                 if silent == min(IN_A_ROW, len(entries)):
                     print(f"{number} of {len(entries)}: {said}")
                     raise DownloadError(
-                        f"fetch hdtf: {silent} videos in a row got no answer, the last: {error}: nothing was put into "
+                        f"{silent} videos in a row got no answer, the last: {error}: nothing was put into "
                         "the quarantine for it; what came is kept, run the command again when the network is there"
                     ) from error
             print(f"{number} of {len(entries)}: {said}")
@@ -339,7 +339,7 @@ def _say(plan: Plan, counts: Mapping[str, int], below: int) -> None:
         + (f" ({QUARANTINE}; --retry-gone asks for them again)" if gone else "")
         + f", {counts['failed']} failed"
         + (f", {left} not asked for" if left else "")
-        + (f"; {len(plan.unused)} of the lists have no address or no interval" if plan.unused else "")
+        + (f"; listed without an address or an interval: {len(plan.unused)}" if plan.unused else "")
     )
     if below:
         print(

@@ -94,7 +94,7 @@ class _Log:
     def warning(self, message: str) -> None:
         if message not in self.said:
             self.said.add(message)
-            logger.warning(f"yt-dlp: {message}")
+            logger.warning(f"yt-dlp: {plain_message(message)}")
 
     def error(self, message: str) -> None:
         logger.debug(message)
@@ -165,7 +165,7 @@ class VideoSource:
         try:
             import yt_dlp  # noqa: F401
         except ImportError as error:
-            raise DownloadError("fetch hdtf needs yt-dlp: pip install 's3dnerf[fetch]'") from error
+            raise DownloadError("hdtf needs yt-dlp: pip install 's3dnerf[fetch]'") from error
         self.work, self._said_s = work, 0.0
         self._name, self._wanted = "", Wanted(0)
         self._ydl: Any = _downloader(
@@ -277,7 +277,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         todo += [inside[1], getattr(at, "cause", None), at.__cause__, at.__context__]
 
 
-def plain_message(error: BaseException) -> str:
+def plain_message(error: BaseException | str) -> str:
     """What yt-dlp says, on one line, without its colours, its prefix and its request to report bugs."""
     text = re.sub(r"\x1b\[[0-9;]*m|\r", "", str(error)).removeprefix("ERROR: ")
     return " ".join(re.split(r"; please report this issue on|\(caused by", text)[0].split())[:300]
@@ -293,9 +293,11 @@ def judged(name: str, error: BaseException, asking: bool, work: Path) -> S3DNeRF
     work : the folder that is named where the disk is full
     """
     from yt_dlp.networking.exceptions import HTTPError, TransportError
-    from yt_dlp.utils import ExtractorError, GeoRestrictedError
+    from yt_dlp.utils import ExtractorError, GeoRestrictedError, YoutubeDLError
 
     causes, said = list(_causes(error)), plain_message(error)
+    if not isinstance(error, YoutubeDLError):
+        said = f"{type(error).__name__}: {said}"
     words, message = said.lower(), f"{name}: {said}"
     if any(isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT) for e in causes):
         return _no_room(work, "the disk is full")
@@ -318,9 +320,9 @@ def judged(name: str, error: BaseException, asking: bool, work: Path) -> S3DNeRF
 @contextlib.contextmanager
 def _told_apart(name: str, asking: bool, work: Path) -> Iterator[None]:
     """Raise what an error of yt-dlp's means in its place."""
-    from yt_dlp.utils import YoutubeDLError
-
     try:
         yield
-    except (YoutubeDLError, OSError) as error:
+    except S3DNeRFError:
+        raise
+    except Exception as error:  # an extractor that a site's change has broken may raise anything
         raise judged(name, error, asking, work) from error

@@ -206,6 +206,11 @@ def test_what_a_site_says(said: str, means: str | type[S3DNeRFError], source: Vi
     assert not isinstance(unforeseen, VideoGone), "a fault of yt-dlp's own is no verdict"
 
 
+def test_a_broken_extractor_is_a_failure_of_this_video(source: VideoSource) -> None:
+    found = judged_through_yt_dlp(source, TypeError("'NoneType' object is not subscriptable"))
+    assert isinstance(found, VideoFailed) and "RD_A: TypeError: 'NoneType' object" in str(found)
+
+
 def test_a_region_that_is_blocked(source: VideoSource) -> None:
     error = yt_dlp.utils.GeoRestrictedError("Not here", countries=["DE"])
     found = judged_through_yt_dlp(source, error)
