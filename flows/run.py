@@ -11,6 +11,7 @@ import argparse
 import importlib
 import json
 import logging
+import os
 import sys
 import time
 from contextlib import nullcontext
@@ -19,6 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from flows import slurm
 from flows.executor import RunnerError
 from flows.launch import checked_template, launch
 from flows.log_setup import configure_logging
@@ -90,10 +92,12 @@ def has_networks(stage: str, settings: Settings) -> bool:
 
 def device_of(stage: str, settings: Settings) -> dict[str, str]:
     """``device``: where a stage's networks run (insightface's: onnxruntime's name for it); nothing for a stage that has
-    none under these settings.
+    none under these settings. Of a Slurm job: what was asked for.
     """
     if not has_networks(stage, settings):
         return {}
+    if stage in TRAININGS and slurm.requested():
+        return {"device": f"Slurm ({os.environ[slurm.VARIABLE]})"}
     return {"device": onnx_provider() if stage == "align" else device_name(chosen_device())}
 
 
@@ -111,10 +115,12 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
     settings = seen_from_here(main, load_settings(params))
     if stage not in ALWAYS_RUN:  # those decide no output, and check looks at every stage
         require((stage,))
-    if stage == "check":  # the first of the graph: git refuses now, not when a training wants its revision
-        git_state()
-    if stage in TRAININGS:
+    in_job = False
+    if stage in ("check", *TRAININGS):  # check is the first of the graph: what is wrong is said now, not hours later
         checked_template()
+        in_job = bool(slurm.requested())
+    if stage == "check":  # likewise git, of which a training wants the revision
+        git_state()
     name = f"{stage}-{part}" if part else stage
     lock = stage_lock(settings.preset, stage, part)
     lock.parent.mkdir(exist_ok=True)
@@ -132,7 +138,7 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
                 stage=stage,
                 part=part,
                 tracker=tracker,
-                launch=launch,
+                launch=slurm.launch_in_job if in_job else launch,
                 provenance=origin,
                 ignore_store=ignore_store(),
             )

@@ -2,9 +2,11 @@
 
 Reads everything the stages left under ``data/<preset>`` and ``.timings/<preset>``, and its provenance (git,
 ``dvc.lock``, hardware, packages). Writes ``reports/<preset>/``: ``summary.json`` and ``clips.parquet`` (byte-identical
-between clean runs), ``membership.parquet``, ``report.json``, ``timings.json``, ``index.html``, ``report.md``; what it
-was made with, ``settings.yaml`` and ``lock.yaml`` (this preset's stages in ``dvc.lock``, the report's own left out);
-for DVC, ``metrics.json`` and the tables of :mod:`s3dnerf.reporting.plots`; ``MANIFEST.sha256``.
+between clean runs), ``report.json``, ``timings.json``, ``index.html``, ``report.md``; what it was made with,
+``settings.yaml`` and ``lock.yaml`` (this preset's stages in ``dvc.lock``, the report's own left out); for DVC,
+``metrics.json`` and the tables of :mod:`s3dnerf.reporting.plots`; ``MANIFEST.sha256``. The membership table
+goes to ``data/<preset>/report/membership.parquet``, which DVC keeps; a small one is a file of the report as well
+(:mod:`s3dnerf.reporting.membership`). A report in git has at most 5 MB: a larger one is written, and the stage fails.
 
 Run: ``python -m flows.run report``.
 """
@@ -21,10 +23,11 @@ from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.evaluation.protocol import COLUMNS
 from s3dnerf.reporting.backends import backends
 from s3dnerf.reporting.document import manifest, report_document, report_markdown
-from s3dnerf.reporting.membership import COLUMNS as MEMBERSHIP_COLUMNS
+from s3dnerf.reporting.membership import TABLE, table_bytes, table_facts
 from s3dnerf.reporting.narrative import three_lines
 from s3dnerf.reporting.page import render_page
 from s3dnerf.reporting.plots import flat_metrics, plot_files
+from s3dnerf.reporting.report_files import ReportError, too_large
 from s3dnerf.reporting.sources import load_sources
 from s3dnerf.reporting.summary import summarise
 from s3dnerf.settings.loading import experiment
@@ -48,33 +51,39 @@ def _parquet(rows: list[dict[str, Any]], columns: list[str]) -> bytes:
     return buffer.getvalue()
 
 
-def report_files(context: Context) -> tuple[dict[str, bytes], list[str]]:
-    """Every file of the report by name, and the three lines it comes down to."""
+def report_files(context: Context) -> tuple[dict[str, bytes], bytes, list[str]]:
+    """Every file of the report by name, the membership table, and the three lines that the report comes down to."""
     settings, provenance = context.settings, context.provenance
     sources = load_sources(settings)
     summary = summarise(sources.rows, settings.preset, sources.ours, settings.evaluate.bootstrap)
     listed = backends(sources)
     lines = three_lines(sources, summary, listed)
-    document = report_document(sources, summary, listed, provenance) | {"lines": lines}
+    members = table_bytes(sources.membership)
+    facts = table_facts(settings.preset, members, len(sources.membership))
+    document = report_document(sources, summary, listed, provenance, facts) | {"lines": lines}
     files = {
         "summary.json": _json(summary),
         "clips.parquet": _parquet(sources.rows, COLUMNS),
-        "membership.parquet": _parquet(sources.membership, MEMBERSHIP_COLUMNS),
+        **({TABLE: members} if facts["in_report"] else {}),
         "report.json": _json(document),
         "timings.json": _json(sources.timings),
         "index.html": render_page(sources, summary, listed, provenance).encode(),
-        "report.md": report_markdown(sources, summary, listed, provenance).encode(),
+        "report.md": report_markdown(sources, summary, listed, provenance, facts).encode(),
         "settings.yaml": dump_yaml(experiment(settings)).encode(),
         "lock.yaml": dump_yaml(provenance.get("lock") or {}).encode(),
         "metrics.json": _json(flat_metrics(summary, document["cards"], settings.evaluate.corpora)),
         **plot_files(sources),
     }
-    return files | {"MANIFEST.sha256": manifest(files).encode()}, lines
+    return files | {"MANIFEST.sha256": manifest(files).encode()}, members, lines
 
 
 def main(context: Context) -> dict[str, Any]:
-    """Write the report. Returns its three lines and where it is."""
-    files, lines = report_files(context)
+    """Write the report. Returns its three lines and where it is.
+
+    Raises ReportError, after everything is written, when the report has more than 5 MB.
+    """
+    files, members, lines = report_files(context)
+    write_atomic(context.out(TABLE), members)
     folder = REPORTS / context.settings.preset
     folder.mkdir(parents=True, exist_ok=True)
     for stale in sorted(set(p.name for p in folder.iterdir() if p.is_file()) - set(files)):
@@ -84,4 +93,8 @@ def main(context: Context) -> dict[str, Any]:
         context.tracker.artifact(folder / name)
     for line in lines:
         logger.info(line)
+    if wrong := too_large({name: len(data) for name, data in files.items()}):
+        raise ReportError(
+            f"{folder}: got {wrong} — lower report.strips or report.strip_frames, or set report.people: false"
+        )
     return {"lines": lines, "report": str(folder / "index.html"), "bytes": sum(map(len, files.values()))}

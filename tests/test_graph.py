@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from s3dnerf.core.yaml_text import read_mapping
 from s3dnerf.settings.loading import load_settings, preset_settings
 from s3dnerf.video.packs import PACK_STAGES
 from tests.flows import prefect_records as records
@@ -50,6 +51,10 @@ def test_a_first_run_goes_from_raw_video_to_a_report(first: tuple[Project, str])
     reports = project.folder / "reports/tiny"
     for name in ("index.html", "summary.json", "report.json", "clips.parquet", "membership.parquet", "report.md"):
         assert (reports / name).stat().st_size > 0
+    whole = project.folder / "data/tiny/report/membership.parquet"
+    assert whole.read_bytes() == (reports / "membership.parquet").read_bytes()
+    outs = read_mapping(project.folder / "dvc.lock")["stages"]["report"]["outs"]
+    assert [out["path"] for out in outs] == ["data/tiny/report/membership.parquet", "reports/tiny"]
     rows = pd.read_parquet(reports / "clips.parquet")
     measured = rows[rows["value"].notna()]
     for method in ("s3dnerf", "still", "wrong_speech"):

@@ -32,8 +32,8 @@ from s3dnerf.faces.recon.deep3d import standard_points
 from s3dnerf.faces.recon.morphable import load_bfm
 from s3dnerf.faces.recon.network import load_network
 from s3dnerf.metrics import lpips
-from s3dnerf.reporting.audit import Report
 from s3dnerf.reporting.audit import manifest as manifest_rule
+from s3dnerf.reporting.report_files import Report
 from s3dnerf.settings.loading import load_settings
 from s3dnerf.settings.schema import IngestSettings
 from s3dnerf.speech.wav2vec2 import Wav2Vec2

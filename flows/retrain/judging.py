@@ -91,7 +91,7 @@ def judge(
     lines, files.
     """
     old = report_at(champion.report_commit, settings.preset, repository)
-    new = folder_report(place / "reports" / settings.preset)
+    new = folder_report(place / "reports" / settings.preset, place)
     old.name, new.name = f"the champion, version {champion.version} ({champion.report_commit[:12]})", "the challenger"
     try:
         found = compare(old, new)
@@ -102,6 +102,6 @@ def judge(
     good, lines = no_worse(found, new.document["methods"]["ours"], margins, directions)
     return (
         whole and good,
-        [found.verdict(), *missing, *lines],
+        [found.verdict(), *(f"not checked in full: {line}" for line in found.unchecked), *missing, *lines],
         {"comparison.md": markdown(found), "comparison.html": page(found)},
     )

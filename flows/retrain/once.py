@@ -18,7 +18,7 @@ from flows.retrain.outcome import BUSY, FAILED, NOTHING_NEW, Outcome, RetrainErr
 from flows.retrain.steps import REPRO_HOURS, Plan, Verdict
 from flows.retrain.worktree import PLACE, alone
 from s3dnerf.core.errors import SettingsError
-from s3dnerf.reporting.audit import ReportError
+from s3dnerf.reporting.report_files import ReportError
 
 logger = logging.getLogger(__name__)
 

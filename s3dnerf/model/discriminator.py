@@ -2,12 +2,13 @@
 
 Real pairs are the target and the masked target, so that both images face an adversary. Residual blocks, the standard
 deviation over a fixed group of frames as a further channel (a group is the T frames of one sample: the score does not
-depend on how samples are spread over processes), equalised learning rates are left out: Adam's steps are scale-free.
+depend on how samples are spread over processes), equalised learning rates (:func:`equalised`).
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -77,6 +78,22 @@ class Discriminator(nn.Module):
         x = self.blocks(x)
         x = torch.cat([x, group_deviation(x, self.group)], 1)
         return self.score(functional.leaky_relu(self.last(x), SLOPE, inplace=True).flatten(1))
+
+
+def equalised(discriminator: Discriminator) -> list[dict[str, Any]]:
+    """Parameter groups for Adam, each with the ``scale`` of its step size: equalised learning rates (Karras et al.,
+    2018, 4.1).
+
+    A weight's scale is the standard deviation that it began with, a bias's is 1. Adam moves every weight equally far,
+    whatever its size: with 8,192 inputs a neuron, as at the paper's width, one unscaled step of 2e-4 moved the scores
+    by 45. The scaling of weights in the forward pass, as the source has it, comes to the same steps.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    for weights in discriminator.parameters():
+        # as init_convolutions draws them
+        scale = math.sqrt(2.0 / (1.0 + SLOPE**2) / weights[0].numel()) if weights.ndim > 1 else 1.0
+        groups.setdefault(scale, []).append(weights)
+    return [{"params": held, "scale": scale} for scale, held in groups.items()]
 
 
 def dual(fine: Float[Tensor, "b 3 s s"], coarse: Float[Tensor, "b 3 r r"]) -> Float[Tensor, "b 6 s s"]:

@@ -1,22 +1,25 @@
 """Two reports side by side: what changed, and whether the metrics did, clip by clip.
 
-Reads two :class:`s3dnerf.reporting.audit.Report`; writes nothing: :func:`compare` gives a :class:`Comparison`, which
-:func:`markdown` and :func:`page` write down. Clips are joined by id. Per corpus, method and metric: the mean difference
-B − A over the common clips with a 95 % interval clustered by speaker, a paired permutation p (signs of whole speakers
-flipped), and Holm's correction over all tests of the comparison, so that two equal systems are told apart in at most 5
-% of comparisons.
+Reads two :class:`s3dnerf.reporting.report_files.Report`; writes nothing: :func:`compare` gives a
+:class:`Comparison`, which :func:`markdown` and :func:`page` write down. Clips are joined by id. Per corpus, method and
+metric: the mean difference B − A over the common clips with a 95 % interval clustered by speaker, a paired permutation
+p (signs of whole speakers flipped), and Holm's correction over all tests of the comparison, so that two equal systems
+are told apart in at most 5 % of comparisons.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from s3dnerf.core.errors import S3DNeRFError
-from s3dnerf.reporting.audit import CONTROLS, Report
-from s3dnerf.reporting.membership import USED
+from s3dnerf.reporting.audit import CONTROLS
+from s3dnerf.reporting.membership import uses_of
+from s3dnerf.reporting.membership_audit import roles
+from s3dnerf.reporting.report_files import Report
 from s3dnerf.reporting.statistics import holm, paired_difference
 from s3dnerf.reporting.templates import render
 from s3dnerf.settings.dotted import differing
@@ -66,6 +69,7 @@ class Comparison:
     ----------
     forced : the reasons why it should have been refused
     controls : controls that moved
+    unchecked : what could not be checked without a report's membership table, and how to get it
     """
 
     a: str
@@ -78,6 +82,7 @@ class Comparison:
     clips: dict[str, tuple[int, int, int]]
     rows: list[Row] = field(default_factory=list)
     controls: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
 
     @property
     def worse(self) -> list[Row]:
@@ -118,21 +123,30 @@ def change(row: Row) -> str:
     return f"{row.difference:+.4g}{' ' + row.unit if row.unit else ''}{relative}{p}"
 
 
+def _tested(report: Report) -> dict[tuple[str, str], bool]:
+    """(corpus, person) → whether the person is tested on (else trained on).
+
+    Without the membership table: of the people measured, and of those that the networks' cards name.
+    """
+    if report.membership is not None:
+        found = roles(report.membership)
+        return dict(zip(zip(found["corpus"], found["speaker"]), found["test"].tolist()))
+    tested: dict[tuple[str, str], bool] = {}
+    for people in uses_of(report.document["cards"]).values():
+        for person in people:
+            corpus, _, who = person.partition("/")
+            tested[corpus, who] = False
+    return tested | {(row["corpus"], row["speaker"]): True for row in report.rows}
+
+
 def obstacles(a: Report, b: Report) -> list[str]:
     """Why two reports' numbers do not mean the same; empty where they do."""
     found = []
     for name in sorted(a.versions.keys() & b.versions.keys()):
         if a.versions[name] != b.versions[name]:
             found.append(f"metric {name} was measured as {a.versions[name]} in A and as {b.versions[name]} in B")
-    roles: list[dict[tuple[str, str], str]] = []
-    for report in (a, b):
-        used = [r for r in report.membership if r["kind"] == "clip" and r["status"] == USED]
-        roles.append({(r["corpus"], r["speaker"]): "test" if r["split"] == "test" else "train" for r in used})
-    moved = [
-        f"{corpus}/{who}"
-        for corpus, who in sorted(roles[0].keys() & roles[1].keys())
-        if roles[0][corpus, who] != roles[1][corpus, who]
-    ]
+    one, other = _tested(a), _tested(b)
+    moved = [f"{'/'.join(who)}" for who in sorted(one.keys() & other.keys()) if one[who] != other[who]]
     if moved:
         found.append(f"{len(moved)} people are trained on in one and tested on in the other: {', '.join(moved[:5])}")
     return found
@@ -187,8 +201,11 @@ def compare(a: Report, b: Report, force: bool = False, resamples: int = 2000) ->
         clips[corpus] = (len(mine & theirs), len(mine - theirs), len(theirs - mine))
 
     def counted(report: Report) -> dict[str, int]:
-        keys = ("corpus", "kind", "status", "stage", "reason")
-        return {" ".join(str(r[k]) for k in keys if r[k]): r["count"] for r in report.document["membership"]}
+        """Over all splits: reports of the first schema do not count by them."""
+        keys, found = ("corpus", "kind", "status", "stage", "reason"), Counter[str]()
+        for row in report.document["membership"]:
+            found[" ".join(str(row[k]) for k in keys if row[k])] += row["count"]
+        return found
 
     result = Comparison(
         a=a.name,
@@ -212,6 +229,11 @@ def compare(a: Report, b: Report, force: bool = False, resamples: int = 2000) ->
         data=differing(origin_a["dvc_lock"], origin_b["dvc_lock"]),
         membership=differing(counted(a), counted(b)),
         clips=clips,
+        unchecked=[
+            f"{report.name}: whether anybody without a measured clip changed sides: {report.table_not_here}"
+            for report in (a, b)
+            if report.membership is None
+        ],
     )
     directed = {m["name"]: m["direction"] for m in b.document["metrics"]}
     rows = []
@@ -306,7 +328,8 @@ def _sections(found: Comparison) -> list[tuple[str, list[str], list[list[str]]]]
 
 def _warnings(found: Comparison) -> list[str]:
     forced = [f"Forced: {reason}. The numbers do not mean the same." for reason in found.forced]
-    return forced + [f"Control: {line}." for line in found.controls]
+    unchecked = [f"Not checked in full: {line}." for line in found.unchecked]
+    return forced + unchecked + [f"Control: {line}." for line in found.controls]
 
 
 def markdown(found: Comparison) -> str:

@@ -11,20 +11,29 @@ from typing import Any
 
 from s3dnerf.reporting import narrative, region_ratios
 from s3dnerf.reporting.backends import Backend
-from s3dnerf.reporting.membership import counts
+from s3dnerf.reporting.membership import COUNTED, TABLE
 from s3dnerf.reporting.page import all_tables, origin
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.tables import markdown
 from s3dnerf.settings.loading import experiment
 
-SCHEMA = "s3dnerf-report-1"
+SCHEMA = "s3dnerf-report-2"
+# before the membership table went under DVC: it is a file of the report, its counts are not by split
+SCHEMA_1 = "s3dnerf-report-1"
 UNKNOWN = "unknown"
 
 
 def report_document(
-    sources: Sources, summary: dict[str, Any], listed: list[Backend], provenance: dict[str, Any]
+    sources: Sources,
+    summary: dict[str, Any],
+    listed: list[Backend],
+    provenance: dict[str, Any],
+    table: dict[str, Any],
 ) -> dict[str, Any]:
-    """The report as one JSON document. Keys that provenance lacks are ``"unknown"``."""
+    """The report as one JSON document. Keys that provenance lacks are ``"unknown"``.
+
+    ``table``: the facts of the membership table (:func:`s3dnerf.reporting.membership.table_facts`).
+    """
     s = sources.settings
 
     def bound(value: float) -> float | None:
@@ -48,7 +57,7 @@ def report_document(
             "seeds": {"generator": s.seed, "expert": s.sync.expert_seed, "judge": s.sync.judge_seed},
             "cpu": "one thread a process, fixed batches, single-threaded bit-exact ffmpeg: equal inputs give equal "
             "bytes",
-            "byte_identical": ["clips.parquet", "summary.json", "membership.parquet"],
+            "byte_identical": ["clips.parquet", "summary.json", table["path"]] + [TABLE] * table["in_report"],
             "varies": ["timings.json"],
         },
         "settings": experiment(s),
@@ -77,15 +86,20 @@ def report_document(
         },
         "networks": sources.hashes,
         "cards": {name: card for name, card in sources.cards.items() if card},
-        "membership": counts(sources.membership),
+        "membership": sources.membership_counts,
+        "membership_table": table,
         "statistics": {"interval": summary["interval"], "test": summary["test"]},
     }
 
 
 def report_markdown(
-    sources: Sources, summary: dict[str, Any], listed: list[Backend], provenance: dict[str, Any]
+    sources: Sources,
+    summary: dict[str, Any],
+    listed: list[Backend],
+    provenance: dict[str, Any],
+    table: dict[str, Any],
 ) -> str:
-    """The report to read in a terminal or on a code host."""
+    """The report to read in a terminal or on a code host; ``table`` as in :func:`report_document`."""
     lines = [f"# S³D-NeRF report: {sources.settings.preset}", ""]
     lines += [f"> **{line}**  " for line in narrative.warnings(sources, listed)]
     lines += ["", narrative.trained_on(sources), ""]
@@ -101,8 +115,8 @@ def report_markdown(
         "Numbers in italics are the paper's, on other data; bold: best of the methods measured on the most clips.",
         "",
     ]
-    for table in all_tables(sources, summary):
-        lines += [markdown(table), ""]
+    for shown in all_tables(sources, summary):
+        lines += [markdown(shown), ""]
     lines += [
         "The paper's appendix and its user study were not available; nothing here stands for them.",
         "",
@@ -116,11 +130,14 @@ def report_markdown(
         "",
         "## Membership",
         "",
-        "| corpus | what | status | stage | reason | count |",
-        "|---|---|---|---|---|---|",
+        f"Every raw file and clip by name: `{table['path']}` under DVC, {table['rows']} rows, "
+        f"sha256 {table['sha256'][:12]}.",
+        "",
+        "| corpus | what | split | status | stage | reason | count |",
+        "|---|---|---|---|---|---|---|",
     ]
-    keys = ("corpus", "kind", "status", "stage", "reason", "count")
-    lines += ["| " + " | ".join(str(row[k]) for k in keys) + " |" for row in counts(sources.membership)]
+    keys = (*COUNTED, "count")
+    lines += ["| " + " | ".join(str(row[k]) for k in keys) + " |" for row in sources.membership_counts]
     lines += ["", "## Origin", ""] + [f"- {key or 'Machine'}: {value}" for key, value in origin(provenance, sources)]
     return "\n".join(lines) + "\n"
 

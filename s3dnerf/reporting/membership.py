@@ -3,71 +3,109 @@
 Reads ``data/<preset>``: ``inventory/files.parquet``, ``ingest/<corpus>/{files,excluded,clips}.parquet``, each pack
 stage's ``quarantine.parquet`` and ``index.parquet``. What none of them speaks of is ``unaccounted``: the report counts
 it, and it must be none.
+
+The whole table is an out of the stage ``report`` under DVC (:func:`table_path`): of HDTF, LRS2 and MEAD together it has
+more rows than git should hold. A report in git has its counts, its number of rows and its hashes
+(:func:`table_facts`). One rule for small corpora: a table of at most :data:`IN_REPORT_BYTES` is also a file of the
+report, so that the report of the sample can be verified from a clone alone, without ``dvc pull``; at that size it is
+one twentieth of the 5 MB that a report may have.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
+import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s3dnerf.settings.schema import CORPORA
 from s3dnerf.training.clips import STAGES
 from s3dnerf.video.packs import PACK_STAGES
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE = "membership.parquet"
+IN_REPORT_BYTES = 256_000
 COLUMNS = ["corpus", "kind", "name", "path", "speaker", "split", "status", "stage", "reason", "detail", "used_for"]
+COUNTED = ("corpus", "kind", "split", "status", "stage", "reason")
 USED, EXCLUDED, UNACCOUNTED = "used", "excluded", "unaccounted"
 
 
-def _table(path: Path) -> list[dict[str, Any]]:
+def table_path(preset: str) -> str:
+    """Where the whole table of a preset is, relative to the repository.
+
+    >>> table_path("tiny")
+    'data/tiny/report/membership.parquet'
+    """
+    return f"data/{preset}/report/{TABLE}"
+
+
+def table_facts(preset: str, data: bytes, rows: int) -> dict[str, Any]:
+    """What ``report.json`` says of the whole table.
+
+    Parameters
+    ----------
+    data : the table as parquet
+    rows : how many it has
+
+    Returns
+    -------
+    dict
+        ``path``, ``rows``, ``bytes``, ``sha256``, ``md5`` (the name under which DVC keeps it), and ``in_report``:
+        whether it is a file of the report as well.
+    """
+    return {
+        "path": table_path(preset),
+        "rows": rows,
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "md5": hashlib.md5(data).hexdigest(),
+        "in_report": len(data) <= IN_REPORT_BYTES,
+    }
+
+
+def table_bytes(table: pd.DataFrame) -> bytes:
+    """The table as parquet; equal tables are equal bytes."""
+    buffer = io.BytesIO()
+    table[COLUMNS].to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def _read(path: Path, columns: list[str]) -> pd.DataFrame:
+    """These columns of a table; no row where there is no such file."""
     import pandas as pd
 
-    return pd.read_parquet(path).to_dict("records") if path.is_file() else []
+    return pd.read_parquet(path, columns=columns) if path.is_file() else pd.DataFrame(columns=columns, dtype="str")
 
 
-def _row(corpus: str, kind: str, name: str, status: str, **more: Any) -> dict[str, Any]:
-    return {**dict.fromkeys(COLUMNS, ""), "corpus": corpus, "kind": kind, "name": name, "status": status, **more}
+def _rows(corpus: str, kind: str, found: pd.DataFrame) -> pd.DataFrame:
+    """``found`` with all :data:`COLUMNS`; those that it lacks are empty."""
+    return found.assign(corpus=corpus, kind=kind).reindex(columns=COLUMNS).fillna("").astype("str")
 
 
-def file_rows(data_dir: Path, corpus: str) -> list[dict[str, Any]]:
-    """One row a raw file of the inventory; a file that ingest does not speak of is unaccounted."""
-    fates = {r["path"]: r for r in _table(data_dir / "ingest" / corpus / "files.parquet")}
-    rows = []
-    for file in _table(data_dir / "inventory" / "files.parquet"):
-        if file["corpus"] != corpus:
-            continue
-        fate = fates.pop(file["path"], None)
-        if fate is None:
-            silent = {"stage": "ingest", "detail": "ingest says nothing of it"}
-            rows.append(_row(corpus, "file", file["path"], UNACCOUNTED, path=file["path"], **silent))
-            continue
-        used = fate["status"] == USED
-        rows.append(
-            _row(
-                corpus,
-                "file",
-                file["path"],
-                fate["status"],
-                path=file["path"],
-                stage="" if used else "ingest",
-                reason=fate["reason"],
-                detail=fate["detail"],
-                used_for=f"{fate['role']}: {fate['clips']} clips" if used else "",
-            )
-        )
-    rows += [
-        _row(
-            corpus,
-            "file",
-            path,
-            UNACCOUNTED,
-            path=path,
-            stage="inventory",
-            detail="ingest names it, the inventory does not",
-        )
-        for path in sorted(fates)
-    ]
-    return rows
+def file_rows(data_dir: Path, corpus: str, inventory: pd.DataFrame) -> pd.DataFrame:
+    """One row a raw file; a file that ingest does not speak of is unaccounted.
+
+    Parameters
+    ----------
+    inventory : columns ``corpus`` and ``path``
+    """
+    named = ["path", "role", "status", "reason", "detail", "clips"]
+    fates = _read(data_dir / "ingest" / corpus / "files.parquet", named)
+    paths = inventory.loc[inventory["corpus"] == corpus, ["path"]]
+    found = paths.merge(fates, on="path", how="outer", indicator="side")
+    silent, unknown = found["side"] == "left_only", found["side"] == "right_only"
+    used = (found["status"] == USED) & ~unknown
+    clips = found["clips"].fillna(0).astype("int64").astype("str")
+    found["used_for"] = (found["role"] + ": " + clips + " clips").where(used, "")
+    found["stage"] = "ingest"
+    found.loc[used, "stage"] = ""
+    found.loc[unknown, "stage"] = "inventory"
+    found.loc[silent | unknown, ["status", "reason"]] = [UNACCOUNTED, ""]
+    found.loc[silent, "detail"] = "ingest says nothing of it"
+    found.loc[unknown, "detail"] = "ingest names it, the inventory does not"
+    return _rows(corpus, "file", found.assign(name=found["path"]))
 
 
 def uses_of(cards: dict[str, dict[str, Any]]) -> dict[str, set[str]]:
@@ -88,72 +126,62 @@ def uses_of(cards: dict[str, dict[str, Any]]) -> dict[str, set[str]]:
     return found
 
 
-def _use(
-    corpus: str, clip: dict[str, Any], measured: bool, evaluated: tuple[str, ...], uses: dict[str, set[str]]
-) -> str:
-    """What a usable clip was used for."""
-    if clip["split"] != "test":
-        person = f"{corpus}/{clip['speaker']}"
-        seen = sorted(use for use, people in uses.items() if person in people)
-        return ", ".join(seen) if seen else f"no stage uses {corpus}'s {clip['split']} part"
-    if measured:
-        return "evaluate"
-    return (
+def _used_for(
+    clips: pd.DataFrame, corpus: str, measured: set[str], evaluated: tuple[str, ...], uses: dict[str, set[str]]
+) -> pd.Series:
+    """What usable clips were used for; ``clips``: columns ``name``, ``speaker``, ``split``."""
+    import pandas as pd
+
+    by_person: dict[tuple[str, str], str] = {}
+    for split, speaker in clips[["split", "speaker"]].drop_duplicates().itertuples(index=False):
+        seen = sorted(use for use, people in uses.items() if f"{corpus}/{speaker}" in people)
+        by_person[split, speaker] = ", ".join(seen) if seen else f"no stage uses {corpus}'s {split} part"
+    kept_back = (
         "held out; not measured (evaluate.max_clips_per_speaker)"
         if corpus in evaluated
         else "held out; not in evaluate.corpora"
     )
+    found = pd.Series(
+        [by_person[person] for person in zip(clips["split"], clips["speaker"])], index=clips.index, dtype="str"
+    )
+    test = clips["split"] == "test"
+    return found.mask(test, kept_back).mask(test & clips["name"].isin(measured), "evaluate")
 
 
 def clip_rows(
     data_dir: Path, corpus: str, measured: set[str], evaluated: tuple[str, ...], uses: dict[str, set[str]]
-) -> list[dict[str, Any]]:
+) -> pd.DataFrame:
     """One row a clip: those that ingest excluded, those that a stage quarantined, and those that came through."""
-    rows = []
-    for bad in _table(data_dir / "ingest" / corpus / "excluded.parquet"):
-        rows.append(
-            _row(corpus, "clip", bad["clip"], EXCLUDED, stage=bad["stage"], reason=bad["reason"], detail=bad["detail"])
-        )
-    stopped: dict[str, dict[str, Any]] = {}
-    present: dict[str, set[str]] = {}
-    for stage in PACK_STAGES:
-        for bad in _table(data_dir / stage / corpus / "quarantine.parquet"):
-            stopped.setdefault(bad["clip"], bad)
-        present[stage] = {r["clip"] for r in _table(data_dir / stage / corpus / "index.parquet")}
-    for clip in _table(data_dir / "ingest" / corpus / "clips.parquet"):
-        name = clip["clip"]
-        about = {"path": clip["video"], "speaker": clip["speaker"], "split": clip["split"]}
-        if name in stopped:
-            bad = stopped[name]
-            rows.append(
-                _row(
-                    corpus,
-                    "clip",
-                    name,
-                    EXCLUDED,
-                    **about,
-                    stage=bad["stage"],
-                    reason=bad["reason"],
-                    detail=bad["detail"],
-                )
-            )
-        elif all(name in present[stage] for stage in STAGES):
-            rows.append(
-                _row(
-                    corpus, "clip", name, USED, **about, used_for=_use(corpus, clip, name in measured, evaluated, uses)
-                )
-            )
-        else:
-            lost = next(stage for stage in PACK_STAGES if name not in present[stage])
-            silent = {"stage": lost, "detail": "neither in the stage's packs nor in its quarantine"}
-            rows.append(_row(corpus, "clip", name, UNACCOUNTED, **about, **silent))
-    return rows
+    import pandas as pd
+
+    why = ["clip", "stage", "reason", "detail"]
+    excluded = _read(data_dir / "ingest" / corpus / "excluded.parquet", why).rename(columns={"clip": "name"})
+    clips = _read(data_dir / "ingest" / corpus / "clips.parquet", ["clip", "video", "speaker", "split"])
+    clips = clips.rename(columns={"clip": "name", "video": "path"})
+    bad = pd.concat([_read(data_dir / stage / corpus / "quarantine.parquet", why) for stage in PACK_STAGES])
+    bad = bad.drop_duplicates("clip").rename(columns={"clip": "name"})
+    found = clips.merge(bad, on="name", how="left", indicator="side")
+    stopped, whole = found["side"] == "both", pd.Series(True, index=found.index)
+    lost = pd.Series("", index=found.index, dtype="str")
+    for stage in reversed(PACK_STAGES):
+        indexed = _read(data_dir / stage / corpus / "index.parquet", ["clip"])["clip"].drop_duplicates()
+        present = found["name"].isin(indexed)
+        lost = lost.where(present, stage)
+        whole &= present | (stage not in STAGES)
+    used, silent = whole & ~stopped, ~whole & ~stopped
+    found["status"] = UNACCOUNTED
+    found.loc[stopped, "status"] = EXCLUDED
+    found.loc[used, "status"] = USED
+    found.loc[silent, "stage"] = lost[silent]
+    found.loc[silent, "detail"] = "neither in the stage's packs nor in its quarantine"
+    found["used_for"] = _used_for(found, corpus, measured, evaluated, uses).where(used, "")
+    return _rows(corpus, "clip", pd.concat([excluded.assign(status=EXCLUDED), found]))
 
 
 def membership(
     data_dir: str | Path, measured: set[str], evaluated: tuple[str, ...], uses: dict[str, set[str]]
-) -> list[dict[str, Any]]:
-    """All rows, sorted: files before clips, by corpus and name.
+) -> pd.DataFrame:
+    """The whole table, :data:`COLUMNS` (text), sorted: files before clips, by corpus and name.
 
     Parameters
     ----------
@@ -161,19 +189,45 @@ def membership(
     evaluated : corpora that ``evaluate`` was to measure
     uses : what the networks' cards say (:func:`uses_of`)
     """
+    import pandas as pd
+
     data_dir = Path(data_dir)
-    rows = []
+    inventory = _read(data_dir / "inventory" / "files.parquet", ["corpus", "path"])
+    parts = []
     for corpus in CORPORA:
-        rows += file_rows(data_dir, corpus) + clip_rows(data_dir, corpus, measured, evaluated, uses)
-    return sorted(rows, key=lambda r: (r["corpus"], r["kind"] != "file", r["name"]))
+        parts += [
+            file_rows(data_dir, corpus, inventory),
+            clip_rows(data_dir, corpus, measured, evaluated, uses),
+        ]
+    table = pd.concat(parts).assign(clip=lambda t: t["kind"] != "file")
+    return table.sort_values(["corpus", "clip", "name"], kind="stable", ignore_index=True)[COLUMNS]
 
 
-def counts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """How many, by corpus, kind, status, stage and reason; the largest first within a corpus and kind."""
-    found = Counter((r["corpus"], r["kind"], r["status"], r["stage"], r["reason"]) for r in rows)
-    keys = ("corpus", "kind", "status", "stage", "reason")
-    listed = [dict(zip(keys, key)) | {"count": count} for key, count in found.items()]
+def empty_table() -> pd.DataFrame:
+    """A table without rows."""
+    import pandas as pd
+
+    return pd.DataFrame(columns=COLUMNS, dtype="str")
+
+
+def counts(table: pd.DataFrame, keys: tuple[str, ...] = COUNTED) -> list[dict[str, Any]]:
+    """How many rows, by :data:`COUNTED`; the largest first within a corpus and kind.
+
+    Parameters
+    ----------
+    keys : the columns to count by, another choice for reports of an earlier schema
+    """
+    found = table.groupby(list(keys), sort=False).size()
+    listed = [dict(zip(keys, map(str, key))) | {"count": int(count)} for key, count in found.items()]
     return sorted(
         listed,
-        key=lambda r: (r["corpus"], r["kind"] != "file", r["status"] != USED, -r["count"], r["stage"], r["reason"]),
+        key=lambda r: (
+            r["corpus"],
+            r["kind"] != "file",
+            r["status"] != USED,
+            -r["count"],
+            r["stage"],
+            r["reason"],
+            r.get("split", ""),
+        ),
     )

@@ -55,7 +55,7 @@ def warnings(sources: Sources, listed: list[Backend]) -> list[str]:
             f"{len(standing)} of {len(listed)} backends stand in for the real thing: {names}. "
             "The numbers compare rows of this report with each other, not with the paper's."
         )
-    lost = sum(r["status"] == "unaccounted" for r in sources.membership)
+    lost = _members(sources, status="unaccounted")
     if lost:
         found.append(f"{lost} raw files or clips are accounted for by no stage: see Membership.")
     return found
@@ -146,17 +146,20 @@ def verdicts(sources: Sources, summary: dict[str, Any]) -> list[str]:
     return found
 
 
+def _members(sources: Sources, **values: str) -> int:
+    """How many rows of the membership table have these values."""
+    return sum(
+        row["count"] for row in sources.membership_counts if all(row[name] == value for name, value in values.items())
+    )
+
+
 def membership_line(sources: Sources) -> str:
     """How many raw files and clips came through."""
-    files = [r for r in sources.membership if r["kind"] == "file"]
-    clips = [r for r in sources.membership if r["kind"] == "clip"]
-    used = sum(r["status"] == "used" for r in clips)
-    out = sum(r["status"] == "excluded" for r in clips)
-    lost = sum(r["status"] == "unaccounted" for r in files + clips)
+    files, clips = _members(sources, kind="file"), _members(sources, kind="clip")
+    used, out = _members(sources, kind="clip", status="used"), _members(sources, kind="clip", status="excluded")
+    lost = _members(sources, status="unaccounted")
     accounting = "every one accounted for" if not lost else f"{lost} unaccounted for"
-    return (
-        f"{len(files)} raw files and {len(clips)} clips: {used} clips used, {out} excluded with a reason, {accounting}."
-    )
+    return f"{files} raw files and {clips} clips: {used} clips used, {out} excluded with a reason, {accounting}."
 
 
 def three_lines(sources: Sources, summary: dict[str, Any], listed: list[Backend]) -> list[str]:

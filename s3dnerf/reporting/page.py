@@ -13,7 +13,7 @@ from typing import Any
 from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.reporting import figures, narrative, region_ratios
 from s3dnerf.reporting.backends import Backend
-from s3dnerf.reporting.membership import counts
+from s3dnerf.reporting.membership import COUNTED, USED, table_path
 from s3dnerf.reporting.sheets import contact_sheets
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.tables import CORPUS_TITLES, MISSING, Table, further, number, table_1, table_2, table_3
@@ -244,18 +244,17 @@ def _figures(sources: Sources, summary: dict[str, Any]) -> dict[str, Any]:
 def _lists(sources: Sources, listed: list[Backend], provenance: dict[str, Any]) -> dict[str, Any]:
     """Clips, membership, backends and origin, as rows."""
     columns, clip_rows = clip_table(sources)
-    excluded = [r for r in sources.membership if r["status"] != "used"]
+    excluded = sources.membership[sources.membership["status"] != USED]
+    why = ["corpus", "kind", "name", "stage", "reason", "detail"]
     lock = provenance.get("dvc_lock") or {}
-    keys = ("corpus", "kind", "status", "stage", "reason", "count")
     networks = {name: card for name, card in sources.cards.items() if card}
     return {
         "clip_columns": columns,
         "clip_rows": clip_rows[:MOST_ROWS],
         "clips_left": max(0, len(clip_rows) - MOST_ROWS),
-        "membership_counts": [[r[k] for k in keys] for r in counts(sources.membership)],
-        "exclusions": [
-            [r[k] for k in ("corpus", "kind", "name", "stage", "reason", "detail")] for r in excluded[:MOST_ROWS]
-        ],
+        "membership_counts": [[row[k] for k in (*COUNTED, "count")] for row in sources.membership_counts],
+        "membership_table": table_path(sources.settings.preset),
+        "exclusions": excluded[why].head(MOST_ROWS).to_numpy().tolist(),
         "exclusions_total": len(excluded),
         "backends": listed,
         "origin": origin(provenance, sources),

@@ -17,6 +17,7 @@ from s3dnerf.core.rates import FPS_HZ
 from s3dnerf.faces.camera import pose_degrees, project
 from s3dnerf.metrics.lmd import mouth_opening
 from s3dnerf.reporting import narrative
+from s3dnerf.reporting.membership import table_path
 from s3dnerf.reporting.pictures import annotated, cut_out, mel_picture, source_picture, token_picture
 from s3dnerf.reporting.png import photo_uri
 from s3dnerf.reporting.sheet_choice import SHOWN, Measure, Preprocessed, by_hash, measures, ranked
@@ -271,14 +272,15 @@ def stage_sheet(corpus: Preprocessed, stage: str, measure: Measure | str) -> She
 
 def stopped_sheet(corpus: Preprocessed) -> Sheet | None:
     """Clips that a stage after ``resample`` stopped, by hash: what their source shows, and the reason."""
-    bad = {row["clip"]: row for row in corpus.stopped if row["clip"] in set(corpus.clips("resample"))}
+    came = set(corpus.clips("resample"))
+    bad = {row["clip"]: row for row in corpus.stopped if row["clip"] in came}
     entries = []
     for clip in sorted(by_hash(bad, SHOWN)):
         body = _source_tiles(corpus, clip, positions(len(corpus.read("resample", clip, "frames.npy"))))
         entries.append(Entry(clip, body, str(bad[clip]["detail"]), f"{bad[clip]['stage']}: {bad[clip]['reason']}"))
     legend = (
         "Clips that a stage after resample stopped: what their source shows, and the reason. Every clip's stands in "
-        "membership.parquet."
+        f"{table_path(corpus.settings.preset)}."
     )
     return Sheet("stopped", legend, entries, narrative.many(len(bad), "clip")) if entries else None
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s3dnerf.metrics.result import Recipe
-from s3dnerf.reporting.membership import membership, uses_of
+from s3dnerf.reporting.membership import counts, empty_table, membership, uses_of
 from s3dnerf.settings.schema import Settings
 from s3dnerf.training.curves import read_curves
 from s3dnerf.video.packs import file_sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SYNC_ROLES = ("expert", "judge")
 
@@ -32,7 +35,8 @@ class Sources:
     cards : ``expert``, ``judge`` and each variant → card.json
     curves : likewise → rows of curves.jsonl
     offsets : ``expert``, ``judge`` → offsets.json
-    membership : rows of membership.parquet
+    membership : the whole table of raw files and clips (:mod:`s3dnerf.reporting.membership`)
+    membership_counts : its rows counted
     weights : setting → path, sha256 or missing (inventory/weights)
     hashes : ``expert``, ``judge`` and each variant → sha256 of its weights
     timings : name → content of .timings/<preset>/<name>.json (``stages/<stage>`` for what the runner timed)
@@ -49,7 +53,8 @@ class Sources:
     cards: dict[str, Any] = field(default_factory=dict)
     curves: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     offsets: dict[str, Any] = field(default_factory=dict)
-    membership: list[dict[str, Any]] = field(default_factory=list)
+    membership: pd.DataFrame = field(default_factory=empty_table)
+    membership_counts: list[dict[str, Any]] = field(default_factory=list)
     weights: dict[str, Any] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     timings: dict[str, Any] = field(default_factory=dict)
@@ -116,6 +121,7 @@ def load_sources(settings: Settings) -> Sources:
     found.membership = membership(
         data, {r["clip"] for r in found.rows}, settings.evaluate.corpora, uses_of(found.cards)
     )
+    found.membership_counts = counts(found.membership)
     for path in sorted((data / "inventory" / "weights").glob("*.json")):
         found.weights |= _json(path)
     times = Path(".timings") / settings.preset

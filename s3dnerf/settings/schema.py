@@ -305,6 +305,7 @@ class TrainSettings:
     strip_every: int = opt(5000, "steps between pictures of training samples", ge=1)
     processes: int = opt(4, "data-parallel processes", ge=1, le=1024)
     precision: str = opt("bf16", "autocast precision", choices=("fp32", "bf16"))
+    compile: bool = opt(False, "torch.compile the convolutional networks; needs a C++ compiler, on a GPU Triton")
 
 
 @dataclass(frozen=True)

@@ -120,4 +120,5 @@ class DiscriminatorPass(nn.Module):
             return loss, None
         with torch.autocast(real.device.type, enabled=False):
             real = real.requires_grad_(True)
-            return loss, losses.r1_penalty(self.discriminator(real), real)
+            # not the compiled call: compiled code has no second derivatives
+            return loss, losses.r1_penalty(self.discriminator.forward(real), real)

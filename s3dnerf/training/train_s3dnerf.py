@@ -24,7 +24,7 @@ import torch
 
 from s3dnerf.core.shapes import Tensor
 from s3dnerf.model.cameras import FRAME_PX
-from s3dnerf.model.discriminator import Discriminator, dual
+from s3dnerf.model.discriminator import Discriminator, dual, equalised
 from s3dnerf.model.s3dnerf import S3DNeRF
 from s3dnerf.settings.loading import as_dict
 from s3dnerf.settings.schema import Settings, TrainSettings
@@ -32,6 +32,7 @@ from s3dnerf.sync.expert import SyncExpert, check_gate, load_expert
 from s3dnerf.training import losses
 from s3dnerf.training.batches import Batch, make_batch
 from s3dnerf.training.checkpoints import load_checkpoint, random_states, save_checkpoint, set_random_states
+from s3dnerf.training.compiling import compile_networks, convolutional_networks
 from s3dnerf.training.curves import Curves
 from s3dnerf.training.distributed import World, loader_workers
 from s3dnerf.training.ema import Averaged
@@ -98,9 +99,11 @@ class Trainer:
             self.generator.parameters(), self.train.lr_generator, betas=(self.train.adam_beta1, 0.99), fused=fused
         )
         self.discriminator_optimiser = torch.optim.Adam(
-            self.discriminator.parameters(), self.train.lr_discriminator, betas=(0.0, 0.99), fused=fused
+            equalised(self.discriminator), self.train.lr_discriminator, betas=(0.0, 0.99), fused=fused
         )
         self.watch = LossWatch()
+        if self.train.compile:  # last: the average is a copy of the plain generator
+            compile_networks(convolutional_networks(self.generator, self.discriminator, self.perceptual))
 
     def update(self, network: torch.nn.Module, optimiser: torch.optim.Optimizer, lr: float) -> tuple[Tensor, bool]:
         """One step of one network by the gradients that it holds. Returns their norm before clipping, and whether the
@@ -110,7 +113,7 @@ class Trainer:
         taken = bool(norm.isfinite())
         if taken:
             for group in optimiser.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group.get("scale", 1.0)
             optimiser.step()
         return norm, taken
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from flows.audit import run_verify
+from flows.audit import report_at, run_verify, verify_command
 from flows.provenance import git_state, outs_of, preset_lock
 from s3dnerf.core.yaml_text import dump_yaml, load_yaml
-from s3dnerf.reporting.audit import MANIFEST
 from s3dnerf.reporting.document import manifest
+from s3dnerf.reporting.report_files import MANIFEST
 from s3dnerf.settings.loading import as_dict, preset_settings
 from tests.reporting.small_report import make_report, rows_of
 
@@ -66,7 +66,11 @@ def finish(preset: str, lock: dict[str, Any]) -> None:
     """The report, as the stage writes it."""
     ours = preset_lock(lock, preset)
     origin = {"git": git_state(), "dvc_lock": outs_of(ours), "lock_sha256": "0", "packages": {}, "hardware": {}}
-    write(preset, make_report(preset, ROWS, settings=settings(preset), lock=ours, origin=origin).files)
+    report = make_report(preset, ROWS, settings=settings(preset), lock=ours, origin=origin)
+    table = Path("data") / preset / "report/membership.parquet"
+    table.parent.mkdir(parents=True, exist_ok=True)
+    table.write_bytes(report.files["membership.parquet"])
+    write(preset, report.files)
 
 
 def write(preset: str, files: dict[str, bytes]) -> None:
@@ -79,7 +83,7 @@ def write(preset: str, files: dict[str, bytes]) -> None:
 
 def wrong(preset: str, without_data: bool = False) -> dict[str, str]:
     found = run_verify("HEAD", Path("reports") / preset, without_data)
-    assert len(found) == (12 if without_data else 14)
+    assert len(found) == (14 if without_data else 16)
     return {f.rule: f.detail for f in found if not f.passed}
 
 
@@ -189,3 +193,36 @@ def test_settings_or_a_lock_that_cannot_be_read_fail_their_rule(two: None) -> No
     git("checkout", "-q", "params.yaml")
     Path("dvc.lock").write_text("a: [")
     assert "dvc.lock cannot be read" in wrong("sample", without_data=True)["lock"]
+
+
+def without_table(preset: str) -> Path:
+    """The committed report without a membership table of its own, as that of a large corpus; where the table is."""
+    files = {path.name: path.read_bytes() for path in Path("reports", preset).iterdir()}
+    document = json.loads(files["report.json"])
+    document["membership_table"]["in_report"] = False
+    del files["membership.parquet"]
+    (Path("reports") / preset / "membership.parquet").unlink()
+    write(preset, files | {"report.json": json.dumps(document).encode()})
+    commit("a large corpus")
+    return Path(document["membership_table"]["path"])
+
+
+def test_a_table_that_only_dvc_keeps_is_whole_changed_or_absent(two: None, capsys: pytest.CaptureFixture[str]) -> None:
+    table = without_table("sample")
+    whole = table.read_bytes()
+    assert wrong("sample") == {} and verify_command("HEAD", Path("reports/sample"), False) == 0
+    assert "PART" not in capsys.readouterr().out
+    table.write_bytes(whole[:-1] + b"x")
+    assert set(found := wrong("sample")) == {"data"} and f"{table} is not the table" in found["data"]
+    table.unlink()
+    assert set(found := wrong("sample")) == {"data"} and f"dvc pull {table} brings it" in found["data"]
+    assert verify_command("HEAD", Path("reports/sample"), True) == 0
+    said = capsys.readouterr().out
+    assert said.count("PART") == 3 and "not checked in full: membership, people, accounted for" in said
+    # as an earlier commit's table: DVC's cache has it, no file under data
+    kept = Path(".dvc/cache/files/md5") / md5(whole)[:2] / md5(whole)[2:]
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(whole)
+    assert report_at("HEAD", "sample").membership is not None
+    kept.write_bytes(whole + b"x")
+    assert report_at("HEAD", "sample").membership is None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import flows.download
 from flows.download import FOLDER, MIRROR, DownloadError, RemoteFile, address_of, download
 from s3dnerf.core.whole_files import OutputRefused, claimed
 from tests.flows.file_server import FileServer, file_server
@@ -126,11 +131,67 @@ def test_too_little_room_is_seen_before(server: FileServer, tmp_path: Path) -> N
     assert _left(tmp_path) == []
 
 
-def test_a_disk_that_fills_up_meanwhile(server: FileServer, tmp_path: Path) -> None:
-    (tmp_path / "w.bin.part").symlink_to("/dev/full")
-    with pytest.raises(DownloadError, match="w.bin.part: the disk is full: make room and run the command again"):
+def test_the_room_of_an_older_version_counts(server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / "w.bin.part").write_bytes(b"older")
+    (tmp_path / "w.bin.part.etag").write_text('"older"')
+    server.claims["/w.bin"] = 10**18
+    with pytest.raises(DownloadError, match="more needed: make room; nothing is kept$"):
         download(_file(server), tmp_path / "w.bin")
-    assert not (tmp_path / "w.bin").exists()
+    assert _left(tmp_path) == [], "the next run could not use it"
+
+
+def test_a_disk_that_is_full(server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / "w.bin.part").symlink_to("/dev/full")
+    with pytest.raises(DownloadError, match="w.bin.part: the disk is full: make room; nothing is kept$"):
+        download(_file(server), tmp_path / "w.bin")
+    assert _left(tmp_path) == []
+
+
+class FullAfter:
+    """A file on a disk that has room for ``room`` bytes: the write that passes it is short, the next one fails."""
+
+    def __init__(self, room: int, *given: Any, **named: Any) -> None:
+        self.room, self.file = room, open(*given, **named)
+
+    def __enter__(self) -> FullAfter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def close(self) -> None:
+        self.file.close()
+
+    def write(self, data: memoryview) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = self.file.write(data[: self.room])
+        self.room -= written
+        return written
+
+
+@pytest.mark.parametrize("etags", [True, False])
+def test_a_disk_that_fills_up_meanwhile(
+    etags: bool, server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.etags = etags
+    monkeypatch.setattr(flows.download, "open", functools.partial(FullAfter, 4000), raising=False)
+    said = "what came is kept in .*w.bin.part: run the command again to go on$" if etags else "nothing is kept$"
+    with pytest.raises(DownloadError, match=f"w.bin.part: the disk is full: make room; {said}"):
+        download(_file(server), tmp_path / "w.bin")
+    assert _left(tmp_path) == (["w.bin.part", "w.bin.part.etag"] if etags else [])
+    monkeypatch.undo()
+    server.asked.clear()
+    download(_file(server), tmp_path / "w.bin")
+    assert server.asked == [("/w.bin", "bytes=4000-" if etags else "")], "as the message said"
+    assert (tmp_path / "w.bin").read_bytes() == DATA and _left(tmp_path) == ["w.bin"]
+
+
+def test_nothing_is_left_of_a_download_that_cannot_go_on(server: FileServer, tmp_path: Path) -> None:
+    server.etags, server.cut["/w.bin"] = False, [1000] * 3
+    with pytest.raises(DownloadError, match="cut after 1000 of 10240 bytes, 3 times: nothing is kept; another source"):
+        download(_file(server), tmp_path / "w.bin", pause_s=0)
+    assert _left(tmp_path) == []
 
 
 def test_two_runs_do_not_write_one_file(server: FileServer, tmp_path: Path) -> None:

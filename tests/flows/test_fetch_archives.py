@@ -317,7 +317,7 @@ def test_what_cannot_be_fetched_from(tmp_path: Path, monkeypatch: pytest.MonkeyP
         cli.fetch(("lrs2",), to=tmp_path / "LRS2")
     with pytest.raises(SettingsError, match="--lists, --retry-gone: got one of them for lrs2, expected hdtf"):
         cli.fetch(("lrs2",), to=tmp_path / "LRS2", lists=tmp_path, archives=tmp_path)
-    with pytest.raises(SettingsError, match="--archive, --optional: got one of them for a corpus"):
+    with pytest.raises(SettingsError, match="--archive, --from, --optional: got one of them for a corpus"):
         cli.fetch(("lrs2",), to=tmp_path / "LRS2", archives=tmp_path, optional=True)
 
 

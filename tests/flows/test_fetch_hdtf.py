@@ -22,7 +22,6 @@ from tests.flows.file_server import FileServer, file_server
 from tests.flows.small_videos import serve_apart, video_bytes
 from tests.stages.running import reasons, run, settings_for, table
 
-pytest.importorskip("yt_dlp")
 VIDEOS = ("Ann", "Bob", "Cid")  # all in RD; a picture of 72 pixels' height, one interval, one crop
 
 

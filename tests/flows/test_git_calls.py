@@ -15,7 +15,7 @@ from flows.git_calls import BEGIN, GitError, NoHistory, git, git_text, shallow_h
 from flows.provenance import git_state
 from flows.retrain.once import retrain_once
 from flows.retrain.outcome import FAILED
-from s3dnerf.reporting.audit import ReportError
+from s3dnerf.reporting.report_files import ReportError
 
 ROOT = Path(__file__).resolve().parents[2]
 WHO = ["-c", "user.name=test", "-c", "user.email=test@test.invalid"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yt_dlp
 
 from flows import video_source
 from flows.download import DownloadError
@@ -18,8 +19,6 @@ from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.video.probing import probe
 from tests.flows.file_server import FileServer, file_server
 from tests.flows.small_videos import SECONDS, serve_apart, video_bytes
-
-yt_dlp = pytest.importorskip("yt_dlp")
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ import pandas as pd
 from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.evaluation.protocol import COLUMNS
 from s3dnerf.metrics import cpbd, lmd, psnr, ssim
-from s3dnerf.reporting.audit import MANIFEST, Report
 from s3dnerf.reporting.document import SCHEMA, manifest
 from s3dnerf.reporting.membership import COLUMNS as MEMBERSHIP
+from s3dnerf.reporting.membership import counts, table_bytes, table_facts
 from s3dnerf.reporting.plots import flat_metrics
+from s3dnerf.reporting.report_files import MANIFEST, Report
 from s3dnerf.reporting.summary import summarise
 from s3dnerf.settings.loading import as_dict, preset_settings
 
@@ -116,7 +117,12 @@ def make_report(
     lock: dict[str, Any] | None = None,
     **document: Any,
 ) -> Report:
-    """A report of these rows; ``lock``: its lock.yaml; ``document`` replaces parts of report.json."""
+    """A report of these rows; ``lock``: its lock.yaml; ``document`` replaces parts of report.json.
+
+    Its membership table is a file of the report, as that of every small corpus.
+    """
+    members = pd.DataFrame(membership_of(rows) if membership is None else membership, columns=MEMBERSHIP, dtype="str")
+    kept = table_bytes(members)
     summary = summarise(rows, settings["preset"], "s3dnerf", settings["evaluate"]["bootstrap"])
     said = {
         "schema": SCHEMA,
@@ -125,7 +131,8 @@ def make_report(
         "metrics": [{"name": r.name, "version": r.version, "direction": r.direction} for r in RECIPES],
         "methods": {"ours": "s3dnerf"},
         "cards": {"full": {"speakers": list(trained_on)}},
-        "membership": [],
+        "membership": counts(members),
+        "membership_table": table_facts(settings["preset"], kept, len(members)),
         "networks": {},
         "origin": {
             "git": {"revision": "a", "dirty": False},
@@ -137,7 +144,7 @@ def make_report(
     } | document
     files = {
         "clips.parquet": table(rows, COLUMNS),
-        "membership.parquet": table(membership_of(rows) if membership is None else membership, MEMBERSHIP),
+        "membership.parquet": kept,
         "report.json": json.dumps(said).encode(),
         "summary.json": json.dumps(summary).encode(),
         "index.html": b"<p>",

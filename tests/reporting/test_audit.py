@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from s3dnerf.core.yaml_text import dump_yaml
-from s3dnerf.reporting.audit import MANIFEST, Report, verify
+from s3dnerf.reporting.audit import verify
 from s3dnerf.reporting.document import manifest
+from s3dnerf.reporting.report_files import MANIFEST, Report
 from tests.reporting.small_report import SETTINGS, make_report, membership_of, rows_of
 
 ROWS = rows_of()
@@ -24,9 +25,10 @@ def failed(report: Report, params: Any = SETTINGS) -> dict[str, str]:
 def test_a_sound_report_passes_every_rule() -> None:
     found = verify(make_report("sound", ROWS), SETTINGS)
     assert [f.rule for f in found] == [
-        "manifest", "schema", "summary", "settings", "people", "metric versions", "controls", "accounted for",
+        "manifest", "size", "schema", "summary", "settings", "membership", "people", "metric versions", "controls",
+        "accounted for",
     ]  # fmt: skip
-    assert all(f.passed for f in found), [str(f) for f in found if not f.passed]
+    assert all(str(f).startswith("PASS") for f in found), [str(f) for f in found if not f.passed]
 
 
 def test_a_file_added_removed_or_changed_is_named() -> None:
@@ -105,3 +107,79 @@ def test_any_damaged_byte_fails_and_never_breaks_the_auditor(name: str) -> None:
         assert name in failed(Report("r", report.files | {name: bytes(data)}))["manifest"]
     for data in (b"", b"{}", b"[]", b"\xff"):
         assert name in failed(Report("r", report.files | {name: data}))["manifest"]
+
+
+def with_document(report: Report, **changes: Any) -> Report:
+    """The report with these values in report.json, and a manifest that fits."""
+    files = {name: data for name, data in report.files.items() if name != MANIFEST}
+    files["report.json"] = json.dumps(json.loads(files["report.json"]) | changes).encode()
+    return Report(report.name, files | {MANIFEST: manifest(files).encode()}, report.find)
+
+
+def under_dvc(report: Report, here: bool = True) -> Report:
+    """The report as a large corpus gives it: its table is no file of it; whether the table is ``here`` all the same."""
+    files = dict(report.files)
+    whole = files.pop("membership.parquet")
+    facts = {**report.document["membership_table"], "in_report": False}
+    return with_document(Report("r", files, lambda facts: whole if here else None), membership_table=facts)
+
+
+def test_a_table_under_dvc_is_checked_whole_where_it_is_and_by_its_counts_where_it_is_not() -> None:
+    report = make_report("r", ROWS)
+    assert all(str(f).startswith("PASS") for f in verify(under_dvc(report), SETTINGS))
+    found = {f.rule: f for f in verify(under_dvc(report, here=False), SETTINGS)}
+    assert all(f.passed for f in found.values()), failed(under_dvc(report, here=False))
+    partly = {rule: str(f) for rule, f in found.items() if f.unchecked}
+    assert set(partly) == {"membership", "people", "accounted for"}
+    for said in partly.values():
+        assert said.startswith("PART") and "dvc pull data/tiny/report/membership.parquet" in said
+    both = membership_of(ROWS)
+    both[-1]["speaker"] = "P01"
+    assert "clips to train on and clips to test on" in failed(under_dvc(make_report("r", ROWS, both)))["people"]
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_counts_alone_show_what_is_lost_unexplained_or_too_many(here: bool) -> None:
+    for harm, rule, said in (
+        ({"status": "unaccounted"}, "accounted for", "unaccounted"),
+        ({"status": "excluded", "reason": ""}, "accounted for", "without a reason"),
+        ({"split": "train", "used_for": "train_s3dnerf"}, "accounted for", "have rows, of 9 held out"),
+    ):
+        membership = membership_of(ROWS)
+        membership[0] |= harm
+        report = under_dvc(make_report("r", ROWS, membership), here)
+        assert ("is no held-out clip" if here and "held out" in said else said) in failed(report)[rule]
+
+
+def test_counts_or_hashes_that_are_not_those_of_the_table_are_named() -> None:
+    report = make_report("r", ROWS)
+    fewer = [row | {"count": row["count"] - 1} for row in report.document["membership"]]
+    for sound in (report, under_dvc(report), under_dvc(report, here=False)):
+        assert "do not add up to its 11 rows" in failed(with_document(sound, membership=fewer))["membership"]
+    moved = [row | {"split": "val"} for row in report.document["membership"]]
+    assert "are not those of membership.parquet" in failed(with_document(report, membership=moved))["membership"]
+    other = report.document["membership_table"] | {"sha256": "0" * 64}
+    assert "is not the table that" in failed(with_document(report, membership_table=other))["membership"]
+    assert "no membership_table" in failed(with_document(report, membership_table=None))["membership"]
+    elsewhere = report.document["membership_table"] | {"path": "data/other/report/membership.parquet"}
+    assert "expected data/tiny" in failed(with_document(report, membership_table=elsewhere))["membership"]
+    without = {name: data for name, data in report.files.items() if name != "membership.parquet"}
+    assert "missing" in failed(with_document(Report("r", without)))["membership"]
+
+
+def test_a_report_of_the_first_schema_holds_by_its_own_table() -> None:
+    report = make_report("r", ROWS)
+    by_split = report.document["membership"]
+    old = [{k: v for k, v in row.items() if k != "split"} | {"count": 11} for row in by_split[:1]]
+    first = with_document(report, schema="s3dnerf-report-1", membership=old, membership_table=None)
+    assert failed(first) == {}
+    assert "are not those of" in failed(with_document(first, membership=[old[0] | {"count": 9}]))["membership"]
+    without = {name: data for name, data in first.files.items() if name != "membership.parquet"}
+    assert {"membership", "people", "accounted for"} <= set(failed(Report("r", without)))
+
+
+def test_a_report_too_large_for_git_names_its_largest_files() -> None:
+    report = make_report("r", ROWS)
+    large = report.files | {"index.html": bytes(4_000_000), "report.md": bytes(1_200_000)}
+    said = failed(Report("r", large))["size"]
+    assert said.startswith("5.2 MB, accepted: 5 MB") and "the largest: index.html 4.0 MB, report.md 1.2 MB" in said

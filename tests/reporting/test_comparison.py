@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from s3dnerf.reporting.comparison import EQUAL, TOO_FEW, WORSE, NotComparable, compare, markdown, page
+from s3dnerf.reporting.report_files import Report
 from tests.reporting.small_report import SPREAD, make_report, membership_of, rows_of
 
 
@@ -62,6 +63,20 @@ def test_other_versions_or_splits_are_refused_and_forced_ones_say_so_everywhere(
             compare(a, b)
         found = compare(a, b, force=True)
         assert found.forced and all("Forced:" in text and said in text for text in (markdown(found), page(found)))
+
+
+def test_without_tables_the_cards_say_who_changed_sides_and_the_rest_is_said_not_to_be_checked() -> None:
+    def bare(report: Report) -> Report:
+        return Report(report.name, {n: data for n, data in report.files.items() if n != "membership.parquet"})
+
+    rows = rows_of()
+    found = compare(a := bare(make_report("a", rows)), bare(make_report("b", rows)))
+    assert [line.split(":")[0] for line in found.unchecked] == ["a", "b"] and not found.forced
+    for text in (markdown(found), page(found)):
+        assert "Not checked in full: a:" in text and "dvc pull data/tiny/report/membership.parquet" in text
+    fewer = [row for row in rows if row["speaker"] != "P03"]
+    with pytest.raises(NotComparable, match="1 people are trained on in one and tested on in the other: hdtf/P03"):
+        compare(a, bare(make_report("b", fewer, trained_on=("P03",))))
 
 
 def test_clips_alone_and_settings_changed_are_told() -> None:

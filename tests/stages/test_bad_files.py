@@ -66,7 +66,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     alone = preprocess(folder / "alone", settings)
     make_bad(raw, people)
     among = preprocess(folder / "among", settings)
-    return Runs(raw, alone, among, membership(folder / "among" / settings.data_dir, set(), (), {}))
+    return Runs(raw, alone, among, membership(folder / "among" / settings.data_dir, set(), (), {}).to_dict("records"))
 
 
 def test_there_are_at_least_twenty_kinds_of_bad_file_and_many_reasons() -> None:

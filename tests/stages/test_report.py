@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from flows.audit import folder_report
 from s3dnerf.core.yaml_text import load_yaml
+from s3dnerf.reporting.membership_audit import accounted, people, table
+from s3dnerf.reporting.report_files import ReportError
 from s3dnerf.settings.loading import experiment
+from s3dnerf.video.packs import PACK_STAGES
 from stages import evaluate, report
 from stages.context import Context
 from tests.fake_preset import PROVENANCE, DrawnFaces, FakeJudge, make_generator, make_preset, settings_of
@@ -72,10 +81,11 @@ def test_every_file_and_its_manifest(here: Path) -> None:
 
 
 def test_two_runs_give_equal_bytes(here: Path) -> None:
+    paths = [here / "reports/tiny" / n for n in FILES] + [here / "data/tiny/report/membership.parquet"]
     run()
-    first = {n: (here / "reports/tiny" / n).read_bytes() for n in FILES}
+    first = [path.read_bytes() for path in paths]
     run()
-    assert first == {n: (here / "reports/tiny" / n).read_bytes() for n in FILES}
+    assert first == [path.read_bytes() for path in paths]
 
 
 def test_no_speed_in_what_must_not_vary(here: Path) -> None:
@@ -155,7 +165,7 @@ def test_the_document_says_where_numbers_came_from(here: Path) -> None:
     run()
     document = json.loads((here / "reports/tiny/report.json").read_text())
     assert (
-        document["schema"] == "s3dnerf-report-1"
+        document["schema"] == "s3dnerf-report-2"
         and document["origin"]["git"]["revision"] == PROVENANCE["git"]["revision"]
     )
     assert {b["status"] for b in document["backends"]} <= {"real", "stands in", "not measured"} and document[
@@ -253,3 +263,98 @@ def test_what_dvc_shows_is_small_flat_and_what_the_report_says(here: Path) -> No
     assert list(pd.read_csv(folder / "judge_offset.tsv", sep="\t")["offset_frames"]) == list(range(15, -16, -1))
     assert load_yaml((folder / "settings.yaml").read_bytes()) == experiment(settings_of())
     assert load_yaml((folder / "lock.yaml").read_bytes()) == PROVENANCE["lock"]
+
+
+def test_a_small_membership_table_is_in_the_report_and_under_dvc(here: Path) -> None:
+    run()
+    whole = (here / "data/tiny/report/membership.parquet").read_bytes()
+    assert whole == (here / "reports/tiny/membership.parquet").read_bytes()
+    facts = json.loads((here / "reports/tiny/report.json").read_text())["membership_table"]
+    assert facts == {
+        "path": "data/tiny/report/membership.parquet",
+        "rows": len(pd.read_parquet(here / "reports/tiny/membership.parquet")),
+        "bytes": len(whole),
+        "sha256": hashlib.sha256(whole).hexdigest(),
+        "md5": hashlib.md5(whole).hexdigest(),
+        "in_report": True,
+    }
+
+
+def test_a_report_of_more_than_5_mb_fails_the_stage_and_names_the_largest_files(here: Path, monkeypatch) -> None:
+    monkeypatch.setattr(report, "render_page", lambda *parts: "x" * 4_990_000)
+    monkeypatch.setattr(report, "report_markdown", lambda *parts: "y" * 700_000)
+    with pytest.raises(ReportError, match=r"reports/tiny: got 5\.8 MB, .*: index.html 5\.0 MB, report.md 0\.7 MB, "):
+        run()
+    assert (here / "reports/tiny/MANIFEST.sha256").is_file()
+
+
+MANY = 350_000
+
+
+def with_many(data: Path) -> None:
+    """Ten thousand people of LRS2 with 35 utterances each, of which every 7th has a file that cannot be read and every
+    50th was stopped by ``align``.
+    """
+    number = np.arange(MANY)
+    names = pd.Series([f"mvlrs_v1/main/55354156990679{n // 35:05d}/{n % 35:05d}" for n in number])
+    bad, stopped = number % 7 == 0, number % 50 == 1
+    paths = pd.DataFrame({"corpus": "lrs2", "path": names + ".mp4"})
+    inventory = pd.read_parquet(data / "inventory/files.parquet")
+    pd.concat([inventory, paths]).to_parquet(data / "inventory/files.parquet", index=False)
+    reason, detail = np.where(bad, "unreadable", ""), np.where(bad, "moov atom not found", "")
+    clips = "lrs2_" + names.str.replace("/", "_")
+    about = paths.assign(role="video", reason=reason, detail=detail, clips=(~bad).astype(int), clip=clips)
+    about = about.assign(status=np.where(bad, "excluded", "used"), stage="ingest", video=about["path"], split="train")
+    folder = data / "ingest/lrs2"
+    folder.mkdir(parents=True, exist_ok=True)
+    about[["path", "role", "status", "reason", "detail", "clips"]].to_parquet(folder / "files.parquet", index=False)
+    about[bad][["clip", "stage", "reason", "detail"]].to_parquet(folder / "excluded.parquet", index=False)
+    kept = about[~bad].assign(speaker=names.str[-11:-6])
+    kept[["clip", "video", "speaker", "split"]].to_parquet(folder / "clips.parquet", index=False)
+    came = kept[["clip"]]
+    for stage in PACK_STAGES:
+        (data / stage / "lrs2").mkdir(parents=True, exist_ok=True)
+        lost = kept[stopped[~bad]].assign(stage="align", reason="no_face", detail="no face in 50 frames")
+        lost = lost[["clip", "stage", "reason", "detail"]]
+        (lost if stage == "align" else lost[:0]).to_parquet(data / stage / "lrs2/quarantine.parquet", index=False)
+        came = came[~stopped[~bad]] if stage == "align" else came
+        came.to_parquet(data / stage / "lrs2/index.parquet", index=False)
+
+
+@pytest.mark.slow
+def test_700_000_rows_make_a_small_report_in_bounded_memory(preset: Path, tmp_path: Path) -> None:
+    root = tmp_path / "many"
+    shutil.copytree(preset, root)
+    with_many(root / "data/tiny")
+    made = """if True:
+        import json, resource, sys
+        from stages import report
+        from stages.context import Context
+        from tests.fake_preset import PROVENANCE, settings_of
+
+        settings = settings_of(report={"people": False})
+        found = report.main(Context(settings, "report", provenance=PROVENANCE))
+        found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+        print(json.dumps(found))"""
+    environment = os.environ | {"PYTHONPATH": str(Path(report.__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", made], cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["bytes"] < 1e6 and result["peak_mb"] < 1500, result  # measured: 0.4 MB, 0.9 GB
+    folder = root / "reports/tiny"
+    document = json.loads((folder / "report.json").read_text())
+    facts, counted = document["membership_table"], document["membership"]
+    assert facts["rows"] > 2 * MANY and not facts["in_report"] and not (folder / "membership.parquet").exists()
+    of_lrs2 = {(r["kind"], r["split"], r["status"], r["reason"]): r["count"] for r in counted if r["corpus"] == "lrs2"}
+    assert of_lrs2 == {
+        ("file", "", "used", ""): 300_000,
+        ("file", "", "excluded", "unreadable"): 50_000,
+        ("clip", "train", "used", ""): 294_000,
+        ("clip", "", "excluded", "unreadable"): 50_000,
+        ("clip", "train", "excluded", "no_face"): 6_000,
+    }
+    assert "The first 400; all stand in data/tiny/report/membership.parquet" in (folder / "index.html").read_text()
+    made_of = folder_report(folder, root)
+    assert all(finding.passed and not finding.unchecked for finding in (table(made_of), people(made_of)))
+    assert accounted(made_of).passed, str(accounted(made_of))
+    assert [f.unchecked != "" for f in map(people, (made_of, folder_report(folder)))] == [False, True]

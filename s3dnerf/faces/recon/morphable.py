@@ -30,8 +30,8 @@ LAYOUT = {
 }
 COEFFICIENTS = 257
 BFM_WHERE = (
-    "Basel Face Model 2009 (faces.dmi.unibas.ch) converted by Deep3DFaceRecon's script "
-    "(github.com/sicxu/Deep3DFaceRecon_pytorch)"
+    "Basel Face Model 2009 (faces.dmi.unibas.ch), converted by s3dnerf fetch deep3d --from FOLDER "
+    "(s3dnerf fetch deep3d says the steps)"
 )
 BFM_LICENCE = "Basel Face Model: non-commercial, by application; never redistributed"
 STANDARD_POINTS = "similarity_Lm3D_all.mat"  # Deep3DFaceRecon's, beside its model file
