@@ -237,3 +237,20 @@ def test_without_yt_dlp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "yt_dlp", None)
     with pytest.raises(DownloadError, match=r"pip install 's3dnerf\[fetch\]'"):
         VideoSource(tmp_path)
+
+
+def test_what_a_killed_run_had_finished_is_not_downloaded_again(server: FileServer, source: VideoSource) -> None:
+    """Killed before the whole file was moved away; or between the picture and the sound."""
+    url = serve_apart(server, "b", (72,))
+    whole = source.fetch("WDA_B", url, Wanted(72)).path.read_bytes()
+    server.asked.clear()
+    assert source.fetch("WDA_B", url, Wanted(72)).path.read_bytes() == whole
+    assert [path for path, _ in server.asked] == ["/b.mpd"]
+    (source.work / "WDA_B.mp4").unlink()
+    server.cut["/b-sound.m4a"] = [2000, 2000]
+    with pytest.raises(Unreachable):
+        source.fetch("WDA_B", url, Wanted(72))
+    server.asked.clear()
+    assert probe(source.fetch("WDA_B", url, Wanted(72)).path).has_audio
+    assert [path for path, _ in server.asked] == ["/b.mpd", "/b-sound.m4a"], "the picture was there"
+    assert [path.name for path in source.work.iterdir()] == ["WDA_B.mp4"]
