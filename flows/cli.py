@@ -14,7 +14,6 @@ import contextlib
 import itertools
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +29,7 @@ from flows.serve import serve
 from flows.synthesize import synthesize
 from flows.verify import verify
 from s3dnerf.core.errors import InputRefused, SettingsError
-from s3dnerf.core.processes import end_children, one_message
+from s3dnerf.core.processes import one_message
 from s3dnerf.core.text_files import TextFileError, read_text
 from s3dnerf.settings.loading import load_settings
 
@@ -131,23 +130,25 @@ def choose_device(name: str | None) -> None:
         os.environ[VARIABLE] = name
 
 
-def run(stages: Annotated[tuple[str, ...], tyro.conf.Positional] = (), device: str | None = None) -> int:
+def run(
+    stages: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
+    device: str | None = None,
+    side_by_side: bool = False,
+) -> int:
     """Run the graph, or the stages named and what they need: `dvc repro` with settings, graph and locks
     looked at first.
 
     Args:
         stages: Stages of dvc.yaml; none: all.
         device: Where networks run: cpu, cuda, or auto, a GPU where there is one (without it: $S3DNERF_DEVICE, or auto).
+        side_by_side: Train the variants of train.variants at once, each on GPUs of its own (docs/cluster.md).
     """
-    load_settings()
+    from flows.side_by_side import repro, run_side_by_side
+
+    settings = load_settings()
     choose_device(device)
     check_files()
-    with subprocess.Popen([sys.executable, "-m", "dvc", "repro", *stages]) as dvc:
-        try:
-            return dvc.wait()
-        except KeyboardInterrupt:
-            end_children(patience_s=5)  # before dvc goes, while its stages are still known as ours
-            raise
+    return run_side_by_side(stages, settings) if side_by_side else repro(stages)
 
 
 def report() -> int:

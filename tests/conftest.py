@@ -71,6 +71,7 @@ SLOW_MODULES = {
     "flows/test_recorder.py",
     "flows/test_remote.py",
     "flows/test_serve.py",
+    "flows/test_side_by_side.py",
     "flows/test_slurm.py",
     "flows/retrain/test_deployment.py",
     "flows/retrain/test_once.py",

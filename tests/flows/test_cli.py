@@ -44,6 +44,12 @@ def test_preset_writes_every_value(tmp_path: Path) -> None:
     assert "already" in s3dnerf(tmp_path, "preset", "mini").stdout
 
 
+def test_a_margin_given_first_is_not_lost(tmp_path: Path) -> None:
+    s3dnerf(tmp_path, "preset", "tiny")
+    said = s3dnerf(tmp_path, "retrain", "--margin", "m_lmd=much", "--margin", "ssim=0.1")
+    assert said.returncode == 2 and "m_lmd=much" in said.stderr, said.stderr
+
+
 def test_a_preset_with_changes(tmp_path: Path) -> None:
     said = s3dnerf(
         tmp_path, "preset", "sample", "--change", "train.steps=4000", "train.variants=[full, naive]", "seed=3"

@@ -152,7 +152,7 @@ def test_a_cancelled_job_is_an_error(slurm: Path) -> None:
     assert said.strip().splitlines()[-2] == f"  step {counted(slurm)}"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_job_ends_with_the_process_that_waits_and_the_next_run_goes_on(slurm: Path, number: int) -> None:
     process = waiter(slurm, "run", 2000)
     wait_for(lambda: counted(slurm) > 1)
