@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.audit_data import against_data, finding, made_again, made_by, networks, pinned_packages, pull
+from flows.audit_data import against_data, finding, made_again, made_by, measured_again, networks, pinned_packages, pull
 from flows.git_calls import HERE, git, git_bytes, git_names, is_revision, shallow_hint
 from flows.provenance import outs_of, preset_lock, read_lock
 from flows.report_tables import finder
@@ -123,7 +123,9 @@ def _why_not(where: str) -> str:
 
 
 def against_lock(report: Report, where: str, lock: Mapping[str, Any] | None) -> Finding:
-    """The data that report.json says it was made of is that of lock.yaml, and of the ``dvc.lock`` that goes with it."""
+    """The data that report.json says it was made of is that of lock.yaml, and of the ``dvc.lock`` that goes with it;
+    the settings that stages ran with, as lock.yaml and the networks' cards have them, are the report's.
+    """
     stated = report.document["origin"]["dvc_lock"]
     if where and lock is None:
         return Finding("lock", False, f"{where} cannot be read{_why_not(where)}")
@@ -136,12 +138,40 @@ def against_lock(report: Report, where: str, lock: Mapping[str, Any] | None) -> 
             values = stated.get(stage, {}).get(path), outs.get(stage, {}).get(path)
             if values[0] != values[1]:
                 wrong.append(f"{path} ({stage}): {values[0]} in report.json, {values[1]} in {name}")
+    wrong += _other_settings(report)
     nowhere = f"lock.yaml (no commit has a dvc.lock of it{shallow_hint(HERE)})"
     return finding("lock", wrong, f"{len(stated)} stages as in {where or nowhere}")
 
 
-def against_code(lock: Mapping[str, Any], where: str, read: Callable[[str], bytes | None]) -> Finding:
-    """What a lock names besides data, code, lists and versions, is what lies in ``where``, as ``read`` gives it."""
+def _other_settings(report: Report) -> list[str]:
+    stated, wrong = flat(report.settings), []
+    cards = {f"train_s3dnerf@{name}": card.get("settings", {}) for name, card in report.document["cards"].items()}
+    for stage, parts in sorted(report.lock.get("stages", {}).items()):
+        card = flat(cards.get(stage, {}))
+        for key, value in sorted(flat(parts.get("params", {}).get(str(PARAMS), {})).items()):
+            for where, found in (("settings.yaml", stated), ("its card", card)):
+                if key in found and found[key] != value:
+                    wrong.append(f"{stage} ran with {key}: {value}, {where} has {found[key]}")
+    return wrong
+
+
+def _undeclared() -> list[str]:
+    """Code of this folder whose change nobody declared (``s3dnerf code``); a folder without code has none."""
+    from stages.code_lock import changes, read_code, read_versions
+    from stages.code_lock import read_lock as read_code_lock
+
+    if not Path("stages/code.lock").is_file():
+        return []
+    found = changes(read_code(HERE.resolve()), read_code_lock(HERE.resolve()), read_versions(HERE.resolve()))
+    return [f"{change.part} changed and its version did not: {', '.join(change.files)}" for change in found]
+
+
+def against_code(
+    lock: Mapping[str, Any], where: str, read: Callable[[str], bytes | None], undeclared: Sequence[str] = ()
+) -> Finding:
+    """What a lock names besides data, code, lists and versions, is what lies in ``where``, as ``read`` gives it; and no
+    code changed ``undeclared``.
+    """
     wrong, files = [], dict[str, str]()
     for parts in lock.get("stages", {}).values():
         for dep in parts.get("deps", []):
@@ -164,7 +194,7 @@ def against_code(lock: Mapping[str, Any], where: str, read: Callable[[str], byte
     for (name, key), value in sorted(values.items(), key=str):
         if held[name].get(key) != value:
             wrong.append(f"{name}: {key} is {held[name].get(key)} in {where}, the report was made with {value}")
-    return finding("code", wrong, f"{len(files) + len(held)} files as in {where}")
+    return finding("code", wrong + list(undeclared), f"{len(files) + len(held)} files as in {where}")
 
 
 def _here(path: str) -> bytes | None:
@@ -172,7 +202,12 @@ def _here(path: str) -> bytes | None:
 
 
 def run_verify(
-    revision: str, folder: Path, without_data: bool, signers: Sequence[Path] = (), pulled: bool = False
+    revision: str,
+    folder: Path,
+    without_data: bool,
+    signers: Sequence[Path] = (),
+    pulled: bool = False,
+    measure: int = 0,
 ) -> list[Finding]:
     """Every rule over the report in ``folder`` and the repository around it. Raises ReportError where there is no
     report or revision, and where ``pulled`` data cannot be had.
@@ -181,6 +216,7 @@ def run_verify(
     ----------
     signers : public keys, one of which must have signed the report; none: a signature is looked at where there is one
     pulled : ``dvc pull`` what is not here first
+    measure : how many test clips to measure again
 
     The report holds the settings and the lock that it was made with; those of the repository are held against them
     where they are of the same preset, else those committed together with the report.
@@ -199,7 +235,7 @@ def run_verify(
 
     def code() -> Finding:
         if (params or {}).get("preset") == report.document["preset"]:
-            return against_code(report.lock, "this folder", _here)
+            return against_code(report.lock, "this folder", _here, _undeclared())
         made = str(report.document["origin"]["git"].get("revision"))
         return against_code(report.lock, f"commit {made[:12]}", lambda path: git_bytes(made, path))
 
@@ -218,6 +254,8 @@ def run_verify(
             ("networks", lambda: networks(report)),
             ("made again", lambda: made_again(report, in_force)),
         ]
+        if measure:
+            rules.append(("measured again", lambda: measured_again(report, measure, in_force)))
     try:
         where, given = ("params.yaml", None) if params is None else settings_of_it()
     except (ReportError, KeyError) as error:
@@ -245,10 +283,15 @@ def run_verify(
 
 
 def verify_command(
-    revision: str, folder: Path, without_data: bool, signers: Sequence[Path] = (), pulled: bool = False
+    revision: str,
+    folder: Path,
+    without_data: bool,
+    signers: Sequence[Path] = (),
+    pulled: bool = False,
+    measure: int = 0,
 ) -> int:
     """Print one line a rule, and what was not looked at; exit status 1 when one fails."""
-    found = run_verify(revision, folder, without_data, signers, pulled)
+    found = run_verify(revision, folder, without_data, signers, pulled, measure)
     for answer in found:
         print(answer)
     if without_data:
@@ -256,10 +299,15 @@ def verify_command(
             "NOT RUN  data, networks, made again: --without-data: numbers, tables and pictures that were all changed "
             "alike are found by these alone"
         )
+    elif not measure:
+        print(
+            "NOT RUN  measured again: numbers in data, locks and report all made anew to fit each other are found by "
+            "--measure N, which measures N clips again, or by a signature"
+        )
     if not signers:
         print(
-            "NOT RUN  signature: no --signer: data, locks and report all made anew to fit each other, and times and "
-            "machines all rewritten alike, are found by a signature alone"
+            "NOT RUN  signature: no --signer: times and machines that were all rewritten alike, data included, are "
+            "found by a signature alone"
         )
     failed = sum(not f.passed for f in found)
     partly = [answer.rule for answer in found if answer.passed and answer.unchecked]
@@ -316,6 +364,7 @@ def audit_command(
     signer: Sequence[Path] = (),
     pulled: bool = False,
     key: Path | None = None,
+    measure: int = 0,
 ) -> int:
     """``verify [REV]``, ``compare A B``, ``sign [REV]`` or ``key FILE``. Raises SettingsError for another number of
     names.
@@ -326,7 +375,7 @@ def audit_command(
         revision = names[0] if names else "HEAD"
         if action == "sign":
             return sign_command(folder, revision, key)
-        return verify_command(revision, folder, without_data, signer_files(signer), pulled)
+        return verify_command(revision, folder, without_data, signer_files(signer), pulled, measure)
     if action == "key":
         if len(names) != 1:
             raise SettingsError("audit key: expected the name of the new key's file: s3dnerf audit key KEY.pem")

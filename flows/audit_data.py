@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import random
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,16 +23,24 @@ from typing import Any
 from flows.git_calls import HERE, git, git_bytes, is_revision, shallow_hint
 from flows.provenance import is_keys
 from flows.report_tables import CACHE, table_faults
+from flows.workspace import main_repository, seen_from_here
 from s3dnerf.core.yaml_text import load_yaml
-from s3dnerf.reporting.document import UNKNOWN
-from s3dnerf.reporting.report_files import SIGNATURE, Finding, Report, ReportError, some
+from s3dnerf.reporting.audit import NOT_LISTED
+from s3dnerf.reporting.document import UNKNOWN, manifest
+from s3dnerf.reporting.report_files import MANIFEST, SIGNATURE, Finding, Report, ReportError, some
 from s3dnerf.reporting.sources import network_file
 from s3dnerf.settings.dotted import flat
-from s3dnerf.settings.loading import settings_from
+from s3dnerf.settings.loading import load_settings, preset_settings, settings_from
 from s3dnerf.settings.schema import Settings
 from s3dnerf.video.packs import file_sha256
 from stages.weight_hashes import describe
 
+# of a value, by which a number measured on another processor may differ; smaller values than the second count as it
+MOST_APART, ABOUT_NOTHING = 0.01, 0.01
+PAGE, NOT_SHOWN = "index.html", b"The source cannot be shown: "
+SOURCE_PICTURES = re.compile(
+    rb'<div class="tiles source">.*?</div>|<p class="empty">The source cannot be shown: .*?</p>'
+)
 VERSIONS_FILE, REQUIREMENTS = "stages/versions.yaml", "requirements.lock"
 
 
@@ -165,6 +177,9 @@ def made_again(report: Report, in_force: bool) -> Finding:
 
     rule, document = "made again", report.document
     settings = settings_from(document["settings"])
+    # a report does not hold where raw folders lie
+    raw = (load_settings() if in_force else preset_settings(settings.preset)).raw
+    settings = seen_from_here(main_repository(), replace(settings, raw=raw))
     if changed := _another_code(report, settings):
         made = str(document["origin"]["git"].get("revision"))[:12]
         why = f"reports are made by other code now ({some(changed)}): check out {made} with its data, verify there"
@@ -175,11 +190,18 @@ def made_again(report: Report, in_force: bool) -> Finding:
         files, members, _ = report_files(context, json.loads(report.files["timings.json"]))
     except FileNotFoundError as error:
         return Finding(rule, False, f"{error} (dvc pull brings it)")
-    wrong = [f"{name} is not what the data gives" for name in sorted(files) if report.files.get(name) != files[name]]
+    ours, unchecked = dict(report.files), ""
+    if NOT_SHOWN in files[PAGE] and NOT_SHOWN not in ours.get(PAGE, b""):
+        # only raw videos give these pictures: left out on both sides, and with them the manifest's hash of the page
+        unchecked = f"pictures of raw videos in {PAGE}, which are not here"
+        for given in (ours, files):
+            given[PAGE] = SOURCE_PICTURES.sub(b"", given.get(PAGE, b""))
+            given[MANIFEST] = manifest({name: data for name, data in given.items() if name not in NOT_LISTED}).encode()
+    wrong = [f"{name} is not what the data gives" for name in sorted(files) if ours.get(name) != files[name]]
     wrong += [f"{name} is no file that a report has" for name in sorted(set(report.files) - set(files) - {SIGNATURE})]
     if report.table is not None and hashlib.sha256(members).hexdigest() != report.table["sha256"]:
         wrong.append("the membership table is not what the data gives")
-    return finding(rule, wrong, f"{len(files)} files, the same bytes")
+    return finding(rule, wrong, f"{len(files)} files, the same bytes", unchecked)
 
 
 def _pins(revision: str) -> dict[str, str]:
@@ -212,9 +234,10 @@ def pinned_packages(report: Report) -> Finding:
 
 def made_by(report: Report, revision: str) -> Finding:
     """Who trained and measured is recorded, bound to the networks by their hashes, and fits the history: clean commits
-    before ``revision``, the packages that their ``requirements.lock`` pins, no day to come.
+    before the report's and before ``revision``, the packages that their ``requirements.lock`` pins, no day to come.
     """
     rule, document = "made by", report.document
+    reported = str(document["origin"]["git"].get("revision"))
     if document.get("made", UNKNOWN) == UNKNOWN:
         return Finding(
             rule, True, "nothing recorded", "who trained and measured: the report is older than such records"
@@ -237,6 +260,8 @@ def made_by(report: Report, revision: str) -> Finding:
                 wrong.append(f"{name} was made on {made[:12]}, which this repository does not have{shallow_hint(HERE)}")
             elif git(HERE, "merge-base", "--is-ancestor", made, revision).returncode:
                 wrong.append(f"{name} was made on {made[:12]}, which is not before {revision}")
+            elif git(HERE, "merge-base", "--is-ancestor", made, reported).returncode:
+                wrong.append(f"{name} was made on {made[:12]}, the report before that, on {reported[:12]}")
             else:
                 wrong += [f"{name} was made with {line}" for line in _unpinned(by.get("packages", {}), made)]
             if git_state.get("dirty") is not False:
@@ -245,3 +270,40 @@ def made_by(report: Report, revision: str) -> Finding:
                 wrong.append(f"{name} was made on {by['date']}, which is still to come")
     unchecked = f"who made {', '.join(dict.fromkeys(lacking))}: not recorded" if lacking else ""
     return finding(rule, wrong, f"{len(document['made'])} parts, by clean commits", unchecked)
+
+
+def measured_again(report: Report, count: int, in_force: bool) -> Finding:
+    """So many test clips, drawn anew each time, measured again from the networks and the preprocessed data: the numbers
+    are the report's, but for what another processor changes; and all clips are those that were measured.
+
+    With data, locks and report all made anew to fit each other this alone finds wrong numbers. It takes as long as
+    evaluation takes for so many clips.
+    """
+    from s3dnerf.evaluation.other_methods import find_methods
+    from stages.evaluate import forget, measured_clip, plan
+    from stages.out_keys import keys_file, read_keys
+
+    rule = "measured again"
+    if not in_force:
+        return Finding(rule, True, "not done", "its preset is not the one in force: s3dnerf preset, then again")
+    forget()
+    settings = load_settings()
+    jobs = plan(settings, find_methods(settings.evaluate.methods))
+    recorded = {entry.place: entry.key for entry in read_keys(keys_file(settings.data_dir, "evaluate"))[1]}
+    wrong = [
+        f"{job.clip}: its data or the code that measures is not what it was measured with"
+        for job in jobs
+        if recorded.get(job.clip) != job.key
+    ]
+    stated = {(row["clip"], row["method"], row["metric"]): float(row["value"]) for row in report.rows}
+    chosen, largest = random.SystemRandom().sample(jobs, min(count, len(jobs))), 0.0
+    for job in chosen:
+        for row in measured_clip(job).rows:
+            name = (row["clip"], row["method"], row["metric"])
+            was, now = stated.get(name, math.nan), float(row["value"])
+            apart = abs(now - was) / max(abs(was), ABOUT_NOTHING) if math.isfinite(was) and math.isfinite(now) else 0.0
+            largest = max(largest, apart)
+            if math.isfinite(was) != math.isfinite(now) or apart > MOST_APART:
+                wrong.append(f"{' '.join(name)}: {was:.4g} in the report, {now:.4g} now")
+    clips = ", ".join(job.clip for job in chosen)
+    return finding(rule, wrong, f"{clips}: as in the report (largest difference {largest:.2g} of a value)")

@@ -238,6 +238,7 @@ def audit(
     preset: str | None = None,
     without_data: bool = False,
     pull: bool = False,
+    measure: int = 0,
     signer: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = (),
     key: Path | None = None,
     force: bool = False,
@@ -252,16 +253,17 @@ def audit(
         revision the report must be in, HEAD without one. compare: two folders or revisions. key: the new private key's
         file. report: verify, sign: the report's folder; without it reports/<preset>. preset: Whose report; without it
         the preset in force. without_data: verify: leave out the rules that need the data on this machine. pull: verify:
-        dvc pull what is not here first. signer: verify: a public key that must have signed (again for more), or a
-        folder of them; without it those of S3DNERF_SIGNERS. key: sign: the private key's file; without it that of
-        S3DNERF_SIGNING_KEY. force: compare: even where metric versions or splits differ, and say so. out: compare:
-        write comparison.md and comparison.html into this folder.
+        dvc pull what is not here first. measure: verify: measure so many test clips again, drawn anew each time.
+        signer: verify: a public key that must have signed (again for more), or a folder of them; without it those of
+        S3DNERF_SIGNERS. key: sign: the private key's file; without it that of S3DNERF_SIGNING_KEY. force: compare:
+        even where metric versions or splits differ, and say so. out: compare: write comparison.md and comparison.html
+        into this folder.
     """
     from flows.audit import audit_command
 
     named = preset or load_settings().preset
     folder = report or Path("reports") / named
-    return audit_command(action, names, folder, named, force, without_data, out, signer, pull, key)
+    return audit_command(action, names, folder, named, force, without_data, out, signer, pull, key, measure)
 
 
 def store(collect: bool = False, older_than: float = 0.0) -> int:

@@ -58,7 +58,10 @@ def report_files(context: Context, timings: dict[str, Any] | None = None) -> tup
     ``timings``: as in :func:`s3dnerf.reporting.sources.load_sources`.
     """
     settings = context.settings
-    provenance = {**context.provenance, "made": made_parts(settings)}
+    made = made_parts(settings)
+    provenance = {**context.provenance, "made": made}
+    if machines := [machine for by in made["evaluate"]["by"] for machine in by.get("machines", [])]:
+        provenance["hardware"] = machines[-1]  # where the numbers were measured, not where they are written down
     sources = load_sources(settings, timings)
     summary = summarise(sources.rows, settings.preset, sources.ours, settings.evaluate.bootstrap)
     listed = backends(sources)

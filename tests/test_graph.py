@@ -24,6 +24,7 @@ import pandas as pd
 import pytest
 
 from s3dnerf.core.yaml_text import read_mapping
+from s3dnerf.reporting.report_files import Finding
 from s3dnerf.settings.loading import load_settings, preset_settings
 from s3dnerf.video.packs import PACK_STAGES
 from tests.flows import prefect_records as records
@@ -216,6 +217,9 @@ def test_any_tampering_is_found_and_named_and_nothing_else_is(
     project, folder = first[0], Path("reports/tiny")
     project.commit("report")
     monkeypatch.chdir(project.folder)
+    # the two that take seconds; whatever these alone find is in tests/forgeries.py
+    monkeypatch.setattr("flows.audit.made_again", lambda report, in_force: Finding("made again", True, ""))
+    monkeypatch.setattr("flows.audit._undeclared", list)
     assert [str(f) for f in run_verify("HEAD", folder, False) if not f.passed] == []
     data = Path("data/tiny")
     kinds = [
@@ -240,6 +244,45 @@ def test_any_tampering_is_found_and_named_and_nothing_else_is(
         assert any(path.as_posix() in detail or path.name in detail for detail in failed), (path, failed)
         path.write_bytes(whole)
         os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+def test_consistent_forgeries_are_each_found_by_the_rule_that_should(
+    first: tuple[Project, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from flows.audit import audit_command, run_verify
+    from tests.forgeries import FORGERIES, all_alike, git, put_back
+
+    folder = Path("reports/tiny")
+    first[0].commit("report")
+    monkeypatch.chdir(first[0].folder)
+
+    def failed(*given: object) -> dict[str, str]:
+        return {f.rule: f.detail for f in run_verify("HEAD", folder, False, *given) if not f.passed}
+
+    assert failed() == {} and len(FORGERIES) >= 25
+    key, public = tmp_path / "key.pem", tmp_path / "key.pub.pem"
+    assert audit_command("key", (str(key),), folder, "tiny") == 0
+    assert audit_command("sign", (), folder, "tiny", key=key) == 0
+    git("add", "-A")
+    git("commit", "-qm", "signed")
+    honest = git("rev-parse", "HEAD")
+    assert failed([public], False, 1) == {}
+    for forgery in FORGERIES:
+        forgery.forge()
+        git("add", "-A")
+        git("commit", "-q", "--allow-empty", "-m", forgery.name)
+        found = failed([public])
+        assert found.keys() & forgery.rules and "signature" in found, (forgery.name, found)
+        git("reset", "-q", "--hard", honest)
+    with put_back():  # what rules about files cannot find: only other measurements, or whoever signed, tell
+        all_alike()
+        (folder / "MANIFEST.signature.json").unlink()
+        git("add", "-A")
+        git("commit", "-qm", "all alike")
+        assert failed() == {} and failed((), False, 1).keys() == {"measured again"}
+        assert failed([public]).keys() == {"signature"}
+    git("reset", "-q", "--hard", honest)
+    assert failed([public]) == {}
 
 
 def test_experiments_in_place_and_in_the_queue(first: tuple[Project, str], monkeypatch: pytest.MonkeyPatch) -> None:

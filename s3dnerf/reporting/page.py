@@ -177,7 +177,7 @@ def origin(provenance: dict[str, Any], sources: Sources) -> list[tuple[str, str]
     size = f"{cores} cores, {memory} GB, Python {python}"
     return [
         ("Git revision", f"{git.get('revision', 'unknown')}, {dirty}"),
-        ("dvc.lock sha256", str(provenance.get("lock_sha256", "unknown"))),
+        ("requirements.lock sha256", str(provenance.get("lock_sha256", "unknown"))),
         ("Preset", s.preset),
         ("Seeds", f"generator {s.seed}, expert {s.sync.expert_seed}, judge {s.sync.judge_seed}"),
         ("Hardware", machine),

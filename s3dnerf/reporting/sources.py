@@ -129,5 +129,6 @@ def load_sources(settings: Settings, timings: dict[str, Any] | None = None) -> S
         found.weights |= _json(path)
     times = Path(".timings") / settings.preset
     read = {str(path.relative_to(times).with_suffix("")): _json(path) for path in sorted(times.rglob("*.json"))}
-    found.timings = read if timings is None else timings
+    # in the order that timings.json has, so that the page made from that is the same
+    found.timings = json.loads(json.dumps(read if timings is None else timings, sort_keys=True))
     return found

@@ -14,11 +14,12 @@ from flows.audit import report_at, run_verify, verify_command
 from flows.provenance import git_state, outs_of, preset_lock
 from s3dnerf.core.yaml_text import dump_yaml, load_yaml
 from s3dnerf.reporting.document import manifest
-from s3dnerf.reporting.report_files import MANIFEST
+from s3dnerf.reporting.report_files import MANIFEST, Finding
 from s3dnerf.settings.loading import as_dict, preset_settings
 from tests.reporting.small_report import make_report, rows_of
 
 ROWS = rows_of(6)
+REQUIREMENTS = b"numpy==2.0.1\n"
 
 
 def git(*words: str) -> str:
@@ -45,6 +46,7 @@ def settings(preset: str) -> dict[str, Any]:
 def begin(preset: str, code: bytes) -> dict[str, Any]:
     """What a run of a preset leaves before its report: params.yaml, code, data and dvc.lock. Returns the lock."""
     Path("params.yaml").write_text(dump_yaml(settings(preset)))
+    Path("requirements.lock").write_bytes(REQUIREMENTS)
     Path("code.py").write_bytes(code)
     Path("versions.yaml").write_bytes(b"decode: " + str(len(code)).encode() + b"\n")
     out = Path("data") / preset / "evaluate.bin"
@@ -65,7 +67,8 @@ def begin(preset: str, code: bytes) -> dict[str, Any]:
 def finish(preset: str, lock: dict[str, Any]) -> None:
     """The report, as the stage writes it."""
     ours = preset_lock(lock, preset)
-    origin = {"git": git_state(), "dvc_lock": outs_of(ours), "lock_sha256": "0", "packages": {}, "hardware": {}}
+    origin = {"git": git_state(), "dvc_lock": outs_of(ours), "hardware": {}}
+    origin |= {"lock_sha256": hashlib.sha256(REQUIREMENTS).hexdigest(), "packages": {"numpy": "2.0.1"}}
     report = make_report(preset, ROWS, settings=settings(preset), lock=ours, origin=origin)
     table = Path("data") / preset / "report/membership.parquet"
     table.parent.mkdir(parents=True, exist_ok=True)
@@ -83,8 +86,14 @@ def write(preset: str, files: dict[str, bytes]) -> None:
 
 def wrong(preset: str, without_data: bool = False) -> dict[str, str]:
     found = run_verify("HEAD", Path("reports") / preset, without_data)
-    assert len(found) == (14 if without_data else 16)
+    assert len(found) == (16 if without_data else 19)
     return {f.rule: f.detail for f in found if not f.passed}
+
+
+@pytest.fixture(autouse=True)
+def not_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These reports are of made-up data: tests/test_graph.py makes real ones again."""
+    monkeypatch.setattr("flows.audit.made_again", lambda report, in_force: Finding("made again", True, "not here"))
 
 
 @pytest.fixture

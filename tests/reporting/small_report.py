@@ -134,6 +134,7 @@ def make_report(
         "membership": counts(members),
         "membership_table": table_facts(settings["preset"], kept, len(members)),
         "networks": {},
+        "made": {},
         "origin": {
             "git": {"revision": "a", "dirty": False},
             "dvc_lock": {},

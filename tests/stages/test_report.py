@@ -180,7 +180,9 @@ def test_the_document_says_where_numbers_came_from(here: Path) -> None:
     }
     empty = report.report_files(Context(settings_of(), "report"))[0]
     unknown = json.loads(empty["report.json"])["origin"]
-    assert unknown["git"] == {"revision": "unknown", "dirty": "unknown"} and unknown["hardware"]["cpu"] == "unknown"
+    assert unknown["git"] == {"revision": "unknown", "dirty": "unknown"} and unknown["packages"] == "unknown"
+    # of the machine that measured, which evaluate itself recorded
+    assert unknown["hardware"]["cpu"] == document["made"]["evaluate"]["by"][0]["machines"][0]["cpu"] != "unknown"
 
 
 def test_the_page_asks_nothing_of_the_network(here: Path) -> None:
