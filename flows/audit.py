@@ -233,8 +233,11 @@ def run_verify(
         nowhere = f"settings.yaml (no commit has a params.yaml of it{shallow_hint(HERE)})"
         return (where, given) if where else (nowhere, report.settings)
 
+    def in_force() -> bool:
+        return bool((params or {}).get("preset") == report.document["preset"])
+
     def code() -> Finding:
-        if (params or {}).get("preset") == report.document["preset"]:
+        if in_force():
             return against_code(report.lock, "this folder", _here, _undeclared())
         made = str(report.document["origin"]["git"].get("revision"))
         return against_code(report.lock, f"commit {made[:12]}", lambda path: git_bytes(made, path))
@@ -248,14 +251,13 @@ def run_verify(
     if signers or SIGNATURE in report.files:
         rules.append(("signature", lambda: signed_by(report, signers)))
     if not without_data:
-        in_force = (params or {}).get("preset") == report.document["preset"]
         rules += [
             ("data", lambda: against_data(report)),
             ("networks", lambda: networks(report)),
-            ("made again", lambda: made_again(report, in_force)),
+            ("made again", lambda: made_again(report, in_force())),
         ]
         if measure:
-            rules.append(("measured again", lambda: measured_again(report, measure, in_force)))
+            rules.append(("measured again", lambda: measured_again(report, measure, in_force())))
     try:
         where, given = ("params.yaml", None) if params is None else settings_of_it()
     except (ReportError, KeyError) as error:
