@@ -1,6 +1,6 @@
-"""Where the membership table of a report is on this machine: the out of the stage ``report``, or DVC's cache.
+"""Where the tables of a report are on this machine: the outs of ``report`` and ``evaluate``, or DVC's cache.
 
-Reads ``data/<preset>/report/membership.parquet`` and ``.dvc/cache``; writes nothing. A file counts only where its
+Reads them under ``data/<preset>`` and ``.dvc/cache``; writes nothing. A file counts only where its
 sha256 is the one that ``report.json`` states.
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from s3dnerf.reporting import narrative, region_ratios
 from s3dnerf.reporting.backends import Backend
-from s3dnerf.reporting.membership import COUNTED, TABLE
+from s3dnerf.reporting.membership import CLIPS, COUNTED, TABLE
 from s3dnerf.reporting.page import all_tables, origin
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.tables import markdown
@@ -29,10 +29,12 @@ def report_document(
     listed: list[Backend],
     provenance: dict[str, Any],
     table: dict[str, Any],
+    measured: dict[str, Any],
 ) -> dict[str, Any]:
     """The report as one JSON document. Keys that provenance lacks are ``"unknown"``.
 
-    ``table``: the facts of the membership table (:func:`s3dnerf.reporting.membership.table_facts`).
+    ``table``, ``measured``: the facts of the membership table and of the measurements
+    (:func:`s3dnerf.reporting.membership.table_facts`).
     """
     s = sources.settings
 
@@ -57,7 +59,9 @@ def report_document(
             "seeds": {"generator": s.seed, "expert": s.sync.expert_seed, "judge": s.sync.judge_seed},
             "cpu": "one thread a process, fixed batches, single-threaded bit-exact ffmpeg: equal inputs give equal "
             "bytes",
-            "byte_identical": ["clips.parquet", "summary.json", table["path"]] + [TABLE] * table["in_report"],
+            "byte_identical": ["summary.json", measured["path"], table["path"]]
+            + [CLIPS] * measured["in_report"]
+            + [TABLE] * table["in_report"],
             "varies": ["timings.json"],
         },
         "settings": experiment(s),
@@ -88,6 +92,7 @@ def report_document(
         "cards": {name: card for name, card in sources.cards.items() if card},
         "membership": sources.membership_counts,
         "membership_table": table,
+        "clips_table": measured,
         "statistics": {"interval": summary["interval"], "test": summary["test"]},
     }
 

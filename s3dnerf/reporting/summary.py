@@ -7,6 +7,7 @@ Pure functions; no times and no speeds, so that two clean runs give equal bytes.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 from s3dnerf.reporting.statistics import cluster_interval, holm, paired_difference
@@ -23,9 +24,8 @@ def _number(value: float | None) -> float | None:
 def _cell(rows: list[dict[str, Any]], resamples: int) -> dict[str, Any]:
     """One method × metric: mean, interval, counts; or None with the most frequent reason."""
     good = [r for r in rows if math.isfinite(r["value"])]
-    reasons = sorted(
-        {r["reason"] for r in rows if r["reason"]}, key=lambda x: (-sum(r["reason"] == x for r in rows), x)
-    )
+    named = Counter(r["reason"] for r in rows if r["reason"])
+    reasons = sorted(named, key=lambda x: (-named[x], x))
     cell: dict[str, Any] = {
         "unit": rows[0]["unit"],
         "direction": rows[0]["direction"],
