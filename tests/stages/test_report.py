@@ -17,8 +17,9 @@ import pytest
 
 from flows.audit import folder_report
 from s3dnerf.core.yaml_text import load_yaml
+from s3dnerf.reporting.audit import verify
 from s3dnerf.reporting.membership_audit import accounted, people, table
-from s3dnerf.reporting.report_files import ReportError
+from s3dnerf.reporting.report_files import ReportError, TableNotHere
 from s3dnerf.settings.loading import experiment
 from s3dnerf.video.packs import PACK_STAGES
 from stages import evaluate, report
@@ -358,3 +359,18 @@ def test_700_000_rows_make_a_small_report_in_bounded_memory(preset: Path, tmp_pa
     assert all(finding.passed and not finding.unchecked for finding in (table(made_of), people(made_of)))
     assert accounted(made_of).passed, str(accounted(made_of))
     assert [f.unchecked != "" for f in map(people, (made_of, folder_report(folder)))] == [False, True]
+
+
+def test_large_tables_of_measurements_stay_with_evaluate(here: Path, monkeypatch) -> None:
+    monkeypatch.setattr(report, "CLIPS_IN_REPORT_BYTES", 100)
+    run()
+    folder = here / "reports/tiny"
+    assert not (folder / "clips.parquet").exists()
+    whole, absent = folder_report(folder, here), folder_report(folder)
+    assert len(whole.rows) == len(pd.read_parquet(here / "data/tiny/evaluate/clips.parquet")) > 0
+    with pytest.raises(TableNotHere, match="get it: dvc pull data/tiny/evaluate/clips.parquet"):
+        absent.rows  # noqa: B018
+    params = experiment(settings_of())
+    found = {f.rule: f for f in verify(whole, params)}
+    assert found["summary"].passed and not found["summary"].unchecked, found["summary"]
+    assert {f.rule for f in verify(absent, params) if f.unchecked} >= {"summary", "controls", "people"}
