@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import sys
 import tempfile
@@ -49,6 +50,7 @@ def measure(folder: Path, share: float, opened: int) -> dict[str, Any]:
         print(f"{datetime.datetime.now():%H:%M:%S} {share:g} {name}", file=sys.stderr, flush=True)
         words = (name, "--folder", str(folder), "--share", str(share), "--probe", str(opened))
         done[name] = child("benchmarks.scale_whole_steps", *words) | {"load": os.getloadavg()[0]}
+        print(json.dumps(done[name]), file=sys.stderr, flush=True)  # not lost where a later step fails
     return done
 
 

@@ -21,6 +21,20 @@ SCHEMA = "s3dnerf-report-2"
 # before the membership table went under DVC: it is a file of the report, its counts are not by split
 SCHEMA_1 = "s3dnerf-report-1"
 UNKNOWN = "unknown"
+MOST_LISTED = 2000  # clips: 230 bytes each, and git keeps every report
+
+
+def _clip_by_clip(sources: Sources) -> dict[str, Any]:
+    """Whose speech each clip's control got and how other methods' videos of it are framed, with the file under DVC that
+    holds the same of all clips; above :data:`MOST_LISTED` clips it alone does.
+    """
+    wrong, notes = sources.methods.get("wrong_speech", {}), sources.methods.get("notes", {})
+    few = len(wrong) <= MOST_LISTED
+    return {
+        "wrong_speech": wrong if few else {},
+        "notes": notes if few else {},
+        "listed_in": f"data/{sources.settings.preset}/evaluate/methods.json",
+    }
 
 
 def report_document(
@@ -85,8 +99,7 @@ def report_document(
             "controls": ["wrong_speech", "still"],
             "other": sources.methods.get("other_methods", []),
             "unused_videos": sources.methods.get("unused_videos", []),
-            "wrong_speech": sources.methods.get("wrong_speech", {}),
-            "notes": sources.methods.get("notes", {}),
+            **_clip_by_clip(sources),
         },
         "networks": sources.hashes,
         "cards": {name: card for name, card in sources.cards.items() if card},

@@ -374,3 +374,15 @@ def test_large_tables_of_measurements_stay_with_evaluate(here: Path, monkeypatch
     found = {f.rule: f for f in verify(whole, params)}
     assert found["summary"].passed and not found["summary"].unchecked, found["summary"]
     assert {f.rule for f in verify(absent, params) if f.unchecked} >= {"summary", "controls", "people"}
+
+
+def test_lists_of_many_clips_are_cut_in_git(here: Path, monkeypatch) -> None:
+    run()
+    few = json.loads((here / "reports/tiny/report.json").read_text())["methods"]
+    assert len(few["wrong_speech"]) == 5 and few["listed_in"] == "data/tiny/evaluate/methods.json"
+    monkeypatch.setattr("s3dnerf.reporting.document.MOST_LISTED", 4)
+    monkeypatch.setattr("s3dnerf.reporting.plots.MOST_CLIPS", 2)
+    run()
+    many = json.loads((here / "reports/tiny/report.json").read_text())["methods"]
+    assert many == few | {"wrong_speech": {}, "notes": {}} and (here / few["listed_in"]).is_file()
+    assert len(pd.read_csv(here / "reports/tiny/clips.tsv", sep="\t")) == 2
