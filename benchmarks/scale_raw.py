@@ -107,39 +107,84 @@ def utterance(maker: Maker, number: int, data: bytes) -> str:
     return name
 
 
-def make_raw(root: Path, clips: int) -> dict[str, Any]:
-    """Raw corpora that give ``clips`` clip records. Returns records by corpus and how many files were written."""
-    root.mkdir(parents=True, exist_ok=True)
-    encoded = {
-        "lrs2": encode(root / "lrs2.mp4", UTTERANCE_S, 25, True),
-        "hdtf": encode(root / "hdtf.mp4", HDTF_S, 25, True),
-        "mead": encode(root / "mead.mp4", UTTERANCE_S, 30, False),
-    }
+def encoded_files(root: Path, hdtf_s: int) -> dict[str, bytes]:
+    """The files of which all others are numbered copies, made in ``root`` and removed there; ``hdtf_s``: seconds."""
     sound = root / "mead.m4a"
     tone = ["-f", "lavfi", "-i", f"sine=220:d={UTTERANCE_S}:r=16000", "-c:a", "aac", "-b:a", "16k"]
     subprocess.run([ffmpeg_path(), "-v", "error", "-y", *tone, str(sound)], check=True)
-    encoded["sound"] = sound.read_bytes()
+    encoded = {
+        "lrs2": encode(root / "lrs2.mp4", UTTERANCE_S, 25, True),
+        "hdtf": encode(root / "hdtf.mp4", hdtf_s, 25, True),
+        "mead": encode(root / "mead.mp4", UTTERANCE_S, 30, False),
+        "sound": sound.read_bytes(),
+    }
     for path in root.iterdir():
         path.unlink()
-    maker = Maker(root)
-    utterances, videos, sentences = shares(clips)
+    return encoded
+
+
+def lrs2(maker: Maker, utterances: int, video: bytes) -> None:
+    """LRS2 with its lists: 30 utterances each in ``val`` and ``test``."""
     names: dict[str, list[str]] = {"main": [], "pretrain": []}
     for number in range(utterances):
-        names[lrs2_name(number)[0]].append(utterance(maker, number, encoded["lrs2"]))
+        names[lrs2_name(number)[0]].append(utterance(maker, number, video))
     maker.put("LRS2/mvlrs_v1/pretrain.txt", "\n".join(names["pretrain"]).encode(), serial=False)
     for split, share in (("train", names["main"][60:]), ("val", names["main"][:30]), ("test", names["main"][30:60])):
         maker.put(f"LRS2/mvlrs_v1/{split}.txt", "".join(f"{name}\n" for name in share).encode(), serial=False)
+
+
+def hdtf(maker: Maker, videos: int, video: bytes) -> None:
+    """HDTF's cut clips."""
     for number in range(videos):
-        maker.put(
-            f"HDTF/clips/RD_Person{chr(97 + number // 26 % 26)}{chr(97 + number % 26)}_{number:03d}.mp4",
-            encoded["hdtf"],
-        )
+        maker.put(f"HDTF/clips/RD_Person{chr(97 + number // 26 % 26)}{chr(97 + number % 26)}_{number:03d}.mp4", video)
+
+
+def make_raw(root: Path, clips: int) -> dict[str, Any]:
+    """Raw corpora that give ``clips`` clip records. Returns records by corpus and how many files were written."""
+    root.mkdir(parents=True, exist_ok=True)
+    encoded = encoded_files(root, HDTF_S)
+    maker = Maker(root)
+    utterances, videos, sentences = shares(clips)
+    lrs2(maker, utterances, encoded["lrs2"])
+    hdtf(maker, videos, encoded["hdtf"])
     for number in range(sentences):
         person, sentence = f"M{number // MEAD_SENTENCES:03d}", number % MEAD_SENTENCES + 1
         maker.put(f"MEAD/{person}/video/front/neutral/level_1/{sentence:03d}.mp4", encoded["mead"])
         maker.put(f"MEAD/{person}/audio/neutral/level_1/{sentence:03d}.m4a", encoded["sound"])
     records = {"lrs2": utterances, "hdtf": HDTF_RECORDS * videos, "mead": sentences}
     return {"records": records, "files": maker.serial, "bytes_a_video": {k: len(v) for k, v in encoded.items()}}
+
+
+# the real corpora, whole: HDTF's 362 videos are 157 s on average; MEAD has 48 people, neutral speech in one level and
+# seven emotions in three, 33 sentences of each here, each filmed from seven sides: 278,784 files with the sounds
+WHOLE = {"lrs2": 144_000, "hdtf": 362, "mead": 48}
+WHOLE_HDTF_S, WHOLE_SENTENCES = 157, 33
+VIEWS = ("front", "down", "top", "left_30", "left_60", "right_30", "right_60")
+EMOTIONS = ("angry", "contempt", "disgusted", "fear", "happy", "sad", "surprised")
+LEVELS = (("neutral", 1), *((emotion, level) for emotion in EMOTIONS for level in (1, 2, 3)))
+
+
+def make_whole(root: Path, share: float) -> dict[str, Any]:
+    """HDTF, LRS2 and MEAD whole, or a share of their videos, utterances and people. Returns how many files were
+    written, by corpus.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    count = {corpus: max(1, round(share * size)) for corpus, size in WHOLE.items()}
+    encoded = encoded_files(root, WHOLE_HDTF_S)
+    maker, files = Maker(root), {}
+    lrs2(maker, count["lrs2"], encoded["lrs2"])
+    files["lrs2"] = maker.serial
+    hdtf(maker, count["hdtf"], encoded["hdtf"])
+    files["hdtf"] = maker.serial - files["lrs2"]
+    for person in range(count["mead"]):
+        for emotion, level in LEVELS:
+            for sentence in range(1, WHOLE_SENTENCES + 1):
+                name = f"{emotion}/level_{level}/{sentence:03d}"
+                for view in VIEWS:
+                    maker.put(f"MEAD/M{person:03d}/video/{view}/{name}.mp4", encoded["mead"])
+                maker.put(f"MEAD/M{person:03d}/audio/{name}.m4a", encoded["sound"])
+    files["mead"] = maker.serial - files["lrs2"] - files["hdtf"]
+    return {"files_of": files, "bytes_a_video": {k: len(v) for k, v in encoded.items()}}
 
 
 def add_utterance(root: Path, clips: int) -> None:

@@ -1,6 +1,6 @@
-"""Where the membership table of a report is on this machine: the out of the stage ``report``, or DVC's cache.
+"""Where the tables of a report are on this machine: the outs of ``report`` and ``evaluate``, or DVC's cache.
 
-Reads ``data/<preset>/report/membership.parquet`` and ``.dvc/cache``; writes nothing. A file counts only where its
+Reads them under ``data/<preset>`` and ``.dvc/cache``; writes nothing. A file counts only where its
 sha256 is the one that ``report.json`` states.
 """
 
@@ -16,16 +16,17 @@ from s3dnerf.video.packs import file_sha256
 CACHE = Path(".dvc/cache/files/md5")
 
 
-def finder(repository: Path) -> Find:
-    """What gives :class:`s3dnerf.reporting.report_files.Report` the tables that a repository has, also those of
-    earlier commits that DVC's cache still holds.
+def finder(*places: Path) -> Find:
+    """What gives :class:`s3dnerf.reporting.report_files.Report` the tables that these working copies of a repository
+    have, also those of earlier commits that DVC's cache still holds.
     """
 
     def find(facts: Mapping[str, Any]) -> bytes | None:
         md5 = str(facts["md5"])
-        for path in (repository / str(facts["path"]), repository / CACHE / md5[:2] / md5[2:]):
-            if path.is_file() and file_sha256(path) == facts["sha256"]:
-                return path.read_bytes()
+        for place in places:
+            for path in (place / str(facts["path"]), place / CACHE / md5[:2] / md5[2:]):
+                if path.is_file() and file_sha256(path) == facts["sha256"]:
+                    return path.read_bytes()
         return None
 
     return find

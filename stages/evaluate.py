@@ -28,12 +28,14 @@ from s3dnerf.core.rates import FPS_HZ
 from s3dnerf.evaluation.accounting import problem_lines
 from s3dnerf.evaluation.other_methods import (
     MethodVideo,
+    by_name,
     find_methods,
     framed_like_truth,
     other_files,
-    shows,
+    showing,
     videos_of,
 )
+from s3dnerf.evaluation.other_speech import OtherSpeech
 from s3dnerf.evaluation.protocol import Tools, as_rows, prepare_truth, score_pair, score_truth
 from s3dnerf.evaluation.tools import load_tools
 from s3dnerf.metrics.fps import measure_speed
@@ -126,13 +128,13 @@ def measured_records(settings: Settings, methods: list[MethodVideo]) -> list[dic
     Where a person has more, clips of which another method's video exists come first, so that rows stand beside each
     other.
     """
-    records = []
+    records, videos = [], by_name(methods)
     for corpus in settings.evaluate.corpora:
         people: dict[str, list[dict[str, Any]]] = {}
         for record in _folder(settings.data_dir, corpus).of_split("test"):
             people.setdefault(record["speaker"], []).append(record)
         for mine in people.values():
-            mine.sort(key=lambda r: (not any(shows(m, r) for m in methods), r["clip"]))
+            mine.sort(key=lambda r: (not showing(videos, r), r["clip"]))
             records += mine[: settings.evaluate.max_clips_per_speaker or None]
     return sorted(records, key=lambda r: (settings.evaluate.corpora.index(r["corpus"]), r["clip"]))
 
@@ -153,29 +155,6 @@ def refuse_known_people(settings: Settings, records: list[dict[str, Any]]) -> No
                 "evaluated on a person it was trained on — hold the person out (ingest.hdtf_test_speakers) and train "
                 "again"
             )
-
-
-def wrong_speech_of(
-    record: dict[str, Any], records: list[dict[str, Any]], others: list[dict[str, Any]]
-) -> tuple[str, str] | None:
-    """(corpus, clip) whose speech drives the control: another speaker's, of the same corpus where there is one.
-
-    The choice is by a hash of the clip's name, so that it does not move when a clip is added elsewhere in the list's
-    order; ``others`` are clips beyond the test set, used when the test set has no second speaker. None when nobody else
-    speaks.
-    """
-    stages: list[list[dict[str, Any]]] = [
-        [r for r in records if r["corpus"] == record["corpus"]],
-        records,
-        [r for r in others if r["corpus"] == record["corpus"]],
-        others,
-    ]
-    for pool in stages:
-        names = sorted((r["corpus"], r["clip"]) for r in pool if r["speaker"] != record["speaker"])
-        if names:
-            number = int.from_bytes(hashlib.sha256(record["clip"].encode()).digest()[:8], "big")
-            return names[number % len(names)]
-    return None
 
 
 def fit_length(tokens: np.ndarray, length: int) -> np.ndarray:
@@ -221,7 +200,7 @@ def measured_clip(job: Job) -> ClipResult:
     settings = job.settings
     tools = _tools(settings)
     folder = _folder(settings.data_dir, job.corpus)
-    record = next(r for r in folder.records if r["clip"] == job.clip)
+    record = folder.record(job.clip)
     clip = folder.load(record, max_frames=int(settings.evaluate.clip_s * FPS_HZ))
     n = len(clip.frames)
     audio = None if tools.judge is None else {"mel": clip.mel, "tokens": clip.tokens}.get(tools.judge.reads)
@@ -308,6 +287,7 @@ def plan(settings: Settings, methods: list[MethodVideo]) -> list[Job]:
     records = measured_records(settings, methods)
     refuse_known_people(settings, records)
     others = [r for corpus in settings.evaluate.corpora for r in _folder(settings.data_dir, corpus).records]
+    speech_of, videos_by_name = OtherSpeech(records, others), by_name(methods)
     pictured: set[str] = set()
     for corpus in settings.evaluate.corpora:
         pictured |= set([r["clip"] for r in records if r["corpus"] == corpus][: settings.report.strips])
@@ -316,12 +296,12 @@ def plan(settings: Settings, methods: list[MethodVideo]) -> list[Job]:
     jobs = []
     for record in records:
         corpus, clip = record["corpus"], record["clip"]
-        folder, wrong = _folder(settings.data_dir, corpus), wrong_speech_of(record, records, others)
+        folder, wrong = _folder(settings.data_dir, corpus), speech_of.of(record)
         speech = None
         if wrong is not None:
             tokens = _folder(settings.data_dir, wrong[0]).packs["speech"].read_bytes(wrong[1], "tokens.npy")
             speech = (*wrong, hashlib.sha256(tokens).hexdigest())
-        videos = {video: file_sha256(video.path) for video in videos_of(record, methods)}
+        videos = {video: file_sha256(video.path) for video in videos_of(record, showing(videos_by_name, record))}
         columns = settings.report.strip_frames if clip in pictured else 0
         key = clip_key(basis, record, part_hashes(folder, resampled[corpus], clip), speech, videos, columns)
         jobs.append(Job(settings, corpus, clip, wrong, tuple(videos.items()), clip in pictured, key))
@@ -359,7 +339,7 @@ def main(context: Context) -> dict[str, Any]:
     write_outputs(context.out(), settings, shown, {m.label: m.name for m in methods}, labels, _tools(settings))
     write_keys(settings.data_dir, KIND, KIND, entries)
     if jobs:  # speeds are of this machine and this moment: never in the store, never in the out
-        first = next(r for r in _folder(settings.data_dir, jobs[0].corpus).records if r["clip"] == jobs[0].clip)
+        first = _folder(settings.data_dir, jobs[0].corpus).record(jobs[0].clip)
         speed = measure_fps(settings, first)
         timing = {"fps": speed, "variant": main_variant(settings)}
         write_atomic(

@@ -6,24 +6,33 @@ between clean runs), ``report.json``, ``timings.json``, ``index.html``, ``report
 ``settings.yaml`` and ``lock.yaml`` (this preset's stages in ``dvc.lock``, the report's own left out); for DVC,
 ``metrics.json`` and the tables of :mod:`s3dnerf.reporting.plots`; ``MANIFEST.sha256``. The membership table
 goes to ``data/<preset>/report/membership.parquet``, which DVC keeps; a small one is a file of the report as well
-(:mod:`s3dnerf.reporting.membership`). A report in git has at most 5 MB: a larger one is written, and the stage fails.
+(:mod:`s3dnerf.reporting.membership`). ``clips.parquet`` is that of ``evaluate``; a large one is under DVC alone.
+
+A report in git has at most 5 MB: a larger one is written, and the stage fails and names the largest files.
 
 Run: ``python -m flows.run report``.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 from pathlib import Path
 from typing import Any
 
 from s3dnerf.core.yaml_text import dump_yaml
-from s3dnerf.evaluation.protocol import COLUMNS
 from s3dnerf.reporting.backends import backends
 from s3dnerf.reporting.document import manifest, report_document, report_markdown
-from s3dnerf.reporting.membership import TABLE, table_bytes, table_facts
+from s3dnerf.reporting.membership import (
+    CLIPS,
+    CLIPS_IN_REPORT_BYTES,
+    IN_REPORT_BYTES,
+    TABLE,
+    clips_path,
+    table_bytes,
+    table_facts,
+    table_path,
+)
 from s3dnerf.reporting.narrative import three_lines
 from s3dnerf.reporting.page import render_page
 from s3dnerf.reporting.plots import flat_metrics, plot_files
@@ -44,14 +53,6 @@ def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _parquet(rows: list[dict[str, Any]], columns: list[str]) -> bytes:
-    import pandas as pd
-
-    buffer = io.BytesIO()
-    pd.DataFrame(rows, columns=columns).to_parquet(buffer, index=False)
-    return buffer.getvalue()
-
-
 def report_files(context: Context, timings: dict[str, Any] | None = None) -> tuple[dict[str, bytes], bytes, list[str]]:
     """Every file of the report by name, the membership table, and the three lines that the report comes down to.
 
@@ -67,11 +68,13 @@ def report_files(context: Context, timings: dict[str, Any] | None = None) -> tup
     listed = backends(sources)
     lines = three_lines(sources, summary, listed)
     members = table_bytes(sources.membership)
-    facts = table_facts(settings.preset, members, len(sources.membership))
-    document = report_document(sources, summary, listed, provenance, facts) | {"lines": lines}
+    facts = table_facts(table_path(settings.preset), members, len(sources.membership), IN_REPORT_BYTES)
+    clips = (settings.data_dir / "evaluate" / CLIPS).read_bytes()
+    measured = table_facts(clips_path(settings.preset), clips, len(sources.rows), CLIPS_IN_REPORT_BYTES)
+    document = report_document(sources, summary, listed, provenance, facts, measured) | {"lines": lines}
     files = {
         "summary.json": _json(summary),
-        "clips.parquet": _parquet(sources.rows, COLUMNS),
+        **({CLIPS: clips} if measured["in_report"] else {}),
         **({TABLE: members} if facts["in_report"] else {}),
         "report.json": _json(document),
         "timings.json": _json(sources.timings),

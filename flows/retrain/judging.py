@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flows.audit import folder_report, report_at
 from flows.champion import Champion
+from flows.report_tables import finder
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.reporting.comparison import Comparison, NotComparable, compare, markdown, page
 from s3dnerf.settings.schema import Settings
@@ -92,6 +93,7 @@ def judge(
     """
     old = report_at(champion.report_commit, settings.preset, repository)
     new = folder_report(place / "reports" / settings.preset, place)
+    old.find = finder(repository, place)  # the champion was made in the worktree, whose cache is its own
     old.name, new.name = f"the champion, version {champion.version} ({champion.report_commit[:12]})", "the challenger"
     try:
         found = compare(old, new)

@@ -79,6 +79,20 @@ def shows(video: MethodVideo, record: dict[str, Any]) -> bool:
     return video.corpus == record["corpus"] and video.clip in (Path(record["video"]).stem, record["clip"])
 
 
+def by_name(videos: list[MethodVideo]) -> dict[tuple[str, str], list[MethodVideo]]:
+    """The videos by corpus and name, for :func:`showing`."""
+    found: dict[tuple[str, str], list[MethodVideo]] = {}
+    for video in videos:
+        found.setdefault((video.corpus, video.clip), []).append(video)
+    return found
+
+
+def showing(videos: dict[tuple[str, str], list[MethodVideo]], record: dict[str, Any]) -> list[MethodVideo]:
+    """Those of the videos (:func:`by_name`) that are of a clip (:func:`shows`)."""
+    names = dict.fromkeys((Path(record["video"]).stem, record["clip"]))
+    return [video for name in names for video in videos.get((record["corpus"], name), [])]
+
+
 def videos_of(record: dict[str, Any], methods: list[MethodVideo]) -> tuple[MethodVideo, ...]:
     """The videos of one clip, one a method: of two, the one named as our clip, then the first by name; the other stays
     unused.

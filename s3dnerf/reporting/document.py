@@ -11,7 +11,7 @@ from typing import Any
 
 from s3dnerf.reporting import narrative, region_ratios
 from s3dnerf.reporting.backends import Backend
-from s3dnerf.reporting.membership import COUNTED, TABLE
+from s3dnerf.reporting.membership import CLIPS, COUNTED, TABLE
 from s3dnerf.reporting.page import all_tables, origin
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.tables import markdown
@@ -21,6 +21,20 @@ SCHEMA = "s3dnerf-report-2"
 # before the membership table went under DVC: it is a file of the report, its counts are not by split
 SCHEMA_1 = "s3dnerf-report-1"
 UNKNOWN = "unknown"
+MOST_LISTED = 2000  # clips: 230 bytes each, and git keeps every report
+
+
+def _clip_by_clip(sources: Sources) -> dict[str, Any]:
+    """Whose speech each clip's control got and how other methods' videos of it are framed, with the file under DVC that
+    holds the same of all clips; above :data:`MOST_LISTED` clips it alone does.
+    """
+    wrong, notes = sources.methods.get("wrong_speech", {}), sources.methods.get("notes", {})
+    few = len(wrong) <= MOST_LISTED
+    return {
+        "wrong_speech": wrong if few else {},
+        "notes": notes if few else {},
+        "listed_in": f"data/{sources.settings.preset}/evaluate/methods.json",
+    }
 
 
 def report_document(
@@ -29,10 +43,12 @@ def report_document(
     listed: list[Backend],
     provenance: dict[str, Any],
     table: dict[str, Any],
+    measured: dict[str, Any],
 ) -> dict[str, Any]:
     """The report as one JSON document. Keys that provenance lacks are ``"unknown"``.
 
-    ``table``: the facts of the membership table (:func:`s3dnerf.reporting.membership.table_facts`).
+    ``table``, ``measured``: the facts of the membership table and of the measurements
+    (:func:`s3dnerf.reporting.membership.table_facts`).
     """
     s = sources.settings
 
@@ -57,7 +73,9 @@ def report_document(
             "seeds": {"generator": s.seed, "expert": s.sync.expert_seed, "judge": s.sync.judge_seed},
             "cpu": "one thread a process, fixed batches, single-threaded bit-exact ffmpeg: equal inputs give equal "
             "bytes",
-            "byte_identical": ["clips.parquet", "summary.json", table["path"]] + [TABLE] * table["in_report"],
+            "byte_identical": ["summary.json", measured["path"], table["path"]]
+            + [CLIPS] * measured["in_report"]
+            + [TABLE] * table["in_report"],
             "varies": ["timings.json"],
         },
         "settings": experiment(s),
@@ -81,14 +99,14 @@ def report_document(
             "controls": ["wrong_speech", "still"],
             "other": sources.methods.get("other_methods", []),
             "unused_videos": sources.methods.get("unused_videos", []),
-            "wrong_speech": sources.methods.get("wrong_speech", {}),
-            "notes": sources.methods.get("notes", {}),
+            **_clip_by_clip(sources),
         },
         "networks": sources.hashes,
         "made": provenance.get("made") or UNKNOWN,
         "cards": {name: card for name, card in sources.cards.items() if card},
         "membership": sources.membership_counts,
         "membership_table": table,
+        "clips_table": measured,
         "statistics": {"interval": summary["interval"], "test": summary["test"]},
     }
 

@@ -8,7 +8,9 @@ The whole table is an out of the stage ``report`` under DVC (:func:`table_path`)
 more rows than git should hold. A report in git has its counts, its number of rows and its hashes
 (:func:`table_facts`). One rule for small corpora: a table of at most :data:`IN_REPORT_BYTES` is also a file of the
 report, so that the report of the sample can be verified from a clone alone, without ``dvc pull``; at that size it is
-one twentieth of the 5 MB that a report may have.
+one twentieth of the 5 MB that a report may have. The measurements (``clips.parquet``), which ``evaluate`` keeps under
+DVC, are in the report by the same rule up to :data:`CLIPS_IN_REPORT_BYTES`: everything else that is recomputed from a
+report rests on them, and a whole test set of HDTF and MEAD has more.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ from s3dnerf.video.packs import PACK_STAGES
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLE = "membership.parquet"
+TABLE, CLIPS = "membership.parquet", "clips.parquet"
 IN_REPORT_BYTES = 256_000
+CLIPS_IN_REPORT_BYTES = 2_000_000
 COLUMNS = ["corpus", "kind", "name", "path", "speaker", "split", "status", "stage", "reason", "detail", "used_for"]
 COUNTED = ("corpus", "kind", "split", "status", "stage", "reason")
 USED, EXCLUDED, UNACCOUNTED = "used", "excluded", "unaccounted"
@@ -41,13 +44,24 @@ def table_path(preset: str) -> str:
     return f"data/{preset}/report/{TABLE}"
 
 
-def table_facts(preset: str, data: bytes, rows: int) -> dict[str, Any]:
-    """What ``report.json`` says of the whole table.
+def clips_path(preset: str) -> str:
+    """Where ``evaluate`` keeps the measurements of a preset, relative to the repository.
+
+    >>> clips_path("tiny")
+    'data/tiny/evaluate/clips.parquet'
+    """
+    return f"data/{preset}/evaluate/{CLIPS}"
+
+
+def table_facts(path: str, data: bytes, rows: int, most: int) -> dict[str, Any]:
+    """What ``report.json`` says of a table under DVC.
 
     Parameters
     ----------
+    path : where it is, relative to the repository
     data : the table as parquet
     rows : how many it has
+    most : of how many bytes it is also a file of the report
 
     Returns
     -------
@@ -56,12 +70,12 @@ def table_facts(preset: str, data: bytes, rows: int) -> dict[str, Any]:
         whether it is a file of the report as well.
     """
     return {
-        "path": table_path(preset),
+        "path": path,
         "rows": rows,
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
         "md5": hashlib.md5(data).hexdigest(),
-        "in_report": len(data) <= IN_REPORT_BYTES,
+        "in_report": len(data) <= most,
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.reporting import figures, narrative, region_ratios
 from s3dnerf.reporting.backends import Backend
-from s3dnerf.reporting.membership import COUNTED, USED, table_path
+from s3dnerf.reporting.membership import COUNTED, USED, clips_path, table_path
 from s3dnerf.reporting.sheets import contact_sheets
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.tables import CORPUS_TITLES, MISSING, Table, further, number, table_1, table_2, table_3
@@ -276,6 +276,7 @@ def _lists(sources: Sources, listed: list[Backend], provenance: dict[str, Any]) 
         "clips_left": max(0, len(clip_rows) - MOST_ROWS),
         "membership_counts": [[row[k] for k in (*COUNTED, "count")] for row in sources.membership_counts],
         "membership_table": table_path(sources.settings.preset),
+        "clips_table": clips_path(sources.settings.preset),
         "exclusions": excluded[why].head(MOST_ROWS).to_numpy().tolist(),
         "exclusions_total": len(excluded),
         "backends": listed,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.yaml_text import YamlError, load_yaml
-from s3dnerf.reporting.membership import TABLE
+from s3dnerf.reporting.membership import CLIPS, TABLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 MANIFEST = "MANIFEST.sha256"
 # of the manifest, by whoever answers for the report: of no file that it lists
 SIGNATURE = "MANIFEST.signature.json"
-# of every report; those of small corpora have the membership table as well
+# of every report; the tables of small corpora are among them as well
 FILES = (
-    "clips.parquet",
     "index.html",
     "lock.yaml",
     "metrics.json",
@@ -36,13 +35,17 @@ FILES = (
     "summary.json",
     "timings.json",
 )
-# what a report in git may have, bytes: one a run, and git keeps them all
+# what a report in git may have, bytes: there is one a run, and git keeps them all
 MOST_BYTES = 5_000_000
 Find = Callable[[Mapping[str, Any]], bytes | None]
 
 
 class ReportError(S3DNeRFError, RuntimeError):
     """A report cannot be read; the message says what was expected."""
+
+
+class TableNotHere(ReportError):
+    """A report's table is under DVC and not on this machine; the message says how to get it."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +136,17 @@ class Report:
 
     @functools.cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """clips.parquet: one row a clip × method × metric"""
-        return self._table("clips.parquet", None).to_dict("records")
+        """clips.parquet: one row a clip × method × metric; the report's own file, or the one under DVC.
+
+        Raises TableNotHere where report.json says that it is under DVC alone and it is not here.
+        """
+        facts = self.document.get("clips_table") or {}
+        if CLIPS in self.files or facts.get("in_report", True):
+            return self._table(CLIPS, None).to_dict("records")
+        data = self.find(facts)
+        if data is None or hashlib.sha256(data).hexdigest() != facts["sha256"]:
+            raise TableNotHere(how_to_get(facts["path"]))
+        return self._table(CLIPS, data).to_dict("records")
 
     @property
     def table(self) -> dict[str, Any] | None:
@@ -159,14 +171,18 @@ class Report:
     @property
     def table_not_here(self) -> str:
         """How to get the membership table where it is not here."""
-        path = (self.table or {}).get("path")
-        fetch = f"dvc pull {path} (of an earlier commit: dvc fetch --all-commits {path})"
-        return f"{path} is not here as report.json names it; get it: {fetch}"
+        return how_to_get((self.table or {}).get("path"))
 
     @property
     def versions(self) -> dict[str, str]:
         """Metric → version, as report.json states them."""
         return {m["name"]: m["version"] for m in self.document["metrics"]}
+
+
+def how_to_get(path: str | None) -> str:
+    """How to get a table that is under DVC alone."""
+    fetch = f"dvc pull {path} (of an earlier commit: dvc fetch --all-commits {path})"
+    return f"{path} is not here as report.json names it; get it: {fetch}"
 
 
 def some(names: list[str]) -> str:

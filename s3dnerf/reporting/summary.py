@@ -7,6 +7,7 @@ Pure functions; no times and no speeds, so that two clean runs give equal bytes.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 from s3dnerf.reporting.statistics import cluster_interval, holm, paired_difference
@@ -23,9 +24,8 @@ def _number(value: float | None) -> float | None:
 def _cell(rows: list[dict[str, Any]], resamples: int) -> dict[str, Any]:
     """One method × metric: mean, interval, counts; or None with the most frequent reason."""
     good = [r for r in rows if math.isfinite(r["value"])]
-    reasons = sorted(
-        {r["reason"] for r in rows if r["reason"]}, key=lambda x: (-sum(r["reason"] == x for r in rows), x)
-    )
+    named = Counter(r["reason"] for r in rows if r["reason"])
+    reasons = sorted(named, key=lambda x: (-named[x], x))
     cell: dict[str, Any] = {
         "unit": rows[0]["unit"],
         "direction": rows[0]["direction"],
@@ -52,19 +52,28 @@ def _verdict(better: bool | None, p: float) -> str:
     return "better" if better else "worse"
 
 
-def _difference(rows: list[dict[str, Any]], ours: str, other: str, resamples: int) -> dict[str, Any]:
-    """Metric → paired difference ours − other with p and Holm's p over the metrics that have a direction."""
-    speaker_of = {r["clip"]: r["speaker"] for r in rows}
-    metrics = sorted({r["metric"] for r in rows if r["direction"] in ("up", "down")})
+def _difference(
+    ours: dict[str, list[dict[str, Any]]], other: dict[str, list[dict[str, Any]]], resamples: int
+) -> dict[str, Any]:
+    """Metric → paired difference ours − other with p and Holm's p over the metrics that have a direction.
+
+    Parameters
+    ----------
+    ours, other : metric → rows of a method
+    """
     found: dict[str, Any] = {}
-    for metric in metrics:
-        of_metric = [r for r in rows if r["metric"] == metric]
-        value = {m: {r["clip"]: r["value"] for r in of_metric if r["method"] == m} for m in (ours, other)}
-        difference = paired_difference(value[ours], value[other], speaker_of, resamples)
+    for metric in sorted(ours.keys() | other.keys()):
+        of_both = ours.get(metric, []), other.get(metric, [])
+        directions = {r["direction"] for rows in of_both for r in rows}
+        if not directions & {"up", "down"}:
+            continue
+        speaker_of = {r["clip"]: r["speaker"] for rows in of_both for r in rows}
+        mine, theirs = ({r["clip"]: r["value"] for r in rows} for rows in of_both)
+        difference = paired_difference(mine, theirs, speaker_of, resamples)
         if difference is None:
             found[metric] = {"mean": None, "reason": f"no clip has {metric} for both", "clips": 0, "speakers": 0}
             continue
-        up = of_metric[0]["direction"] == "up"
+        up = "up" in directions
         found[metric] = {
             "mean": _number(difference.mean),
             "low": _number(difference.low),
@@ -75,7 +84,7 @@ def _difference(rows: list[dict[str, Any]], ours: str, other: str, resamples: in
             "reason": "",
             "better": None if difference.mean == 0 else (difference.mean > 0) == up,
         }
-    measured = [m for m in metrics if found[m]["mean"] is not None]
+    measured = [metric for metric, cell in found.items() if cell["mean"] is not None]
     for metric, p in zip(measured, holm([found[m]["p"] for m in measured])):
         found[metric]["p_holm"] = _number(p)
         found[metric]["verdict"] = _verdict(found[metric]["better"], p)
@@ -90,24 +99,23 @@ def summarise(rows: list[dict[str, Any]], preset: str, ours: str, resamples: int
     rows : dicts with the columns of ``clips.parquet``; a missing value is nan
     ours : the method that is compared with the controls (and with every other method)
     """
+    grouped: dict[str, dict[str, dict[str, list[dict[str, Any]]]]] = {}  # corpus → method → metric → rows
+    for row in rows:
+        of_method = grouped.setdefault(row["corpus"], {}).setdefault(row["method"], {})
+        of_method.setdefault(row["metric"], []).append(row)
     corpora: dict[str, Any] = {}
-    for corpus in sorted({r["corpus"] for r in rows}):
-        of_corpus = [r for r in rows if r["corpus"] == corpus]
-        methods = sorted({r["method"] for r in of_corpus})
+    for corpus, by_method in sorted(grouped.items()):
+        methods = sorted(by_method)
+        listed = [part for by_metric in by_method.values() for part in by_metric.values()]
         corpora[corpus] = {
-            "clips": len({r["clip"] for r in of_corpus}),
-            "speakers": len({r["speaker"] for r in of_corpus}),
+            "clips": len({r["clip"] for part in listed for r in part}),
+            "speakers": len({r["speaker"] for part in listed for r in part}),
             "methods": {
-                method: {
-                    metric: _cell([r for r in of_corpus if r["method"] == method and r["metric"] == metric], resamples)
-                    for metric in sorted({r["metric"] for r in of_corpus if r["method"] == method})
-                }
+                method: {metric: _cell(part, resamples) for metric, part in sorted(by_method[method].items())}
                 for method in methods
             },
             "differences": {
-                f"{ours} - {other}": _difference(
-                    [r for r in of_corpus if r["method"] in (ours, other)], ours, other, resamples
-                )
+                f"{ours} - {other}": _difference(by_method[ours], by_method[other], resamples)
                 for other in methods
                 if other not in (ours, "truth")
             }

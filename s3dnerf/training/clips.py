@@ -102,6 +102,11 @@ class ClipFolder:
         self.packs = {stage: CorpusPacks(data_dir / stage / corpus) for stage in STAGES}
         table = pd.read_parquet(data_dir / "ingest" / corpus / "clips.parquet").sort_values("clip")
         self.records = [r for r in table.to_dict("records") if all(r["clip"] in p for p in self.packs.values())]
+        self._by_clip = {r["clip"]: r for r in self.records}
+
+    def record(self, clip: str) -> dict[str, Any]:
+        """The record of a clip. Raises KeyError where it did not come through."""
+        return self._by_clip[clip]
 
     def of_split(self, *splits: str) -> list[dict[str, Any]]:
         """Records of these splits (``train``, ``val``, ``test``), sorted by clip."""

@@ -15,7 +15,7 @@ from s3dnerf.evaluation.protocol import COLUMNS
 from s3dnerf.metrics import cpbd, lmd, psnr, ssim
 from s3dnerf.reporting.document import SCHEMA, manifest
 from s3dnerf.reporting.membership import COLUMNS as MEMBERSHIP
-from s3dnerf.reporting.membership import counts, table_bytes, table_facts
+from s3dnerf.reporting.membership import IN_REPORT_BYTES, counts, table_bytes, table_facts, table_path
 from s3dnerf.reporting.plots import flat_metrics
 from s3dnerf.reporting.report_files import MANIFEST, Report
 from s3dnerf.reporting.summary import summarise
@@ -132,7 +132,7 @@ def make_report(
         "methods": {"ours": "s3dnerf"},
         "cards": {"full": {"speakers": list(trained_on)}},
         "membership": counts(members),
-        "membership_table": table_facts(settings["preset"], kept, len(members)),
+        "membership_table": table_facts(table_path(settings["preset"]), kept, len(members), IN_REPORT_BYTES),
         "networks": {},
         "made": {},
         "origin": {

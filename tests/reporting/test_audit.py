@@ -12,6 +12,7 @@ import pytest
 from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.reporting.audit import verify
 from s3dnerf.reporting.document import manifest
+from s3dnerf.reporting.membership import table_facts
 from s3dnerf.reporting.report_files import MANIFEST, Report
 from tests.reporting.small_report import SETTINGS, make_report, membership_of, rows_of
 
@@ -176,6 +177,24 @@ def test_a_report_of_the_first_schema_holds_by_its_own_table() -> None:
     assert "are not those of" in failed(with_document(first, membership=[old[0] | {"count": 9}]))["membership"]
     without = {name: data for name, data in first.files.items() if name != "membership.parquet"}
     assert {"membership", "people", "accounted for"} <= set(failed(Report("r", without)))
+
+
+def test_measurements_under_dvc_are_checked_where_they_are_and_nothing_is_said_of_them_where_they_are_not() -> None:
+    files = dict(make_report("r", ROWS).files)
+    whole = files.pop("clips.parquet")
+    facts = table_facts("data/tiny/evaluate/clips.parquet", whole, len(ROWS), 0)
+    here, absent, other = (
+        with_document(Report("r", files, lambda facts, data=data: data), clips_table=facts)  # type: ignore[misc]
+        for data in (whole, None, make_report("r", ROWS[:-1]).files["clips.parquet"])
+    )
+    assert all(str(f).startswith("PASS") for f in verify(here, SETTINGS))
+    for report in (absent, other):
+        said = {f.rule: str(f) for f in verify(report, SETTINGS) if f.unchecked}
+        assert set(said) == {"summary", "people", "metric versions", "controls", "accounted for"}
+        assert all("dvc pull data/tiny/evaluate/clips.parquet" in line for line in said.values())
+        assert failed(report) == {}
+    missing = with_document(Report("r", files), clips_table=facts | {"in_report": True})
+    assert {"summary", "people", "controls"} <= set(failed(missing))
 
 
 def test_a_report_too_large_for_git_names_its_largest_files() -> None:
