@@ -81,7 +81,11 @@ def promoted_references(
         if why:
             report = measured_again(plan, version, new)
             lines.append(f"version {number} was measured again with tonight's code, judge and data: {'; '.join(why)}")
-        against = [f"the measuring changed, not only the model: {line}: nothing is promoted" for line in shifted]
+        against = [
+            f"the data or the measuring changed, not only the model: {line}: nothing is promoted; where that was "
+            "meant, --rescore measures the promoted versions again"
+            for line in shifted
+        ]
         against += [f"{m}: measured in version {number}, not tonight: NOT shown to be no worse" for m in sorted(lost)]
         against = against if version == current else []
         found.append(Reference(number, report, frozenset(metrics - lost), bool(why), tuple(against)))

@@ -103,7 +103,9 @@ def test_a_control_that_moved_forbids_a_promotion(repository: Path, dvc: Played,
     night(repository, dvc, "first", rows_of())
     outcome = night(repository, dvc, "second", shifted("ssim"))
     assert outcome.status == KEPT and champion(repository).version == "1"
-    assert "the measuring changed" in line(outcome, f"ssim of {method} on hdtf moved from")
+    assert "nothing is promoted; where that was meant, --rescore" in line(
+        outcome, f"ssim of {method} on hdtf moved from"
+    )
     assert night(repository, dvc, "second", shifted("psnr")).status == NOTHING_NEW  # it was kept out
     assert night(repository, dvc, "third", shifted("psnr")).status == IS_PROMOTED  # a metric that does not gate
     dvc.again = {b"first": shifted("ssim"), b"third": shifted("ssim")}
