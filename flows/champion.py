@@ -3,17 +3,32 @@
 A registered version carries tags that lead back to git, which is the record: ``report_commit`` (the commit whose
 ``reports/<preset>`` measured it) and ``generator_sha256``. Setting the alias is the one act that promotes; everything
 before it changes nothing for anybody.
+
+A version that was ever promoted counts for ever, also after it lost the alias: it keeps the tag ``promoted``. The tag
+``best`` of a promoted version says which versions were still better than it when it was promoted (JSON, "corpus/metric"
+→ version), so that the newest promoted version leads to the best one in every metric. A version counts no more when
+somebody takes both its alias and its tag ``promoted`` away.
 """
 
 from __future__ import annotations
 
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flows.mlflow_client import MlflowError, TrackingClient
 from s3dnerf.video.packs import file_sha256
 
+logger = logging.getLogger(__name__)
+
 ALIAS = "champion"
+PROMOTED, BEST = "promoted", "best"  # tags of a version
+NETWORK = ("generator.safetensors", "card.json")
 
 
 class PromotionUnclear(MlflowError):
@@ -27,6 +42,26 @@ class Champion:
     version: str
     report_commit: str
     generator_sha256: str
+
+
+@dataclass(frozen=True)
+class History:
+    """The versions that were ever promoted.
+
+    Attributes
+    ----------
+    versions : tuple of Champion
+        Oldest first.
+    best : dict
+        "corpus/metric" → the version that was the best when the newest was promoted. What is not named: the newest.
+    """
+
+    versions: tuple[Champion, ...] = ()
+    best: Mapping[str, str] | None = None
+
+    def best_of(self, key: str) -> str:
+        """The number of the version that is the best in "corpus/metric"."""
+        return (self.best or {}).get(key) or self.versions[-1].version
 
 
 class Registry:
@@ -52,14 +87,59 @@ class Registry:
             return None
         with self.tracking.asked():
             version = self.tracking.client.get_model_version(self.name, aliases[ALIAS])
+        return self._read(version, f"carries the alias {ALIAS}")
+
+    def _read(self, version: Any, what: str) -> Champion:
+        """A version of MLflow's. Raises MlflowError for one without its tags."""
         try:
             return Champion(str(version.version), version.tags["report_commit"], version.tags["generator_sha256"])
         except KeyError as tag:
-            said = (
-                f"{self.name} version {version.version} carries the alias {ALIAS} and no tag {tag}: expected one that "
-                "retraining registered"
+            said = f"{self.name} version {version.version} {what} and no tag {tag}: expected one that retraining"
+            raise MlflowError(f"{said} registered; give the alias to such a version, or take it away") from None
+
+    def history(self, champion: Champion | None) -> History:
+        """The versions that were ever promoted: those with the tag, and the champion, which may have lost it."""
+        with self.tracking.asked():
+            found = self.tracking.client.search_model_versions(f"name = '{self.name}'")
+        ever = [v for v in found if PROMOTED in v.tags or (champion and str(v.version) == champion.version)]
+        ever.sort(key=lambda version: int(version.version))
+        if not ever:
+            return History()
+        try:
+            best = json.loads(ever[-1].tags.get(BEST, "{}"))
+        except ValueError as error:
+            raise MlflowError(
+                f"{self.name} version {ever[-1].version}: its tag {BEST} is not JSON ({error}): expected what "
+                "retraining wrote; take the tag away"
+            ) from None
+        versions = tuple(self._read(version, f"carries the tag {PROMOTED}") for version in ever)
+        known = {version.version for version in versions}
+        return History(versions, {key: version for key, version in best.items() if version in known})
+
+    def fetch(self, version: Champion, folder: Path) -> None:
+        """Put a version's generator.safetensors and card.json into a folder, which is made.
+
+        Raises MlflowError where they are not to be had, or where the generator has other bytes than were registered.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        with self.tracking.asked(), tempfile.TemporaryDirectory() as scratch:
+            from mlflow.artifacts import download_artifacts
+
+            source = self.tracking.client.get_model_version(self.name, version.version).source
+            got = Path(download_artifacts(artifact_uri=source, dst_path=scratch, tracking_uri=self.tracking.uri))
+            for name in NETWORK:
+                found = sorted(got.rglob(name))
+                if not found:
+                    raise MlflowError(
+                        f"{self.name} version {version.version}: no {name} in {source}, where it is expected"
+                    )
+                shutil.copyfile(found[0], folder / name)
+        sha256 = file_sha256(folder / NETWORK[0])
+        if sha256 != version.generator_sha256:
+            raise MlflowError(
+                f"{self.name} version {version.version}: its generator in {source} has the sha256 {sha256[:12]}…, "
+                f"expected {version.generator_sha256[:12]}… as registered"
             )
-            raise MlflowError(f"{said}; give the alias to such a version, or take it away") from None
 
     def kept_out(self, generator_sha256: str, how: str) -> str | None:
         """The version of this generator that was judged ``how`` and not promoted, or None."""
@@ -83,7 +163,7 @@ class Registry:
         }
         with self.tracking.asked():
             run = client.create_run(experiment, run_name=f"retrain {report_commit[:12]}", tags=tags)
-            for name in ("generator.safetensors", "card.json"):
+            for name in NETWORK:
                 client.log_artifact(run.info.run_id, str(model / name), "model")
             client.set_terminated(run.info.run_id)
         try:
@@ -99,20 +179,42 @@ class Registry:
             version = client.create_model_version(self.name, source, run.info.run_id, tags=tags, description=described)
         return Champion(str(version.version), report_commit, tags["generator_sha256"])
 
-    def promote(self, version: Champion) -> None:
+    def promote(self, version: Champion, before: Champion | None = None, best: Mapping[str, str] | None = None) -> None:
         """Give a version the alias. One write: either it is the champion afterwards or nothing changed.
+
+        Parameters
+        ----------
+        before : the champion until now, which keeps a tag that it was promoted
+        best : "corpus/metric" → the version that is still better than this one
 
         Raises MlflowError when it is not the champion, PromotionUnclear when nobody can say (the answer was lost, and
         nothing answers).
         """
+        client = self.tracking.client
+        with self.tracking.asked():
+            if before is not None:
+                client.set_model_version_tag(self.name, before.version, PROMOTED, "yes")
+            client.set_model_version_tag(self.name, version.version, BEST, json.dumps(dict(best or {}), sort_keys=True))
         try:
             with self.tracking.asked():
-                self.tracking.client.set_registered_model_alias(self.name, ALIAS, version.version)
+                client.set_registered_model_alias(self.name, ALIAS, version.version)
         except MlflowError as error:
-            try:
-                if self.champion() == version:  # done, and only the answer was lost
-                    return
-            except MlflowError:
-                said = f"whether version {version.version} of {self.name} became the {ALIAS} is not known, ask MLflow"
-                raise PromotionUnclear(f"{said}: {error}") from error
-            raise
+            if not self._became(version, error):
+                raise
+        try:
+            with self.tracking.asked():
+                client.set_model_version_tag(self.name, version.version, PROMOTED, "yes")
+        except (
+            MlflowError
+        ) as error:  # it is the champion, which counts as promoted without the tag; the next one sets it
+            logger.warning(
+                f"{self.name} version {version.version} is the {ALIAS}, its tag {PROMOTED} is not set: {error}"
+            )
+
+    def _became(self, version: Champion, error: MlflowError) -> bool:
+        """Whether a version is the champion although the answer to the write was an error: only that was lost then."""
+        try:
+            return self.champion() == version
+        except MlflowError:
+            said = f"whether version {version.version} of {self.name} became the {ALIAS} is not known, ask MLflow"
+            raise PromotionUnclear(f"{said}: {error}") from error

@@ -284,8 +284,11 @@ def retrain(
     margin: Repeated = (),
     webhook: str | None = None,
     hours: float = 168.0,
+    branch: str = "",
+    reference: str = "",
+    rescore: bool = False,
 ) -> int:
-    """Retrain in a worktree of its own and promote what is no worse than the champion; the working copy is not touched.
+    """Retrain a branch in a worktree and promote what is no worse than the best ever promoted; the working copy stays.
 
     Args:
         cron: Serve it on this schedule, until stopped, for example "0 2 * * *". Without it: once, now.
@@ -293,7 +296,12 @@ def retrain(
             flows/retrain/judging.py.
         webhook: Address that is notified how it went (JSON by POST); without it S3DNERF_WEBHOOK, if set. With --cron it
             is kept in Prefect's Secret block s3dnerf-retrain-webhook.
-        hours: The most that dvc repro may take.
+        hours: The most that dvc repro may take, and each measuring of an earlier generator.
+        branch: The branch that is trained; without it S3DNERF_RETRAIN_BRANCH, else the git remote's default branch, or
+            main. What is checked out plays no part.
+        reference: A report that gates beside the promoted versions: a folder or a git revision; without it
+            S3DNERF_RETRAIN_REFERENCE, if set.
+        rescore: Measure the promoted versions again with today's code, judge and data, whatever their reports say.
     """
     from flows.retrain.judging import margins_of
     from flows.retrain.once import retrain_once
@@ -301,10 +309,13 @@ def retrain(
 
     margins = margins_of(tuple(itertools.chain.from_iterable(margin)))
     if cron is None:
-        return exit_status(retrain_once(Path("."), margins, webhook or os.environ.get(WEBHOOK), hours))
+        address = webhook or os.environ.get(WEBHOOK)
+        outcome = retrain_once(Path("."), margins, address, hours, branch=branch, reference=reference, rescore=rescore)
+        return exit_status(outcome)
     from flows.deployment import serve
 
-    serve({"repository": str(Path(".").resolve()), "margins": margins, "hours": hours}, cron, webhook)
+    asked = {"margins": margins, "hours": hours, "branch": branch, "reference": reference, "rescore": rescore}
+    serve({"repository": str(Path(".").resolve()), **asked}, cron, webhook)
     return 0
 
 

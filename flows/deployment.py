@@ -21,6 +21,7 @@ from flows.log_setup import configure_logging
 from flows.retrain import steps
 from flows.retrain.once import Steps, retrain_once
 from flows.retrain.outcome import BUSY, FAILED, WEBHOOK
+from flows.retrain.plan import REPRO_HOURS
 from flows.server import configure
 from s3dnerf.core.errors import SettingsError
 
@@ -47,6 +48,7 @@ SECRET = "s3dnerf-retrain-webhook"  # noqa: S105 - the name of the block that ho
 RETRY_DELAY_S = 60
 MARGIN_S = 60  # Prefect's time-outs come after a step's own, which says more
 SHORT_S = 3600  # of the steps that neither fetch nor train
+COMPARED = 4  # earlier generators that compare may have to measure again, each in the hours of a repro
 
 
 def may_pass(task: Any, run: Any, state: State) -> bool:
@@ -80,10 +82,11 @@ def prefect_steps(hours: float) -> Steps:
     return Steps(
         prepare=step(steps.prepare, SHORT_S, 0),
         pull=step(steps.pull, steps.TRANSFER_HOURS * 3600 + MARGIN_S, 2),
-        repro=step(steps.repro, hours * 3600 + MARGIN_S, 1),
-        compare=step(steps.compare, SHORT_S, 2),
+        repro=step(steps.repro, (hours + steps.TRANSFER_HOURS) * 3600 + MARGIN_S, 1),
+        compare=step(steps.compare, COMPARED * hours * 3600 + SHORT_S, 2),
         commit=step(steps.commit, SHORT_S, 0),
         push=step(steps.push, steps.TRANSFER_HOURS * 3600 + MARGIN_S, 2),
+        publish=step(steps.publish, SHORT_S, 0),
         promote=step(steps.promote, SHORT_S, 0),
     )
 
@@ -105,16 +108,21 @@ def webhook_address(webhook_secret: str) -> str | None:
 def retrain(
     repository: str = ".",
     margins: dict[str, float] | None = None,
-    hours: float = steps.REPRO_HOURS,
+    hours: float = REPRO_HOURS,
     webhook_secret: str = SECRET,
+    branch: str = "",
+    reference: str = "",
+    rescore: bool = False,
 ) -> State:
     """Retrain the repository at ``repository`` once. The run's state is named as it went: Promoted, Kept, Nothing new,
     Failed, Busy.
 
     ``hours``: the most that ``dvc repro`` may take. ``webhook_secret``: the Secret block with the webhook's address.
+    The others: :class:`flows.retrain.plan.Options`.
     """
     configure_logging()
-    outcome = retrain_once(Path(repository), margins, webhook_address(webhook_secret), hours, prefect_steps(hours))
+    address, do = webhook_address(webhook_secret), prefect_steps(hours)
+    outcome = retrain_once(Path(repository), margins, address, hours, do, branch, reference, rescore)
     create_markdown_artifact(outcome.markdown(), key="retrain", description=f"{outcome.preset}: {outcome.status}")
     ended = {FAILED: Failed, BUSY: Cancelled}.get(outcome.status, Completed)
     return ended(name=outcome.status.capitalize(), message="\n".join(outcome.lines))

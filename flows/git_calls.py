@@ -32,7 +32,8 @@ def git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
     Raises GitError where git cannot look at the repository at all: it is not installed, does not answer, or the folder
     belongs to somebody else; NoHistory where there is no repository.
     """
-    environment = os.environ | {"LC_ALL": "C"}  # its words are looked at below
+    # its words are looked at below; nobody is there to be asked for a password
+    environment = os.environ | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *words], capture_output=True, env=environment, timeout=TIMEOUT_S

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from flows.mlflow_files import FOLDER, follow_folder
 from flows.proxies import spare_loopback
@@ -26,13 +26,16 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",  # seconds, of each try
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
 # where MLflow's own first experiment, which nobody uses, would keep files: its database is begun with this name in an
 # SQL text of MLflow's making, which a folder's quotes break where it is not an address (3.17.2)
 DEFAULT_ROOT = "_MLFLOW_SERVER_ARTIFACT_ROOT"
+LOCK_WAIT_S = 300.0  # while another process makes or migrates the database
 
 
 class MlflowError(S3DNeRFError, RuntimeError):
@@ -74,9 +77,14 @@ class TrackingClient:
             if database is None:
                 self.client: Any = MlflowClient(tracking_uri=uri, registry_uri=uri)
                 return
-            with FileLock(f"{database}.lock"):  # a database is created once, before anything runs side by side
-                follow_folder(database)
-                self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            try:  # a database is created once, before anything runs side by side
+                with FileLock(f"{database}.lock", timeout=LOCK_WAIT_S):
+                    follow_folder(database)
+                    self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            except Timeout:
+                raise MlflowError(
+                    f"MLflow: {database}.lock was held for {LOCK_WAIT_S:g} s: end what holds it"
+                ) from None
 
     @contextmanager
     def asked(self) -> Iterator[None]:

@@ -75,6 +75,7 @@ SLOW_MODULES = {
     "flows/test_slurm.py",
     "flows/retrain/test_deployment.py",
     "flows/retrain/test_once.py",
+    "flows/retrain/test_promotion.py",
     "flows/retrain/test_registry_faults.py",
     "flows/retrain/test_worktree.py",
     "flows/test_tracking.py",

@@ -8,43 +8,23 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flows.champion import Champion, Registry
+from flows.audit import folder_report, report_at
+from flows.champion import Champion, History
 from flows.git_calls import git_text
-from flows.mlflow_client import tracking_uri
 from flows.retrain import worktree
+from flows.retrain.branches import branch_to_train, push_branch
 from flows.retrain.judging import judge
 from flows.retrain.outcome import KEPT, NOTHING_NEW, PROMOTED, Outcome
-from s3dnerf.reporting.sources import network_file
+from flows.retrain.plan import Options, Plan
+from flows.retrain.references import fixed_reference, promoted_references
+from s3dnerf.reporting.report_files import Report
 from s3dnerf.settings.loading import load_settings
-from s3dnerf.settings.schema import Settings
 from s3dnerf.video.packs import file_sha256, write_atomic
 
-REPRO_HOURS = 168.0  # a training of days is no fault
-TRANSFER_HOURS = 12.0  # of dvc pull and dvc push
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What one retraining works with. ``hours``: the most that ``dvc repro`` may take."""
-
-    repository: Path
-    place: Path
-    revision: str
-    settings: Settings
-    remote: bool
-    hours: float
-
-    def registry(self) -> Registry:
-        """The registered models of the preset."""
-        return Registry(self.settings.preset, tracking_uri(self.repository))
-
-    def model(self) -> Path:
-        """The folder of the generator that the report calls ours."""
-        return network_file(self.place / self.settings.data_dir, self.settings.train.variants[0]).parent
+TRANSFER_HOURS = 12.0  # of dvc pull, dvc push and the first checkout
 
 
 @dataclass(frozen=True)
@@ -56,26 +36,35 @@ class Verdict:
     outcome : Outcome
         Its status and lines; after :func:`commit` also the report's commit and branch.
     how : str
-        Against which version and with which margins it was judged; empty for a preset's first.
+        Against which versions, with which margins and by which metrics it was judged; empty for a preset's first.
     champion : Champion or None
-        The champion that it was compared with.
+        The champion until now.
+    best : dict
+        "corpus/metric" → the promoted version that is still better than this one.
     files : dict
-        File name → text of the comparison.
+        File name → bytes of the comparisons.
     """
 
     outcome: Outcome
     how: str = ""
     champion: Champion | None = None
-    files: dict[str, str] = field(default_factory=dict)
+    best: dict[str, str] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
-def prepare(repository: Path, hours: float) -> Plan:
-    """The worktree at the repository's HEAD and its settings. Raises GitError, SettingsError."""
-    revision = git_text(repository, "rev-parse", "HEAD")
+def prepare(repository: Path, options: Options) -> Plan:
+    """The worktree at the commit of the branch that is trained, and its settings. Raises GitError, SettingsError where
+    there is no such branch, ReportError where there is no such fixed reference, RetrainError.
+    """
+    branch, revision = branch_to_train(repository, options.branch)
     place = worktree.worktree(repository, revision)
     settings = load_settings(place / "params.yaml")
+    if options.reference:  # not after days of training
+        report_at(options.reference, settings.preset, repository)
     worktree.mend_rwlock(place)
-    return Plan(repository, place, revision, settings, worktree.has_remote(place, repository), hours)
+    worktree.share_cache(place, repository)
+    remote = worktree.has_remote(place, repository)
+    return Plan(repository, place, branch, revision, settings, remote, options)
 
 
 def pull(plan: Plan) -> None:
@@ -84,27 +73,52 @@ def pull(plan: Plan) -> None:
 
 
 def repro(plan: Plan) -> None:
-    """Reproduce the graph in the worktree. Raises RetrainError."""
-    worktree.dvc(plan.place, plan.repository, "repro", hours=plan.hours)
+    """Reproduce the graph in the worktree, from what the main checkout has where it is new. Raises RetrainError."""
+    worktree.seed(plan.place, plan.repository, hours=TRANSFER_HOURS)
+    worktree.dvc(plan.place, plan.repository, "repro", hours=plan.options.hours)
 
 
-def compare(plan: Plan, margins: Mapping[str, float]) -> Verdict:
-    """Whether the worktree's generator is new and no worse than the champion. Raises MlflowError, ReportError."""
+def judged_how(plan: Plan, new: Report, history: History, current: Champion | None) -> str:
+    """In words, all that a judgement depends on beside the generator; empty where there is nothing to compare with."""
+    margins, reference = plan.options.margins, plan.options.reference
+    best = sorted({*([current.version] if current else ()), *(history.best or {}).values()}, key=int)
+    against = [f"version {', '.join(best)}"] if best else []
+    against += [f"the fixed reference {reference}"] if reference else []
+    if not against:
+        return ""
+    metrics = ", ".join(new.versions.get(metric, f"no {metric}") for metric in sorted(margins))
+    said = f"against {' and '.join(against)}, margins {json.dumps(dict(sorted(margins.items())))}, metrics {metrics}"
+    return said + (", measured again" if plan.options.rescore else "")
+
+
+def compare(plan: Plan) -> Verdict:
+    """Whether the worktree's generator is new and no worse than the best ever promoted (:mod:`flows.retrain.judging`).
+
+    Raises MlflowError, ReportError, RetrainError where an earlier generator could not be measured again.
+    """
     preset, registry = plan.settings.preset, plan.registry()
     champion = registry.champion()
-    if champion is None:
-        return Verdict(Outcome(PROMOTED, preset, ["the first of its preset: nothing to compare with"]))
+    history = registry.history(champion)
     generator = file_sha256(plan.model() / "generator.safetensors")
-    if generator == champion.generator_sha256:
+    if champion is not None and generator == champion.generator_sha256:
         lines = [f"the generator is the champion's, version {champion.version}, to the byte"]
         return Verdict(Outcome(NOTHING_NEW, preset, lines))
-    how = f"against version {champion.version}, margins {json.dumps(dict(sorted(margins.items())))}"
+    new = folder_report(plan.place / "reports" / preset, plan.place)
+    new.name = "the challenger"
+    current = champion or (history.versions[-1] if history.versions else None)
+    how = judged_how(plan, new, history, current)
+    if not how:
+        return Verdict(Outcome(PROMOTED, preset, ["the first of its preset: nothing to compare with"]))
     before = registry.kept_out(generator, how)
     if before is not None:
         lines = [f"the generator is that of version {before}, to the byte, which was kept out {how}"]
         return Verdict(Outcome(NOTHING_NEW, preset, lines))
-    good, lines, files = judge(plan.place, plan.repository, plan.settings, champion, margins)
-    return Verdict(Outcome(PROMOTED if good else KEPT, preset, lines), how, champion, files)
+    references, lines = promoted_references(plan, new, history, current) if current else ([], [])
+    fixed, more = fixed_reference(plan, new)
+    found = judge(new, references, fixed, plan.options.margins)
+    said = [found.lines[0], *lines, *more, *found.lines[1:]]
+    best = {key: version for key, version in (history.best or {}).items() if key not in found.judged} | found.best
+    return Verdict(Outcome(PROMOTED if found.good else KEPT, preset, said), how, champion, best, found.files)
 
 
 def commit(plan: Plan, verdict: Verdict) -> Verdict:
@@ -112,8 +126,8 @@ def commit(plan: Plan, verdict: Verdict) -> Verdict:
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
     preset, place = plan.settings.preset, plan.place
     branch, folder = f"retrain/{preset}/{stamp}", Path("reports/retrain") / preset / stamp
-    for name, text in (verdict.files | {"outcome.md": verdict.outcome.markdown()}).items():
-        write_atomic(place / folder / name, text.encode())
+    for name, data in (verdict.files | {"outcome.md": verdict.outcome.markdown().encode()}).items():
+        write_atomic(place / folder / name, data)
     git_text(place, "add", "--force", "dvc.lock", f"reports/{preset}", str(folder))
     who = ["-c", "user.name=s3dnerf retrain", "-c", "user.email=retrain@localhost"]
     message = f"Retrained {preset}: report of {stamp}"
@@ -128,6 +142,17 @@ def push(plan: Plan) -> None:
     worktree.dvc(plan.place, plan.repository, "push", hours=TRANSFER_HOURS)
 
 
+def publish(plan: Plan, verdict: Verdict) -> Verdict:
+    """Push the night's branch to the git remote, where one is configured; a line says so, or why it is not there.
+
+    What cannot be pushed is promoted all the same: the record is whole in this repository, and the champion does not
+    depend on who else has it.
+    """
+    line = push_branch(plan.repository, verdict.outcome.branch, plan.branch)
+    lines = [*verdict.outcome.lines, *([line] if line else [])]
+    return replace(verdict, outcome=replace(verdict.outcome, lines=lines))
+
+
 def promote(plan: Plan, verdict: Verdict) -> Outcome:
     """Register the generator as a version and, where it is no worse, make it the champion: the last act of all.
 
@@ -137,10 +162,9 @@ def promote(plan: Plan, verdict: Verdict) -> Outcome:
     described = f"{outcome.status}: {outcome.lines[0]}"
     version = registry.register(plan.model(), outcome.commit, described, "" if good else verdict.how)
     if good:
-        registry.promote(version)
+        registry.promote(version, verdict.champion, verdict.best)
         line = f"version {version.version} is the champion now"
     else:
-        assert verdict.champion is not None
-        stays = verdict.champion.version
-        line = f"version {stays} stays the champion; this one is registered as version {version.version}"
+        stays = f"version {verdict.champion.version} stays the champion" if verdict.champion else "there is no champion"
+        line = f"{stays}; this one is registered as version {version.version}"
     return replace(outcome, lines=[*outcome.lines, line])

@@ -1,4 +1,9 @@
-"""Git and dvc in the worktree of retraining, and the lock that keeps it to one run at a time."""
+"""The worktrees of retraining, the commands that run in them, and the lock that keeps it to one run at a time.
+
+A worktree shares with the main checkout what git ignores: the store and the checkpoints by links
+(``flows/workspace.py``), and DVC's cache by its setting ``cache.dir``. So the first night makes nothing that the main
+checkout has made.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,9 +30,11 @@ from s3dnerf.video.packs import write_atomic
 logger = logging.getLogger(__name__)
 
 PLACE, LOCK = Path(".worktrees/retrain"), Path(".locks/retrain.lock")
+SCRATCH = Path(".worktrees/rescore")  # where an earlier generator is measured again
 # force: what a failed run left in the worktree is nobody's
 PULL = ("pull", "--allow-missing", "--run-cache", "--force")
 LAST_LINES = 12
+QUICK_S = 300.0  # of dvc commands that only read or write its settings
 
 
 @contextmanager
@@ -59,16 +66,16 @@ def reattach(repository: Path, place: Path) -> None:
     note.write_text(f"gitdir: {ours}\n", encoding="utf-8")
 
 
-def worktree(repository: Path, revision: str) -> Path:
+def worktree(repository: Path, revision: str, where: Path = PLACE) -> Path:
     """A clean checkout of ``revision`` beside the working copy; what earlier runs made and git ignores stays in it."""
-    place = repository / PLACE
+    place = repository / where
     reattach(repository, place)
     git_text(repository, "worktree", "prune")
     if place.is_dir() and (place / ".git").is_file():
         git_text(place, "checkout", "--quiet", "--force", "--detach", revision)
         git_text(place, "clean", "--quiet", "--force", "-d")
     else:
-        git_text(repository, "worktree", "add", "--quiet", "--force", "--detach", str(PLACE), revision)
+        git_text(repository, "worktree", "add", "--quiet", "--force", "--detach", str(where), revision)
     local = repository / ".dvc" / "config.local"  # a remote's credentials
     if local.is_file():
         write_atomic(place / ".dvc" / "config.local", local.read_bytes())
@@ -86,13 +93,27 @@ def dvc(place: Path, repository: Path, *words: str, hours: float) -> None:
 
     Raises RetrainError when it fails, with its last lines, and when it takes longer than ``hours``: it is ended then.
     """
-    command = [sys.executable, "-m", "dvc", *words]
+    run_module("dvc", words, place, environment(place, repository), hours)
+
+
+def stage(place: Path, repository: Path, name: str, hours: float) -> None:
+    """One stage in a worktree, by its own code and without DVC; MLflow gets no record of it. Raises RetrainError as
+    :func:`dvc` does.
+    """
+    outside = environment(place, repository) | {"S3DNERF_TRACKING": "off"}
+    run_module("flows.run", (name,), place, outside, hours)
+
+
+def run_module(module: str, words: Sequence[str], place: Path, outside: Mapping[str, str], hours: float) -> None:
+    """``python -m module words…`` in a folder, with the environment ``outside``; see :func:`dvc`."""
+    name = " ".join([module, *words])
+    command = [sys.executable, "-m", module, *words]
     last: deque[str] = deque(maxlen=LAST_LINES)
     late = threading.Event()
     with subprocess.Popen(
         command,
         cwd=place,
-        env=environment(place, repository),
+        env=outside,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -122,11 +143,9 @@ def dvc(place: Path, repository: Path, *words: str, hours: float) -> None:
         finally:
             timer.cancel()
     if late.is_set():
-        raise RetrainError(
-            "\n".join([f"dvc {' '.join(words)} took longer than {hours:g} h and was ended; so far:", *last])
-        )
+        raise RetrainError("\n".join([f"{name} took longer than {hours:g} h and was ended; so far:", *last]))
     if process.returncode:
-        raise RetrainError("\n".join([f"dvc {' '.join(words)} failed; its last lines:", *last]))
+        raise RetrainError("\n".join([f"{name} failed; its last lines:", *last]))
 
 
 def mend_rwlock(place: Path) -> None:
@@ -142,13 +161,34 @@ def mend_rwlock(place: Path) -> None:
         path.unlink()
 
 
+def dvc_answer(place: Path, repository: Path, *words: str) -> str:
+    """What a quick dvc command in a folder prints. Raises RetrainError where it fails or does not answer."""
+    command = [sys.executable, "-m", "dvc", *words]
+    try:
+        done = subprocess.run(
+            command, cwd=place, env=environment(place, repository), capture_output=True, text=True, timeout=QUICK_S
+        )
+    except subprocess.TimeoutExpired:
+        raise RetrainError(f"dvc {' '.join(words)} gave no answer within {QUICK_S:g} s") from None
+    if done.returncode:
+        raise RetrainError(f"dvc {' '.join(words)} failed: {(done.stderr or done.stdout).strip()[-300:]}")
+    return done.stdout.strip()
+
+
 def has_remote(place: Path, repository: Path) -> bool:
-    """Whether a DVC remote is configured."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "remote", "list"],
-        cwd=place,
-        env=environment(place, repository),
-        capture_output=True,
-        text=True,
-    )
-    return done.returncode == 0 and bool(done.stdout.strip())
+    """Whether a DVC remote is configured. Raises RetrainError."""
+    return bool(dvc_answer(place, repository, "remote", "list"))
+
+
+def share_cache(place: Path, repository: Path) -> None:
+    """Let DVC in the worktree use the cache of the main checkout, its own or the one that its settings name: what was
+    made there is checked out here, and what is made here is there once. Raises RetrainError.
+    """
+    cache = dvc_answer(repository, repository, "cache", "dir")
+    dvc_answer(place, repository, "cache", "dir", "--local", cache)
+
+
+def seed(place: Path, repository: Path, hours: float) -> None:
+    """In a worktree without data: check out what ``dvc.lock`` names and the cache holds. Raises RetrainError."""
+    if not (place / "data").exists() and (place / "dvc.lock").is_file():
+        dvc(place, repository, "checkout", "--allow-missing", hours=hours)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,7 +68,7 @@ class Comparison:
     Attributes
     ----------
     forced : the reasons why it should have been refused
-    controls : controls that moved
+    control_rows : the controls that do not depend on the model (still, truth), metric by metric
     unchecked : what could not be checked without a report's membership table, and how to get it
     """
 
@@ -81,8 +81,18 @@ class Comparison:
     membership: dict[str, tuple[Any, Any]]
     clips: dict[str, tuple[int, int, int]]
     rows: list[Row] = field(default_factory=list)
-    controls: list[str] = field(default_factory=list)
+    control_rows: list[Row] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+
+    @property
+    def controls(self) -> list[str]:
+        """Controls that moved: they do not depend on the model, so the data or the measuring changed."""
+        return [
+            f"{r.metric} of {r.method} on {r.corpus} moved by {r.difference:+.4g}: the data or the measuring changed, "
+            "not the model"
+            for r in self.control_rows
+            if r.verdict != EQUAL
+        ]
 
     @property
     def worse(self) -> list[Row]:
@@ -139,11 +149,16 @@ def _tested(report: Report) -> dict[tuple[str, str], bool]:
     return tested | {(row["corpus"], row["speaker"]): True for row in report.rows}
 
 
-def obstacles(a: Report, b: Report) -> list[str]:
-    """Why two reports' numbers do not mean the same; empty where they do."""
+def obstacles(a: Report, b: Report, metrics: Collection[str] | None = None) -> list[str]:
+    """Why two reports' numbers do not mean the same; empty where they do.
+
+    Parameters
+    ----------
+    metrics : the metrics that matter; None: all of both
+    """
     found = []
     for name in sorted(a.versions.keys() & b.versions.keys()):
-        if a.versions[name] != b.versions[name]:
+        if (metrics is None or name in metrics) and a.versions[name] != b.versions[name]:
             found.append(f"metric {name} was measured as {a.versions[name]} in A and as {b.versions[name]} in B")
     one, other = _tested(a), _tested(b)
     moved = [f"{'/'.join(who)}" for who in sorted(one.keys() & other.keys()) if one[who] != other[who]]
@@ -181,13 +196,24 @@ def _row(
     return Row(corpus, method, metric, unit, *numbers, verdict=verdict)
 
 
-def compare(a: Report, b: Report, force: bool = False, resamples: int = 2000) -> Comparison:
+def compare(
+    a: Report,
+    b: Report,
+    force: bool = False,
+    resamples: int = 2000,
+    metrics: Collection[str] | None = None,
+) -> Comparison:
     """Compare two reports.
 
-    Raises NotComparable when metric versions or splits differ, unless ``force``; then the comparison carries the
-    reasons.
+    Parameters
+    ----------
+    force : compare also where metric versions or splits differ; the comparison then carries the reasons
+    resamples : of each interval
+    metrics : names of the metrics that are compared; None: all of both
+
+    Raises NotComparable when the versions of these metrics, or the splits, differ, unless ``force``.
     """
-    against = obstacles(a, b)
+    against = obstacles(a, b, metrics)
     if against and not force:
         raise NotComparable(
             "; ".join(against)
@@ -240,14 +266,11 @@ def compare(a: Report, b: Report, force: bool = False, resamples: int = 2000) ->
     for key in sorted(one.keys() & other.keys()):
         if key[1] == "wrong_speech":  # a control of the model in hand, no system to be compared
             continue
+        if metrics is not None and key[2] not in metrics:
+            continue
         row = _row(key, one[key], other[key], resamples)
         if row is not None and key[1] in CONTROLS:
-            # these do not depend on the model: where they move, the measuring or the data did
-            if row.verdict != EQUAL:
-                result.controls.append(
-                    f"{key[2]} of {key[1]} on {key[0]} moved by {row.difference:+.4g}: the data or the measuring "
-                    "changed, not the model"
-                )
+            result.control_rows.append(row)
         elif row is not None and directed.get(key[2]) in ("up", "down"):
             rows.append(row)
     result.rows = judged(rows, directed)

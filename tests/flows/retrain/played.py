@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from flows.champion import Registry
 from flows.retrain.outcome import RetrainError
-from tests.reporting.small_report import make_report, rows_of
-
-DIRECTIONS = {"m_lmd": "down", "f_lmd": "down", "ssim": "up"}
+from s3dnerf.evaluation.protocol import COLUMNS
+from s3dnerf.reporting.report_files import Report
+from tests.reporting.small_report import make_report, rows_of, table
 
 
 def git(folder: Path, *words: str) -> str:
@@ -21,14 +22,22 @@ def worse(metric: str, by: float):
     return rows_of(change=lambda method, name, random: by if (method, name) == ("s3dnerf", metric) else 0.0)
 
 
+def report_of(rows: list[dict[str, Any]]) -> Report:
+    """A report of these rows, which states their metrics."""
+    metrics = {r["metric"]: {"name": r["metric"]} | {k: r[k] for k in ("version", "direction")} for r in rows}
+    return make_report("made", rows, metrics=list(metrics.values()))
+
+
 class Played:
     """What ``dvc`` does in a worktree: leaves a report of ``rows``, weights and a lock; or fails.
 
-    ``fails``: the command that fails, ``times`` times.
+    ``fails``: the command that fails, ``times`` times. ``again``: weights → what the stage ``evaluate`` measures of them
+    in the second worktree.
     """
 
     def __init__(self) -> None:
         self.rows, self.weights, self.fails, self.times, self.calls = rows_of(), b"first", "", 10**6, list[str]()
+        self.again = dict[bytes, list[dict[str, Any]]]()
 
     def __call__(self, place: Path, repository: Path, *words: str, hours: float) -> None:
         self.calls.append(words[0])
@@ -42,8 +51,18 @@ class Played:
             (place / "dvc.lock").write_text(f"schema: '2.0'\nstages: {{}}\n# {self.weights.decode()}\n")
             folder = place / "reports/tiny"
             folder.mkdir(parents=True, exist_ok=True)
-            for name, data in make_report("made", self.rows).files.items():
+            for name, data in report_of(self.rows).files.items():
                 (folder / name).write_bytes(data)
+
+    def stage(self, place: Path, repository: Path, name: str, hours: float) -> None:
+        """The stage ``evaluate`` of the generator that lies in a worktree."""
+        data = place / "data/tiny"
+        weights = (data / "train_s3dnerf/full/generator.safetensors").read_bytes()
+        self.calls.append(f"{name} {weights.decode()}")
+        if weights not in self.again:
+            raise RetrainError(f"flows.run {name} failed: size mismatch")
+        (data / "evaluate").mkdir()
+        (data / "evaluate/clips.parquet").write_bytes(table(self.again[weights], COLUMNS))
 
 
 def champion(repository: Path):

@@ -31,6 +31,7 @@ from tests.flows.retrain.played import Played, worse
 
 dvc = Played()
 worktree.dvc, worktree.has_remote = dvc, lambda place, repository: True
+worktree.share_cache = lambda place, repository: None
 deployment.RETRY_DELAY_S = 0
 repository = sys.argv[1]
 
@@ -103,9 +104,10 @@ def test_the_flow_is_of_real_tasks_with_retries_and_ends_as_the_retraining_did(
     runs = [run for run in records.flow_runs(folder) if run["flow"] == "retrain"]
     assert [run["state"] for run in runs] == ["COMPLETED", "FAILED", "COMPLETED", "COMPLETED", "CANCELLED"]
     assert "the champion is as it was" in runs[1]["message"]
-    assert {"repository", "margins", "hours", "webhook_secret"} == set(runs[0]["parameters"])  # and no address
+    named = {"repository", "margins", "hours", "webhook_secret", "branch", "reference", "rescore"}
+    assert named == set(runs[0]["parameters"])  # and no address
     tasks = [(task["name"].rsplit("-", 1)[0], task["state"]) for task in records.task_runs(folder)]
-    whole = ["prepare", "pull", "repro", "compare", "commit", "push", "promote"]
+    whole = ["prepare", "pull", "repro", "compare", "commit", "push", "publish", "promote"]
     expected = [(name, "COMPLETED") for name in whole] + [("prepare", "COMPLETED"), ("pull", "FAILED")]
     expected += [(name, "COMPLETED") for name in [*whole, *whole[:4]]]
     assert tasks == expected

@@ -14,8 +14,8 @@ from flows.champion import Registry
 from flows.retrain import worktree
 from flows.retrain.once import retrain_once
 from flows.retrain.outcome import BUSY, FAILED, KEPT, NOTHING_NEW, PROMOTED, exit_status
-from tests.flows.retrain.played import DIRECTIONS, Played, champion, git, state, worse
-from tests.reporting.small_report import make_report, rows_of
+from tests.flows.retrain.played import Played, champion, git, state, worse
+from tests.reporting.small_report import rows_of
 
 
 def test_the_first_is_promoted_a_better_one_too_and_a_worse_one_is_kept_out(repository: Path, dvc: Played) -> None:
@@ -85,24 +85,6 @@ def test_two_at_once_are_one(repository: Path, dvc: Played) -> None:
     with FileLock(repository / worktree.LOCK):
         outcome = retrain_once(repository)
     assert outcome.status == BUSY and exit_status(outcome) == 3 and dvc.calls == []
-
-
-def test_a_report_that_cannot_be_compared_is_not_promoted(repository: Path, dvc: Played) -> None:
-    retrain_once(repository)
-    dvc.weights, dvc.rows = b"second", [r | {"version": "ssim-9"} if r["metric"] == "ssim" else r for r in rows_of()]
-    original = make_report
-
-    def other_version(name: str, rows: list, **more):
-        metrics = [
-            {"name": m, "version": v, "direction": DIRECTIONS.get(m, "up")}
-            for m, v in {(r["metric"], r["version"]) for r in rows}
-        ]
-        return original(name, rows, metrics=metrics, **more)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.flows.retrain.played.make_report", other_version)
-        outcome = retrain_once(repository)
-    assert outcome.status == KEPT and "not comparable" in outcome.lines[0] and champion(repository).version == "1"
 
 
 def test_a_webhook_is_notified_and_one_that_fails_changes_nothing(

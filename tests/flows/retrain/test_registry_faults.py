@@ -23,7 +23,7 @@ def test_a_registry_that_fails_at_the_last_act_leaves_the_champion(
     retrain_once(repository)
     dvc.weights = b"second"
 
-    def gone(self: Registry, version: object) -> None:
+    def gone(self: Registry, *given: object) -> None:
         raise OSError("the server is gone")
 
     with monkeypatch.context() as patch:

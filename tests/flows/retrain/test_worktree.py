@@ -67,3 +67,40 @@ def test_the_lines_of_dvc_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFi
     git(tmp_path, "init", "-q")
     worktree.dvc(tmp_path, tmp_path, "init", hours=1)
     assert "Initialized DVC repository." in caplog.text
+
+
+def test_the_first_night_makes_nothing_that_the_main_checkout_has(tmp_path: Path) -> None:
+    """With the real dvc: the worktree checks out of the main checkout's cache what ``dvc.lock`` names."""
+    main = tmp_path / "main"
+    main.mkdir()
+    command = f"echo made >> {tmp_path / 'runs'} && mkdir -p data && cp raw data/a"
+    (main / "dvc.yaml").write_text(f"stages:\n  one:\n    cmd: {command}\n    deps: [raw]\n    outs: [data]\n")
+    (main / "raw").write_text("good\n")
+    git(main, "init", "-q", "-b", "main")
+    for words in (["init", "-q"], ["repro", "-q"]):
+        worktree.dvc(main, main, *words, hours=1)
+    git(main, "add", "-A")
+    git(main, "commit", "-qm", "made")
+    shutil.rmtree(main / ".dvc/cache/runs")  # a clone that pulled has none
+    place = worktree.worktree(main, "main")
+    worktree.share_cache(place, main)
+    assert worktree.dvc_answer(place, main, "cache", "dir") == str(main / ".dvc/cache")
+    assert not worktree.has_remote(place, main)
+    worktree.seed(place, main, hours=1)
+    assert (place / "data/a").read_text() == "good\n"
+    worktree.dvc(place, main, "repro", hours=1)
+    assert (tmp_path / "runs").read_text() == "made\n" and not (place / ".dvc/cache").exists()
+    assert git(place, "status", "--porcelain") == ""
+    (place / "data/a").write_text("of a later night")
+    worktree.seed(place, main, hours=1)  # the first night alone
+    assert (place / "data/a").read_text() == "of a later night"
+
+
+def test_a_quick_dvc_command_that_fails_or_does_not_answer_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RetrainError, match="dvc cache dir failed: ERROR: configuration error"):
+        worktree.share_cache(tmp_path, tmp_path)
+    monkeypatch.setattr(worktree, "QUICK_S", 0.01)
+    with pytest.raises(RetrainError, match=r"dvc cache dir gave no answer within 0.01 s"):
+        worktree.share_cache(tmp_path, tmp_path)
