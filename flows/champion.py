@@ -11,6 +11,7 @@ they are read here as the others are.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,9 @@ class Registry:
                 description=described,
                 model_id=logged.model_id,
             )
+            # a server says on the model's page which version it is; beside a database nobody does
+            versions = json.dumps([{"name": self.name, "version": str(version.version)}])
+            client.set_logged_model_tags(logged.model_id, {"mlflow.modelVersions": versions})
         return Champion(str(version.version), report_commit, sha256)
 
     def _log_model(self, package: ModelPackage, experiment: str, run: str, tags: dict[str, str]) -> Any:

@@ -11,12 +11,14 @@ generator's settings name them, they must lie where the settings say on the mach
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import json
 import re
 import shutil
 import tempfile
 import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,25 +89,48 @@ def speech_weights(settings: Settings, root: Path) -> dict[str, Path]:
     return {f"speech.{field}": path.resolve()}
 
 
-def requirements(settings: Settings, lock: Path = ROOT / LOCK, project: Path = ROOT / "pyproject.toml") -> list[str]:
-    """The packages that making a video needs, each as ``name==version``, in alphabetical order: the project's own
-    dependencies, MLflow, and those of the face backend, with the versions of the lock.
+def _plain(name: str) -> str:
+    """A package's name as PyPI compares names."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
-    Raises PackageError for one that the lock does not pin.
-    """
 
-    def plain(name: str) -> str:  # as PyPI compares names
-        return re.sub(r"[-_.]+", "-", name).lower()
-
+def pins(lock: Path = ROOT / LOCK) -> dict[str, str]:
+    """Package → version, of a lock's lines ``name==version``."""
     lines = (line.partition("#")[0].strip() for line in lock.read_text(encoding="utf-8").splitlines())
-    pinned = {plain(name): version for name, _, version in (line.partition("==") for line in lines if "==" in line)}
+    return {_plain(name): version for name, _, version in (line.partition("==") for line in lines if "==" in line)}
+
+
+def requirements(settings: Settings, pinned: Mapping[str, str], project: Path = ROOT / "pyproject.toml") -> list[str]:
+    """The packages that making a video needs, in alphabetical order: the project's own dependencies, MLflow, and those
+    of the face backend.
+
+    Raises PackageError for one that ``pinned`` lacks.
+    """
     given = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
-    names = {plain(re.split(r"[^\w.-]", text, maxsplit=1)[0]) for text in given}
+    names = {_plain(re.split(r"[^\w.-]", text, maxsplit=1)[0]) for text in given}
     names |= {"mlflow", *FACES.get(settings.align.backend, ())}
     unknown = sorted(names - pinned.keys())
     if unknown:
-        raise PackageError(f"{lock}: does not pin {unknown[0]}, which making a video needs: resolve the lock again")
-    return [f"{name}=={pinned[name]}" for name in sorted(names)]
+        raise PackageError(f"{LOCK}: does not pin {unknown[0]}, which making a video needs: resolve the lock again")
+    return sorted(names)
+
+
+def with_dependencies(names: Iterable[str]) -> set[str]:
+    """Packages and all that they depend on here, as far as they are installed."""
+    from packaging.requirements import Requirement
+
+    found, todo = set[str](), list(names)
+    while todo:
+        name = todo.pop()
+        if name in found:
+            continue
+        try:
+            needs = [Requirement(text) for text in importlib.metadata.requires(name) or []]
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        found.add(name)
+        todo += [_plain(need.name) for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+    return found
 
 
 def example() -> dict[str, bytes]:
@@ -150,7 +175,8 @@ class ModelPackage:
     card : the generator's card
     settings : those that it was trained with
     weights : :func:`speech_weights`
-    packages : :func:`requirements`
+    packages : what a new environment needs, ``name==version``
+    constraints : the same for what these depend on
     """
 
     model: Path
@@ -158,6 +184,7 @@ class ModelPackage:
     settings: Settings
     weights: dict[str, Path]
     packages: list[str]
+    constraints: list[str]
 
     @classmethod
     def of(cls, model: Path, root: Path) -> ModelPackage:
@@ -167,7 +194,11 @@ class ModelPackage:
         Raises PackageError or SettingsError, for what is missing or cannot be read.
         """
         card, settings = card_settings(model)
-        return cls(model, card, settings, speech_weights(settings, root), requirements(settings))
+        weights, pinned = speech_weights(settings, root), pins()
+        named = requirements(settings, pinned)
+        below = sorted((with_dependencies(named) & pinned.keys()) - set(named))
+        packages, constraints = ([f"{name}=={pinned[name]}" for name in names] for names in (named, below))
+        return cls(model, card, settings, weights, packages, constraints)
 
     def facts(self) -> dict[str, str]:
         """What people want to know of a model, by name: shown as its parameters."""
@@ -198,7 +229,8 @@ class ModelPackage:
                 shutil.copyfile(self.model / name, generator / name)
             # without the package's own generator, which is another one
             shutil.copytree(ROOT / "s3dnerf", code, ignore=shutil.ignore_patterns("__pycache__", "pretrained"))
-            pins = shutil.copyfile(ROOT / LOCK, place / "constraints.txt")
+            constraints = place / "constraints.txt"
+            constraints.write_text("\n".join(self.constraints), encoding="utf-8")
             mlflow.pyfunc.save_model(
                 out,
                 python_model=str(WRAPPER),
@@ -206,7 +238,7 @@ class ModelPackage:
                 code_paths=[str(code)],
                 signature=signature(),
                 input_example=pd.DataFrame([example()]),
-                pip_requirements=[*self.packages, f"-c {pins}"],
+                pip_requirements=[*self.packages, f"-c {constraints}"],
                 metadata={"note": SYNTHETIC, **self.facts()},
                 mlflow_model=about,
             )

