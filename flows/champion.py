@@ -8,6 +8,10 @@ A version that was ever promoted counts for ever, also after it lost the alias: 
 ``best`` of a promoted version says which versions were still better than it when it was promoted (JSON, "corpus/metric"
 → version), so that the newest promoted version leads to the best one in every metric. A version counts no more when
 somebody takes both its alias and its tag ``promoted`` away.
+
+A version is a model that ``mlflow.pyfunc.load_model("models:/s3dnerf-<preset>@champion")`` loads and that makes videos
+(``flows/model_package.py``). Of versions that were registered before it was so, only the weights and the card are kept;
+they are read here as the others are.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from flows.mlflow_client import MlflowError, TrackingClient
+from flows.mlflow_runs import FAILED, GOOD, PROCESS, end_forgotten, process_tag
+from flows.model_package import SYNTHETIC, ModelPackage
 from s3dnerf.video.packs import file_sha256
 
 logger = logging.getLogger(__name__)
@@ -149,35 +155,71 @@ class Registry:
             )
         return next((str(version.version) for version in found if version.tags.get("kept_out") == how), None)
 
-    def register(self, model: Path, report_commit: str, described: str, kept_out: str = "") -> Champion:
+    def register(
+        self, model: Path, report_commit: str, described: str, kept_out: str = "", root: Path = Path()
+    ) -> Champion:
         """Register a generator's folder (generator.safetensors, card.json) as a new version that nobody uses yet.
 
         ``kept_out``: how it was judged when it is not to be promoted; empty for one that is (a run killed before that
-        is made up for).
+        is made up for). ``root``: the project's folder, which the card's paths of weights are relative to.
+
+        Raises PackageError, before anything is registered, where a file that the model needs is missing.
         """
+        package, sha256 = ModelPackage.of(model, root), file_sha256(model / "generator.safetensors")
         client, experiment = self.tracking.client, self.tracking.experiment(f"{self.preset} retrain")
-        tags = {
-            "report_commit": report_commit,
-            "generator_sha256": file_sha256(model / "generator.safetensors"),
-            "kept_out": kept_out,
-        }
+        end_forgotten(self.tracking, experiment)
+        tags = {"report_commit": report_commit, "generator_sha256": sha256, "kept_out": kept_out}
+        own = {"preset": self.preset, "mlflow.source.git.commit": report_commit, PROCESS: process_tag()}
         with self.tracking.asked():
-            run = client.create_run(experiment, run_name=f"retrain {report_commit[:12]}", tags=tags)
-            for name in NETWORK:
-                client.log_artifact(run.info.run_id, str(model / name), "model")
-            client.set_terminated(run.info.run_id)
+            run = client.create_run(experiment, run_name=f"retrain {report_commit[:12]}", tags=tags | own)
+        try:
+            logged = self._log_model(package, experiment, run.info.run_id, tags)
+        except BaseException:
+            with self.tracking.asked():
+                client.set_terminated(run.info.run_id, FAILED)
+            raise
+        with self.tracking.asked():
+            client.set_terminated(run.info.run_id, GOOD)
         try:
             with self.tracking.asked():
-                client.create_registered_model(
-                    self.name, description="S³D-NeRF generators; every video they make is synthetic"
-                )
+                client.create_registered_model(self.name, description=f"S³D-NeRF generators. {SYNTHETIC}")
         except MlflowError as error:
             if error.code != "RESOURCE_ALREADY_EXISTS":
                 raise
         with self.tracking.asked():
-            source = f"{run.info.artifact_uri}/model"
-            version = client.create_model_version(self.name, source, run.info.run_id, tags=tags, description=described)
-        return Champion(str(version.version), report_commit, tags["generator_sha256"])
+            version = client.create_model_version(
+                self.name,
+                logged.artifact_location,
+                run.info.run_id,
+                tags=tags,
+                description=described,
+                model_id=logged.model_id,
+            )
+            # a server says on the model's page which version it is; beside a database nobody does
+            versions = json.dumps([{"name": self.name, "version": str(version.version)}])
+            client.set_logged_model_tags(logged.model_id, {"mlflow.modelVersions": versions})
+        return Champion(str(version.version), report_commit, sha256)
+
+    def _log_model(self, package: ModelPackage, experiment: str, run: str, tags: dict[str, str]) -> Any:
+        """Write a model, and keep it with a run. Returns MLflow's LoggedModel. Raises MlflowError."""
+        client = self.tracking.client
+        with self.tracking.asked(), tempfile.TemporaryDirectory(prefix="s3dnerf-model-") as place:
+            from mlflow.entities import LoggedModelOutput
+            from mlflow.models import Model
+
+            logged = client.create_logged_model(
+                experiment, name=self.name, source_run_id=run, params=package.facts(), tags=tags, model_type="video"
+            )
+            about = Model(logged.artifact_location, run, model_uuid=logged.model_id, model_id=logged.model_id)
+            try:
+                package.write(Path(place) / "model", about)
+                client.log_model_artifacts(logged.model_id, str(Path(place) / "model"))
+            except BaseException:
+                client.finalize_logged_model(logged.model_id, "FAILED")
+                raise
+            client.finalize_logged_model(logged.model_id, "READY")
+            client.log_outputs(run, [LoggedModelOutput(logged.model_id, step=0)])
+        return logged
 
     def promote(self, version: Champion, before: Champion | None = None, best: Mapping[str, str] | None = None) -> None:
         """Give a version the alias. One write: either it is the champion afterwards or nothing changed.

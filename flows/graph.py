@@ -123,7 +123,7 @@ def data_read(
 ) -> dict[str, str]:
     """Path → hash of the data that a stage (and part) reads, from the outs of ``lock``: stage → path → hash.
 
-    A dep may be a folder of several outs: each of them counts.
+    A dep may be a folder of several outs: each of them counts. It may be a table in an out: that out counts.
     """
     read: set[str] = set()
     for definition in (_definitions(path) if path.exists() else {}).values():
@@ -132,4 +132,5 @@ def data_read(
         if stage_of(definition) == stage and named in ("", "${item}", part):
             read |= {dep.replace("${preset}", preset) for dep in definition.get("deps", [])}
     outs = {out: digest for made in lock.values() for out, digest in made.items()}
+    read |= {str(Path(dep).parent) for dep in read if dep.endswith("/clips.parquet")}
     return {out: digest for out, digest in outs.items() if any(Path(out).is_relative_to(dep) for dep in read)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import threading
 import time
@@ -37,6 +38,16 @@ def dvc_above() -> psutil.Process | None:
         return None
     running = _running_dvc(Path.cwd())
     return next((process for process in psutil.Process().parents() if process.pid in running), None)
+
+
+def dvc_command(words: list[str]) -> str:
+    """The command that a dvc process was given, of its command line: the words after ``dvc``, ``python /…/dvc`` or
+    ``python -m dvc``; all of them where it is another program that uses ``dvc.repo.Repo``.
+
+    >>> dvc_command(["python", "-m", "dvc", "repro", "-f"]), dvc_command(["python", "script.py"])
+    ('repro -f', 'python script.py')
+    """
+    return shlex.join(words[next((at + 1 for at, word in enumerate(words[:3]) if Path(word).name == "dvc"), 0) :])
 
 
 def _running_dvc(folder: Path, patience_s: float = 2.0) -> set[int]:

@@ -69,14 +69,14 @@ def sweep(out: Path) -> None:
 
 def _tracker(settings: Settings, stage: str, part: str, origin: dict[str, Any]) -> Any:
     from flows.graph import data_read
-    from flows.tracking import MlflowTracker, wanted
+    from flows.tracking import MlflowTracker, system_metrics_wanted, wanted
     from stages.context import NoTracker
 
     if stage not in TRACKED or not wanted():
         return nullcontext(NoTracker())
-    return MlflowTracker(
-        settings, stage, part, origin["git"]["revision"], data_read(stage, part, settings.preset, origin["dvc_lock"])
-    )
+    data = data_read(stage, part, settings.preset, origin["dvc_lock"])
+    machine = system_metrics_wanted() and stage in TRAININGS and not slurm.requested()  # a job runs elsewhere
+    return MlflowTracker(settings, stage, part, origin["git"], data, machine)
 
 
 def has_networks(stage: str, settings: Settings) -> bool:

@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import json
 import os
-import shlex
 import socket
 import subprocess
 import sys
@@ -28,7 +27,7 @@ import psutil
 from filelock import FileLock
 
 from flows.prefect_api import ENDED, PrefectApi, PrefectError
-from flows.process_lifetime import alive, dvc_above, identity
+from flows.process_lifetime import alive, dvc_above, dvc_command, identity
 from flows.proxies import open_url, spare_loopback
 from flows.sqlite_urls import sqlite_url
 from s3dnerf.core.errors import S3DNeRFError
@@ -99,7 +98,7 @@ def joined(tags: Iterable[str], home: Path = HOME) -> tuple[PrefectApi, str | No
         api = PrefectApi(url)
         _end_forgotten(home, api, note)
         if dvc is not None and "parent" not in note:
-            command = shlex.join(dvc.cmdline()[_command_at(dvc.cmdline()) :])
+            command = dvc_command(dvc.cmdline())
             parent = api.create_flow_run(FLOW, f"dvc {command}".strip(), tags, {"command": command})
             api.set_state(parent, "RUNNING")
             note["parent"] = parent
@@ -108,11 +107,6 @@ def joined(tags: Iterable[str], home: Path = HOME) -> tuple[PrefectApi, str | No
             note["watcher"] = _start(home, ["--owner", owner])
             path.write_text(json.dumps(note), encoding="utf-8")
     return api, note.get("parent")
-
-
-def _command_at(words: list[str]) -> int:
-    """Where dvc's own words begin: after ``dvc``, ``python /…/dvc`` or ``python -m dvc``; else 0: all are shown."""
-    return next((at + 1 for at, word in enumerate(words[:3]) if Path(word).name == "dvc"), 0)
 
 
 def _start(home: Path, words: list[str]) -> int:

@@ -206,6 +206,13 @@ def test_curves_and_settings_are_in_mlflow(first: tuple[Project, str]) -> None:
     run = runs["train_s3dnerf full"]
     assert run.info.status == "FINISHED" and run.data.params["train.steps"] == "4"
     assert any(len(client.get_metric_history(run.info.run_id, name)) >= 4 for name in run.data.metrics)
+    parent = runs.pop("dvc repro")
+    assert {one.data.tags["mlflow.parentRunId"] for one in runs.values()} == {parent.info.run_id}
+    assert parent.info.status == "FINISHED" and parent.data.tags["mlflow.source.git.dirty"] == "false"
+    lock = read_mapping(first[0].folder / "dvc.lock")["stages"]["ingest"]["outs"]
+    used = {given.dataset.name: given.dataset for given in run.inputs.dataset_inputs}
+    assert used["ingest/hdtf"].digest == next(o["md5"] for o in lock if o["path"] == "data/tiny/ingest/hdtf")
+    assert json.loads(used["ingest/hdtf"].profile)["num_rows"] > 0
 
 
 def test_any_tampering_is_found_and_named_and_nothing_else_is(

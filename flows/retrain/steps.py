@@ -160,7 +160,7 @@ def promote(plan: Plan, verdict: Verdict) -> Outcome:
     """
     registry, outcome, good = plan.registry(), verdict.outcome, verdict.outcome.status == PROMOTED
     described = f"{outcome.status}: {outcome.lines[0]}"
-    version = registry.register(plan.model(), outcome.commit, described, "" if good else verdict.how)
+    version = registry.register(plan.model(), outcome.commit, described, "" if good else verdict.how, plan.place)
     if good:
         registry.promote(version, verdict.champion, verdict.best)
         line = f"version {version.version} is the champion now"

@@ -43,6 +43,10 @@ def test_the_data_that_a_stage_reads_are_the_outs_below_its_deps() -> None:
     }
     assert data_read("train_sync", "judge", "tiny", lock, ROOT / "dvc.yaml") == {"data/tiny/align/lrs2": "2.dir"}
     generator = data_read("train_s3dnerf", "full", "tiny", lock, ROOT / "dvc.yaml")
-    assert generator == {"data/tiny/align/hdtf": "6.dir", "data/tiny/train_sync/expert": "3.dir"}
+    assert generator == {
+        "data/tiny/align/hdtf": "6.dir",
+        "data/tiny/train_sync/expert": "3.dir",
+        "data/tiny/ingest/hdtf": "1.dir",  # by its clips.parquet
+    }
     read = data_read("evaluate", "", "tiny", lock, ROOT / "dvc.yaml").keys()
     assert read == {out for made in lock.values() for out in made} - {"data/tiny/evaluate"}

@@ -21,6 +21,7 @@ from flows.process_lifetime import identity
 from flows.server import healthy
 from flows.sqlite_urls import sqlite_url
 from s3dnerf.core.errors import SettingsError
+from tests.flows.retrain.played import small_card
 
 ROOT = Path(__file__).resolve().parents[2]
 ODD = ["a folder", 'it\'s 50% "?" #1 é']
@@ -45,8 +46,8 @@ def tracked(folder: Path) -> tuple[str, str]:
     """A run with a file and a registered model, as stages and retraining leave them. Returns the run, the version."""
     model = folder / "model"
     model.mkdir(parents=True, exist_ok=True)
-    for name in ("generator.safetensors", "card.json"):
-        (model / name).write_text(name)
+    (model / "generator.safetensors").write_text("weights")
+    (model / "card.json").write_text(small_card())
     registry = Registry("tiny", tracking_uri(folder))
     client = registry.tracking.client
     run = client.create_run(registry.tracking.experiment("tiny")).info.run_id
@@ -69,7 +70,7 @@ def test_mlflows_database_and_files_lie_in_a_folder_of_any_name(
     monkeypatch.chdir(folder)
     run, _ = tracked(Path())
     assert (folder / "mlflow.db").stat().st_size > 0
-    assert downloaded(TrackingClient(tracking_uri()).client, run, tmp_path / "to") == "card.json"
+    assert downloaded(TrackingClient(tracking_uri()).client, run, tmp_path / "to") == small_card()
     assert list((tmp_path / "project").iterdir()) == [folder]
 
 
@@ -92,7 +93,7 @@ def test_mlflows_files_follow_a_moved_or_copied_folder(
     assert client.get_model_version("s3dnerf-tiny", version).source.startswith(f"{here}/")
     assert client.get_experiment(registry.tracking.experiment("tiny")).artifact_location == here
     assert client.get_experiment("0").artifact_location.startswith(second.as_uri())
-    assert downloaded(client, run, tmp_path / "to") == "card.json"
+    assert downloaded(client, run, tmp_path / "to") == small_card()
     other, _ = tracked(second)
     assert client.get_run(other).info.artifact_uri.startswith(f"{here}/") and list(
         (second / "mlartifacts").glob(f"{other}*")

@@ -22,6 +22,7 @@ import pytest
 
 from flows import server
 from flows.prefect_api import PrefectApi, PrefectError
+from flows.process_lifetime import dvc_command
 from flows.recorder import LOGGERS, Recorder
 from tests.flows import prefect_records as records
 
@@ -304,4 +305,4 @@ def test_inline_starts_nothing_of_prefect(tmp_path: Path) -> None:
     ],
 )
 def test_a_parent_run_is_named_by_its_command(words: list[str], shown: str) -> None:
-    assert " ".join(words[server._command_at(words) :]) == shown
+    assert dvc_command(words) == shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from flows.champion import Registry
 from flows.retrain.outcome import RetrainError
 from s3dnerf.evaluation.protocol import COLUMNS
 from s3dnerf.reporting.report_files import Report
+from s3dnerf.settings.loading import as_dict
+from tests.fake_preset import settings_of
 from tests.reporting.small_report import make_report, rows_of, table
 
 
@@ -26,6 +29,11 @@ def report_of(rows: list[dict[str, Any]]) -> Report:
     """A report of these rows, which states their metrics."""
     metrics = {r["metric"]: {"name": r["metric"]} | {k: r[k] for k in ("version", "direction")} for r in rows}
     return make_report("made", rows, metrics=list(metrics.values()))
+
+
+def small_card() -> str:
+    """A card.json of a generator whose speech backend needs no weights, with all that registering reads."""
+    return json.dumps({"variant": "full", "steps": 4, "seed": 0, "clips": 2, "settings": as_dict(settings_of())})
 
 
 class Played:
@@ -47,7 +55,7 @@ class Played:
             model = place / "data/tiny/train_s3dnerf/full"
             model.mkdir(parents=True, exist_ok=True)
             (model / "generator.safetensors").write_bytes(self.weights)
-            (model / "card.json").write_text("{}")
+            (model / "card.json").write_text(small_card())
             (place / "dvc.lock").write_text(f"schema: '2.0'\nstages: {{}}\n# {self.weights.decode()}\n")
             folder = place / "reports/tiny"
             folder.mkdir(parents=True, exist_ok=True)
