@@ -1,8 +1,8 @@
 """MLflow's tracking database or server: where it is, a client for it, its experiments, its faults as one kind of error.
 
 ``MLFLOW_TRACKING_URI`` names a server; otherwise it is ``mlflow.db`` (SQLite) in the repository, with its files in
-``mlartifacts/`` beside it, also for what runs in another folder. mlflow is imported here alone, and only where
-something is recorded.
+``mlartifacts/`` beside it, also for what runs in another folder. mlflow is imported where something is recorded or
+registered, never before; only ``flows/pyfunc_model.py``, which MLflow itself runs, has it at the top.
 """
 
 from __future__ import annotations

@@ -120,7 +120,9 @@ def test_the_model_says_what_it_takes_gives_and_needs(registry: Registry) -> Non
     logged = client.get_logged_model(info.model_id)
     assert (str(logged.status), logged.params["variant"], logged.source_run_id) == ("READY", "full", version.run_id)
     assert logged.artifact_location == version.source
-    assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "s3dnerf-tiny", "version": version.version}]
+    assert json.loads(logged.tags["mlflow.modelVersions"]) == [
+        {"name": "s3dnerf-tiny", "version": str(version.version)}
+    ]
     assert client.get_run(version.run_id).info.status == "FINISHED"
 
 
