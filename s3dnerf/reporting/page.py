@@ -65,7 +65,8 @@ def all_tables(sources: Sources, summary: dict[str, Any]) -> list[Table]:
             table.notes.append(
                 f"Sync is judged here by {said}, in the paper by SyncNet: the two columns do not compare."
             )
-    tables += [further(c, part, recipes, sources.ours, sources.variants) for c, part in parts.items()]
+    for corpus, part in parts.items():
+        tables += further(corpus, part, recipes, sources.ours, sources.variants)
     return tables
 
 
