@@ -289,7 +289,7 @@ def judged(frames: np.ndarray, truth: Truth, tools: Tools) -> list[Measured]:
     if tools.judge is None:
         return sync.unjudged(tools.judge_key, tools.why.get("judge", "no judge"))
     if truth.samples is None:
-        return sync.unjudged(tools.judge_key, "the truth has no sound")
+        return sync.unjudged(tools.judge_key, silent_lips.NO_SOUND)
     return sync.measure(
         tools.judge, tools.judge_key, frames, truth.lip_box, truth.samples[: 640 * len(frames)], truth.audio
     )

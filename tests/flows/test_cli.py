@@ -261,6 +261,10 @@ def test_folders_that_cannot_be_scored_are_one_message(
     (tmp_path / "truth/a.mp4").write_text("not a video")
     status, said, _ = typed("evaluate", "--generated", "made", "--truth", "truth")
     assert status == 1 and "0 of 1 videos scored" in said and "a: truth_unreadable" in said
+    status, said, _ = typed("evaluate", "--generated", "made")
+    assert status == 0 and "1 of 1 videos scored" in said and "a: without_sound" in said and "head_dynamics" in said
+    status, _, said = typed("evaluate", "--generated", "made", "--align")
+    assert status == 2 and "--align: got no --truth, expected the folder of true videos" in said
 
 
 @pytest.mark.slow
