@@ -196,6 +196,7 @@ def evaluate(
     from s3dnerf.core.whole_files import claimed
     from s3dnerf.evaluation.accounting import problem_lines, refuse_media
     from s3dnerf.evaluation.folders import score_folders, score_table, score_without_truth, scored_count
+    from s3dnerf.evaluation.picture_sets import PictureSets
     from s3dnerf.evaluation.tools import load_tools
     from s3dnerf.video.packs import write_atomic
 
@@ -210,9 +211,12 @@ def evaluate(
         if truth is None:
             rows, problems = score_without_truth(generated, tools)
         else:
-            rows, problems = score_folders(generated, truth, tools, align=align)
+            pictures = PictureSets(tools.network, tools.why.get("lpips", ""))
+            rows, problems = score_folders(generated, truth, tools, align=align, pictures=pictures)
         if rows:
             print(score_table(rows))
+        for line in [] if truth is None else pictures.lines():
+            print(line)
         judge = f"{tools.judge.name}; {tools.judge.protocol}" if tools.judge else f"nobody: {tools.why['judge']}"
         print(f"sync judged by: {judge}")
         for line in problem_lines(problems):

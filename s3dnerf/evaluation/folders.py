@@ -25,6 +25,7 @@ from s3dnerf.core.file_names import shown
 from s3dnerf.core.rates import FPS_HZ, RATE_HZ, SAMPLES_PER_FRAME
 from s3dnerf.evaluation.accounting import look_into, not_read, outside_layout, problem_lines
 from s3dnerf.evaluation.other_methods import LOOKS, SAME_FRAMING_PX, fit_framing, share_outside, steady_apart
+from s3dnerf.evaluation.picture_sets import PictureSets
 from s3dnerf.evaluation.protocol import (
     SIZE_PX,
     WITHOUT_TRUTH,
@@ -93,6 +94,7 @@ def score_folders(
     method: str = "generated",
     corpus: str = "files",
     align: bool = False,
+    pictures: PictureSets | None = None,
 ) -> tuple[list[dict[str, Any]], list[Problem]]:
     """Score every video of ``generated`` against the one of the same name in ``truth``.
 
@@ -101,6 +103,7 @@ def score_folders(
     method, corpus : what the rows say where the folder holds videos itself
     align : bring a video that frames the face otherwise (PC-AVS does) over the truth by one similarity, from eyes and
         nose; without it such a video is compared as it is, and named
+    pictures : given the frames of every truth and video that was scored, for what is measured on all of them together
 
     Returns
     -------
@@ -129,8 +132,10 @@ def score_folders(
         ]
         measured_truth, truth_problems = read_measured(name, path, tools, "truth_")
         problems += truth_problems
+        if pictures is not None and measured_truth is not None:
+            pictures.add(None, name, measured_truth.frames)
         for video in partners.values():
-            pair_problems, measured = _score_one(video, path, measured_truth, truth_problems, tools, align)
+            pair_problems, measured = _score_one(video, path, measured_truth, truth_problems, tools, align, pictures)
             problems += [replace(p, method=video.method if len(methods) > 1 else "") for p in pair_problems]
             rows += as_rows(measured, name, video.corpus, name, video.method)
     unknown = [m for m in videos if m.name not in truths]
@@ -221,6 +226,7 @@ def _score_one(
     truth_problems: list[Problem],
     tools: Tools,
     align: bool,
+    pictures: PictureSets | None,
 ) -> tuple[list[Problem], list[Measured]]:
     """The problems of one pair, and its measurements; ``truth_problems``: what is wrong with the truth."""
     if truth is None:
@@ -253,6 +259,8 @@ def _score_one(
             f"brought over the truth by one similarity from eyes and nose; {outside:.0%} of the frame repeats its edge"
         )
     measured, landmarks = score_pair(frames, truth, tools)
+    if pictures is not None:
+        pictures.add(video.method, video.name, frames[: len(truth.frames)])
     if not align:
         framing_px = steady_apart(landmarks, truth.landmarks)
     if framing_px > SAME_FRAMING_PX:

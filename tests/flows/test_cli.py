@@ -237,6 +237,7 @@ def test_folders_of_videos_are_scored_and_every_file_is_accounted_for(
     assert status == 0 and not wrong, wrong
     assert "broken: unreadable" in said and "lonely: no_generated_video: lonely.mp4 has no partner" in said
     assert "1 of 2 videos scored" in said and "sync judged by: nobody" in said
+    assert "kid_alexnet, fid_alexnet: not measured: switched off (evaluate.lpips: off)" in said
     rows = pd.read_csv(tmp_path / "rows.csv").set_index(["clip", "metric"])
     assert (
         rows.loc[("good", "m_lmd"), "value"] == pytest.approx(0, abs=0.05)
