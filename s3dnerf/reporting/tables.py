@@ -323,10 +323,12 @@ def further(
     tables = [comparison(f"further-{corpus}", f"Further measures · {where}", rows, summary, {}, still)]
     if moving:
         tables.append(comparison(f"dynamics-{corpus}", f"Dynamics · {where}", rows, summary, {}, moving))
-        tables[-1].notes.append(
+        tables[-1].notes += [
             "Where a column has no arrow neither more nor less is better: what is nearer to the truth's row is. "
-            "A still picture does not move: 0 is no aim."
-        )
+            "A still picture does not move: 0 is no aim.",
+            "Not measured: AED (to fit expressions to a video's frames takes longer than all measures of this table "
+            "together), KID and FID (of a folder: s3dnerf evaluate prints them), FVD (no video network here).",
+        ]
     return tables
 
 
