@@ -76,9 +76,9 @@ def change(values: list[dict[str, float | None]]) -> dict[str, Any]:
     found |= {"change": round(float(step.mean()), 5), "largest_change": round(float(np.abs(step).max()), 5)}
     source, still = columns["source"], columns["still"]
     spread = float(source.std()) if len(source) > 1 else 0.0
-    if spread == 0 and len(still):  # a distance from the truth
+    if spread < 1e-9 and len(still):  # a distance from the truth
         spread = float(np.abs(still - (source.mean() if len(source) else 0.0)).mean())
-    found["change_in_spreads"] = round(float(np.abs(step).mean()) / spread, 3) if spread else None
+    found["change_in_spreads"] = round(float(np.abs(step).mean()) / spread, 3) if spread > 1e-9 else None
     return found
 
 

@@ -47,7 +47,7 @@ def expectations(values: Values) -> list[dict[str, Any]]:
         return float("nan" if mine is None else mine), float("nan" if theirs is None else theirs)
 
     def expect(what: str, sides: list[tuple[float, float]], less: bool = True) -> None:
-        held = [bool(a < b) == less for a, b in sides]
+        held = [a < b if less else a > b for a, b in sides]
         found.append(
             {
                 "expected": what,

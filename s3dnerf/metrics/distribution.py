@@ -8,10 +8,10 @@ x of m generated and y of n true pictures, and k(a, b) = (aᵀb / 256 + 1)³,
 
 A corpus has one value of each, no clip has. Few pictures make FID large whatever they show (its bias falls as one over
 their number, and below 257 pictures the covariances are not even of full rank): compare FIDs of equal numbers only. KID
-has no bias at any number, may lie below 0 by chance, and has a standard error here, a jackknife over clips (frames of a
-clip are alike): where it exceeds the difference of two methods, nothing was shown. The names say the network: published
-KIDs and FIDs are Inception-v3's and do not compare with these. FVD needs a video network, and there is none here: it is
-not measured.
+has no bias at any number where the two sets are independent; pictures of the same clips are not, so that a method which
+equals the truth lies a little below 0. Its standard error is a jackknife over clips (frames of a clip are alike): where
+it exceeds the difference of two methods, nothing was shown. The names say the network: published KIDs and FIDs are
+Inception-v3's and do not compare with these. FVD needs a video network, and there is none here: it is not measured.
 
 Source: Bińkowski et al. 2018, formula (4); Heusel et al. 2017. Unit: none. Range: KID (−∞, ∞), FID [0, ∞). Less is
 better.
@@ -58,7 +58,7 @@ class Distance:
         few = ": fewer than the 257 that FID asks for, biased up" if min(self.generated, self.truth) < 257 else ""
         return (
             f"{KID_RECIPE.name} {self.kid:.4f}{error}, {FID_RECIPE.name} {self.fid:.3f}; {self.generated} pictures of "
-            f"{self.clips} clips against {self.truth} true ones{few}"
+            f"{self.clips} {'clip' if self.clips == 1 else 'clips'} against {self.truth} true ones{few}"
         )
 
 

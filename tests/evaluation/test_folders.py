@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from s3dnerf.evaluation.accounting import problem_lines
-from s3dnerf.evaluation.folders import lips_of, score_folders, score_table, score_without_truth, scored_count
+from s3dnerf.evaluation.folders import lips_of, score_folders, score_table, scored_count
 from s3dnerf.evaluation.picture_sets import PictureSets
-from s3dnerf.evaluation.protocol import WITHOUT_TRUTH, Tools, prepare_truth
+from s3dnerf.evaluation.protocol import Tools, prepare_truth
 from s3dnerf.evaluation.reading import HOW, read_video
 from s3dnerf.faces.dlib_backend import DlibBackend
 from s3dnerf.faces.dlib_files import dlib_data
@@ -370,34 +370,6 @@ def test_a_folder_of_methods_has_a_column_each(tmp_path: Path, tools: Tools) -> 
     line = next(line for line in score_table(rows).splitlines() if line.startswith("m_lmd"))
     assert f"{mean['one']:.4f}" in line and f"{mean['two']:.4f}" in line and mean["one"] == 0 < mean["two"]
     assert problem_lines(problems)[0].startswith("two/y: no_generated_video")
-
-
-def test_videos_without_a_truth(tmp_path: Path, tools: Tools) -> None:
-    """Each by itself with its own sound, every file accounted for; what needs a truth is not in the table."""
-    write_video(tmp_path / "speaking.mp4", drawn(OPENINGS * 3), sound=tone(0.96))
-    write_video(tmp_path / "mute.mp4", drawn(OPENINGS * 3))
-    write_video(tmp_path / "faceless.mp4", np.full((8, 256, 256, 3), 90, np.uint8), sound=tone(0.32))
-    write_video(tmp_path / "wide.mp4", drawn(OPENINGS)[:, :128])
-    (tmp_path / "notes.txt").write_text("notes")
-    rows, problems = score_without_truth(tmp_path, tools)
-    assert {(p.name, p.what) for p in problems} == {
-        ("mute", "without_sound"), ("faceless", "without_face"), ("wide", "not_square"),
-        (f"{tmp_path.name}/notes.txt", "not_a_video"),
-    }  # fmt: skip
-    found = {(r["clip"], r["metric"]): r for r in rows}
-    assert len(rows) == 4 * len(tools.recipes()) and scored_count(rows) == (3, 4)
-    assert found["speaking", "lse_c"]["value"] > 0 and found["mute", "lse_c"]["reason"] == "no sound"
-    for clip in ("speaking", "mute"):
-        assert found[clip, "jitter"]["value"] >= 0 and found[clip, "lip_dynamics"]["counted"] == 24
-        assert found[clip, "f_lmd"]["reason"] == found[clip, "ssim"]["reason"] == WITHOUT_TRUTH
-    assert found["faceless", "jitter"]["reason"] == "no frame has landmarks" and found["faceless", "cpbd"]["value"] == 0
-    assert found["wide", "cpbd"]["reason"].startswith("not_square")
-    del rows[-len(tools.recipes()) :]  # of wide, which sorts last
-    lines = score_table(rows).splitlines()
-    assert any(line.startswith("jitter ") for line in lines) and not any(line.startswith("f_lmd ") for line in lines)
-    assert any("f_lmd" in line and f"in 3 of 3 videos: {WITHOUT_TRUTH}" in line for line in lines)
-    with pytest.raises(FileNotFoundError, match="no such folder"):
-        score_without_truth(tmp_path / "nowhere", tools)
 
 
 def test_an_empty_folder_and_a_missing_one(tmp_path: Path, tools: Tools) -> None:
