@@ -192,13 +192,17 @@ def sheets(out: Path = Path("sheets.html")) -> int:
 
 
 def evaluate(
-    generated: Path, truth: Path, table: Path | None = None, align: bool = False, device: str | None = None
+    generated: Path,
+    truth: Path | None = None,
+    table: Path | None = None,
+    align: bool = False,
+    device: str | None = None,
 ) -> int:
     """Score anyone's videos against the true ones of the same names; every file is accounted for.
 
     Args:
         generated: Folder of generated videos, or of methods: <method>/<corpus>/<video>.
-        truth: Folder of true videos with sound.
+        truth: Folder of true videos with sound. Without it each video is measured by itself, with its own sound.
         table: Also write the per-video rows as CSV, into this file.
         align: Bring a video that frames the face otherwise over the truth first, by one similarity.
         device: Where networks run: cpu, cuda, or auto, a GPU where there is one (without it: $S3DNERF_DEVICE, or auto).
@@ -207,19 +211,28 @@ def evaluate(
 
     from s3dnerf.core.whole_files import claimed
     from s3dnerf.evaluation.accounting import problem_lines, refuse_media
-    from s3dnerf.evaluation.folders import score_folders, score_table, scored_count
+    from s3dnerf.evaluation.folders import score_folders, score_table, score_without_truth, scored_count
+    from s3dnerf.evaluation.picture_sets import PictureSets
     from s3dnerf.evaluation.tools import load_tools
     from s3dnerf.video.packs import write_atomic
 
+    if align and truth is None:
+        raise InputRefused("--align: got no --truth, expected the folder of true videos that it brings the others over")
     if table is not None:
         refuse_media(table, "--table")
     choose_device(device)
     settings = load_settings()
     with contextlib.nullcontext() if table is None else claimed(table, "--table"):
         tools = load_tools(settings, settings.data_dir / "train_sync" / "judge", any_sound=True)
-        rows, problems = score_folders(generated, truth, tools, align=align)
+        if truth is None:
+            rows, problems = score_without_truth(generated, tools)
+        else:
+            pictures = PictureSets(tools.network, tools.why.get("lpips", ""))
+            rows, problems = score_folders(generated, truth, tools, align=align, pictures=pictures)
         if rows:
             print(score_table(rows))
+        for line in [] if truth is None else pictures.lines():
+            print(line)
         judge = f"{tools.judge.name}; {tools.judge.protocol}" if tools.judge else f"nobody: {tools.why['judge']}"
         print(f"sync judged by: {judge}")
         for line in problem_lines(problems):

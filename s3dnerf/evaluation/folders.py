@@ -6,9 +6,9 @@ timestamps and to 256², and the truth's sound is judged. A corrupt, shorter, lo
 and counted, the others are scored; what was changed so that two files could be compared (size, rate, start) is named as
 well, and so is every other file in the two folders (:mod:`s3dnerf.evaluation.accounting`). A truth is read and
 measured once for all methods; a pair is held in memory (5 MB a second of each video, and as much again while it is
-measured).
+measured). Without a truth a video is measured by itself, with its own sound (:func:`score_without_truth`).
 
-Run: ``s3dnerf evaluate --generated DIR --truth DIR``.
+Run: ``s3dnerf evaluate --generated DIR [--truth DIR]``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,17 @@ from s3dnerf.core.file_names import shown
 from s3dnerf.core.rates import FPS_HZ, RATE_HZ, SAMPLES_PER_FRAME
 from s3dnerf.evaluation.accounting import look_into, not_read, outside_layout, problem_lines
 from s3dnerf.evaluation.other_methods import LOOKS, SAME_FRAMING_PX, fit_framing, share_outside, steady_apart
-from s3dnerf.evaluation.protocol import SIZE_PX, Tools, Truth, as_rows, prepare_truth, score_pair
+from s3dnerf.evaluation.picture_sets import PictureSets
+from s3dnerf.evaluation.protocol import (
+    SIZE_PX,
+    WITHOUT_TRUTH,
+    Tools,
+    Truth,
+    as_rows,
+    prepare_truth,
+    score_alone,
+    score_pair,
+)
 from s3dnerf.evaluation.reading import HOW, Problem, compared_otherwise, read_video
 from s3dnerf.faces.lips import crop_boxes
 from s3dnerf.faces.warping import warp
@@ -84,6 +94,7 @@ def score_folders(
     method: str = "generated",
     corpus: str = "files",
     align: bool = False,
+    pictures: PictureSets | None = None,
 ) -> tuple[list[dict[str, Any]], list[Problem]]:
     """Score every video of ``generated`` against the one of the same name in ``truth``.
 
@@ -92,6 +103,7 @@ def score_folders(
     method, corpus : what the rows say where the folder holds videos itself
     align : bring a video that frames the face otherwise (PC-AVS does) over the truth by one similarity, from eyes and
         nose; without it such a video is compared as it is, and named
+    pictures : given the frames of every truth and video that was scored, for what is measured on all of them together
 
     Returns
     -------
@@ -118,10 +130,12 @@ def score_folders(
             for m in methods
             if m not in partners
         ]
-        measured_truth, truth_problems = _read_truth(name, path, tools)
+        measured_truth, truth_problems = read_measured(name, path, tools, "truth_")
         problems += truth_problems
+        if pictures is not None and measured_truth is not None:
+            pictures.add(None, name, measured_truth.frames)
         for video in partners.values():
-            pair_problems, measured = _score_one(video, path, measured_truth, truth_problems, tools, align)
+            pair_problems, measured = _score_one(video, path, measured_truth, truth_problems, tools, align, pictures)
             problems += [replace(p, method=video.method if len(methods) > 1 else "") for p in pair_problems]
             rows += as_rows(measured, name, video.corpus, name, video.method)
     unknown = [m for m in videos if m.name not in truths]
@@ -132,38 +146,64 @@ def score_folders(
     return rows, sorted(problems, key=lambda p: (p.name, p.method, p.what))
 
 
-def _read_truth(name: str, path: Path, tools: Tools) -> tuple[Truth | None, list[Problem]]:
-    """The truth with what is measured on it once; None where it cannot be read. And what is to be said of it."""
+def score_without_truth(
+    generated: str | Path, tools: Tools, method: str = "generated", corpus: str = "files"
+) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """Score every video of ``generated`` by what it and its own sound say: sharpness, sync, flicker, dynamics, silent
+    lips, identity over time. The parameters and what is returned are :func:`score_folders`'s.
+    """
+    generated = Path(generated)
+    if not generated.is_dir():
+        raise FileNotFoundError(f"{generated}: no such folder")
+    videos, problems = generated_videos(generated, method, corpus)
+    several = len({v.method for v in videos}) > 1
+    rows: list[dict[str, Any]] = []
+    for video in videos:
+        read, found = read_measured(video.name, video.path, tools)
+        problems += [replace(p, method=video.method if several else "") for p in found]
+        if read is None:
+            why = f"{found[0].what}: {found[0].detail[:200]}"
+            measured = [not_measured(recipe, why) for recipe in tools.recipes()]
+        else:
+            measured = score_alone(read, tools)
+        rows += as_rows(measured, video.name, video.corpus, video.name, video.method)
+    return rows, sorted(problems, key=lambda p: (p.name, p.method, p.what))
+
+
+def read_measured(name: str, path: Path, tools: Tools, before: str = "") -> tuple[Truth | None, list[Problem]]:
+    """A video with its sound and what is measured on it once (a truth, or one that has none); None where it cannot be
+    read. And what is to be said of it, ``before`` put before each code.
+    """
     try:
         read = read_video(path)
     except VideoError as bad:
-        return None, [Problem(name, f"truth_{bad.reason}", shown(str(bad))[:300])]
-    frames, problems = read.frames, read.problems(name, "truth_")
+        return None, [Problem(name, f"{before}{bad.reason}", shown(str(bad))[:300])]
+    frames, problems = read.frames, read.problems(name, before)
     samples = audio = None
     try:
         early_s = probe(path).early_s
         sound = read_sound(path, early_s, early_s + len(frames) / FPS_HZ)
         samples = sound.samples
         if sound.note:
-            problems.append(Problem(name, "truth_sound_chosen", sound.note))
+            problems.append(Problem(name, f"{before}sound_chosen", sound.note))
     except VideoError as bad:
-        what = "truth_without_sound" if bad.reason == "no_audio" else "truth_sound_unreadable"
+        what = f"{before}without_sound" if bad.reason == "no_audio" else f"{before}sound_unreadable"
         problems.append(Problem(name, what, shown(str(bad))[:300]))
     if samples is not None:
         whole = SAMPLES_PER_FRAME * len(frames)
         if not len(samples) or float(np.abs(samples).max()) < SILENT:
-            problems.append(Problem(name, "truth_silent", "a sound track with nothing on it: sync is not measured"))
+            problems.append(Problem(name, f"{before}silent", "a sound track with nothing on it: sync is not measured"))
             samples = None
         else:
             padded = np.pad(samples, (0, whole - len(samples)))
             audio = None if tools.judge is None else tools.judge.audio_of(padded)
             if whole - len(samples) > SOUND_SHORT_FRAMES * SAMPLES_PER_FRAME:
                 lengths = f"{len(samples) / RATE_HZ:.2f} s of sound for {len(frames) / FPS_HZ:.2f} s of picture"
-                problems.append(Problem(name, "truth_sound_ends_early", lengths))
+                problems.append(Problem(name, f"{before}sound_ends_early", lengths))
     measured = prepare_truth(frames, None, samples, audio, tools)
     measured.lip_box = lips_of(measured, tools)
     if measured.lip_box is None:
-        problems.append(Problem(name, "truth_without_face", f"no face in any of {len(measured.landmarks)} frames"))
+        problems.append(Problem(name, f"{before}without_face", f"no face in any of {len(measured.landmarks)} frames"))
     return measured, problems
 
 
@@ -186,6 +226,7 @@ def _score_one(
     truth_problems: list[Problem],
     tools: Tools,
     align: bool,
+    pictures: PictureSets | None,
 ) -> tuple[list[Problem], list[Measured]]:
     """The problems of one pair, and its measurements; ``truth_problems``: what is wrong with the truth."""
     if truth is None:
@@ -218,6 +259,8 @@ def _score_one(
             f"brought over the truth by one similarity from eyes and nose; {outside:.0%} of the frame repeats its edge"
         )
     measured, landmarks = score_pair(frames, truth, tools)
+    if pictures is not None:
+        pictures.add(video.method, video.name, frames[: len(truth.frames)])
     if not align:
         framing_px = steady_apart(landmarks, truth.landmarks)
     if framing_px > SAME_FRAMING_PX:
@@ -251,37 +294,43 @@ def _aligned(frames: np.ndarray, truth: Truth, tools: Tools) -> tuple[np.ndarray
 
 def score_table(rows: list[dict[str, Any]]) -> str:
     """Means by metric and method as lines of text: metric, a mean each method, videos with and without a value, frames
-    counted and left out, version; below, why a metric has no value."""
+    counted and left out, version; below, why metrics have no value (those that need a truth are in no line where there
+    is none).
+    """
     methods = sorted({r["method"] for r in rows})
     width = max(9, *(len(m) for m in methods))
+    first = max(len(r["metric"]) for r in rows)
     heads = "  ".join(f"{m:>{width}}" for m in methods)
-    lines, reasons = (
-        [f"{'metric':<12} {heads}  {'videos':>6}  {'failed':>6}  {'frames':>7}  {'failed':>6}  version"],
-        [],
-    )
+    lines = [f"{'metric':<{first}} {heads}  {'videos':>6}  {'failed':>6}  {'frames':>7}  {'failed':>6}  version"]
+    notes: list[str] = []
+    lacking: dict[tuple[int, int, str], list[str]] = {}  # how many, of how many, why → metrics
     for metric in dict.fromkeys(r["metric"] for r in rows):
         of_metric = [r for r in rows if r["metric"] == metric]
+        for why, count in Counter(r["reason"].split("; ")[0] for r in of_metric if not np.isfinite(r["value"])).items():
+            lacking.setdefault((count, len(of_metric), why), []).append(metric)
+        valued = sum(np.isfinite(r["value"]) for r in of_metric)
+        if all(r["reason"] == WITHOUT_TRUTH for r in of_metric):
+            continue
         means = []
         for method in methods:
             values = [r["value"] for r in of_metric if r["method"] == method and np.isfinite(r["value"])]
             means.append(f"{np.mean(values):{width}.4f}" if values else f"{'–':>{width}}")
-        valued = sum(np.isfinite(r["value"]) for r in of_metric)
         counts = (
             f"{valued:>6}  {len(of_metric) - valued:>6}  {sum(r['counted'] for r in of_metric):>7}  "
             f"{sum(r['failed'] for r in of_metric):>6}"
         )
-        lines.append(f"{metric:<12} {'  '.join(means)}  {counts}  {of_metric[0]['version']}")
-        missing = Counter(r["reason"].split("; ")[0] for r in of_metric if not np.isfinite(r["value"]))
+        lines.append(f"{metric:<{first}} {'  '.join(means)}  {counts}  {of_metric[0]['version']}")
         if metric == "sync_offset" and valued:
             offsets = np.array([abs(r["value"]) for r in of_metric if np.isfinite(r["value"])])
-            reasons.append(
+            notes.append(
                 f"sync_offset: 0 in {int((offsets == 0).sum())} of {valued} videos, beyond ±1 in "
                 f"{int((offsets > 1).sum())}"
             )
-        reasons += [
-            f"{metric}: not measured in {count} of {len(of_metric)} videos: {why}" for why, count in missing.items()
-        ]
-    return "\n".join([*lines, HOW, *reasons])
+    every = len({r["metric"] for r in rows})
+    for (count, of, why), metrics in lacking.items():
+        which = "every metric" if len(metrics) == every else ", ".join(metrics)
+        notes.append(f"{which}: not measured in {count} of {of} videos: {why}")
+    return "\n".join([*lines, HOW, *notes])
 
 
 def scored_count(rows: list[dict[str, Any]]) -> tuple[int, int]:

@@ -16,12 +16,43 @@ from typing import Any
 import numpy as np
 
 from s3dnerf.faces.types import FaceBackend
-from s3dnerf.metrics import cpbd, flicker, identity, lmd, lpips, mouth_motion, parallax, psnr, ssim, sync
+from s3dnerf.metrics import (
+    cpbd,
+    face_dynamics,
+    flicker,
+    head_pose,
+    identity,
+    keypoints,
+    lmd,
+    lpips,
+    mouth_blur,
+    mouth_motion,
+    mouth_sound,
+    parallax,
+    psnr,
+    silent_lips,
+    ssim,
+    sync,
+)
 from s3dnerf.metrics.lmd import metric_landmarks
 from s3dnerf.metrics.result import Measured, Recipe, not_measured
 from s3dnerf.settings.schema import LipsSettings
 
 SIZE_PX = 256
+# of one video and its sound, from landmarks alone
+MOTION = (
+    head_pose.DYNAMICS_RECIPE, head_pose.DEVIATION_RECIPE, *face_dynamics.RECIPES, silent_lips.RECIPE,
+    *mouth_sound.RECIPES,
+)  # fmt: skip
+# what is computed from landmarks has other numbers with another landmark finder: its version names the finder
+OF_LANDMARKS = frozenset(
+    recipe.name
+    for recipe in (
+        lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, mouth_motion.DEVIATION_RECIPE, mouth_motion.CORRELATION_RECIPE,
+        parallax.RECIPE, keypoints.RECIPE, head_pose.APD_RECIPE, *MOTION,
+    )
+)  # fmt: skip
+WITHOUT_TRUTH = "compares with a truth, and none was given"
 COLUMNS = [
     "clip",
     "corpus",
@@ -65,9 +96,16 @@ class Tools:
     identity_frames: int = 5
     lips: LipsSettings = field(default_factory=LipsSettings)
 
+    def versioned(self, recipe: Recipe) -> Recipe:
+        """The recipe; where it is computed from landmarks, with the landmark finder in its version."""
+        if recipe.name not in OF_LANDMARKS:
+            return recipe
+        return replace(recipe, version=f"{recipe.version}-{self.faces.name if self.faces else 'none'}")
+
     def recipes(self) -> list[Recipe]:
         """Every metric in the order of the tables, with the versions that these tools give it."""
-        return [
+        likeness, *likeness_in_time = identity.recipes_of(self.identity_name)
+        listed = [
             ssim.RECIPE,
             psnr.RECIPE,
             lpips.RECIPE,
@@ -75,13 +113,26 @@ class Tools:
             lmd.MOUTH_RECIPE,
             cpbd.RECIPE,
             *sync.recipes_of(self.judge_key),
-            identity.recipe_of(self.identity_name),
+            likeness,
             mouth_motion.DEVIATION_RECIPE,
             mouth_motion.CORRELATION_RECIPE,
             parallax.RECIPE,
             flicker.FACE_RECIPE,
             flicker.BACKGROUND_RECIPE,
+            keypoints.RECIPE,
+            head_pose.APD_RECIPE,
+            *MOTION,
+            *likeness_in_time,
+            mouth_blur.RECIPE,
         ]
+        return [self.versioned(recipe) for recipe in listed]
+
+    def in_order(self, measured: list[Measured], reason: str) -> list[Measured]:
+        """Measurements in the tables' order, their versions with the landmark finder; of what is not among them, that
+        it was not measured, with the reason (ValueError where that is empty).
+        """
+        found = {m.recipe.name: replace(m, recipe=self.versioned(m.recipe)) for m in measured}
+        return [found.get(r.name) or not_measured(r, reason) for r in self.recipes()]
 
 
 @dataclass
@@ -174,24 +225,55 @@ def score_pair(generated: np.ndarray, truth: Truth, tools: Tools) -> tuple[list[
     unique, inverse = _unique_frames(generated[landmark_frames])
     landmarks[: len(landmark_frames)] = metric_landmarks(unique, tools.faces)[inverse]
     pair = landmarks[: len(landmark_frames)], truth.landmarks[: len(landmark_frames)]
-    face, mouth = lmd.measure(*pair)
     ours, theirs = generated[:: tools.picture_every], truth.frames[: paired : tools.picture_every]
-    distinct, places = _unique_frames(ours)
     perceptual = lpips.measure(tools.network, ours, theirs, tools.why.get("lpips", ""))
     pictures = [ssim.measure(ours, theirs), psnr.measure(ours, theirs), perceptual]
-    blur = cpbd.over_frames(cpbd.RECIPE, cpbd.cpbd(distinct)[places], "no frames")
+    described = describe(generated, landmarks, truth, tools)
     measured = [
         *pictures,
-        face,
-        mouth,
-        blur,
-        *judged(generated, truth, tools),
-        likeness(generated, landmarks, truth, tools),
+        *lmd.measure(*pair),
+        *likeness(described, truth, tools),
         *mouth_motion.measure(*pair),
         parallax.measure(*pair),
-        *flicker.measure(generated, truth.landmarks),
+        keypoints.measure(*pair),
+        head_pose.measure(*pair),
+        *of_one_video(generated, pair[0], described, truth, tools),
     ]
-    return _with_lengths(measured, lengths, missing), landmarks
+    return _with_lengths(tools.in_order(measured, ""), lengths, missing), landmarks
+
+
+def of_one_video(
+    frames: np.ndarray, landmarks: np.ndarray, described: list[np.ndarray | None], truth: Truth, tools: Tools
+) -> list[Measured]:
+    """What a video and the sound say without another video: sharpness, sync, flicker, motion, identity over time.
+
+    Parameters
+    ----------
+    frames : uint8 (m, 256, 256, 3)
+    landmarks : (k, 68, 2), of the first k of ``truth.landmark_frames``
+    described : descriptions of its face, None where it was not found
+    truth : whose sound, lip box and face region are taken: the truth, or the video itself
+    """
+    samples = None if truth.samples is None else truth.samples[: 640 * len(frames)]
+    distinct, places = _unique_frames(frames[:: tools.picture_every])
+    blur = cpbd.over_frames(cpbd.RECIPE, cpbd.cpbd(distinct)[places], "no frames")
+    at = truth.landmark_frames[: len(landmarks)]
+    looked_at = at % tools.picture_every == 0
+    if tools.recogniser is None:
+        over_time = _unrecognised(tools)[3]
+    else:
+        over_time = identity.measure_alone(tools.recogniser, described)
+    return [
+        blur,
+        *judged(frames, truth, tools),
+        *flicker.measure(frames, truth.landmarks),
+        *head_pose.measure_motion(landmarks, tools.landmark_every),
+        *face_dynamics.measure(landmarks, tools.landmark_every),
+        silent_lips.measure(landmarks, samples, tools.landmark_every),
+        *mouth_sound.measure(landmarks, samples, tools.landmark_every),
+        mouth_blur.measure(frames[at[looked_at]], landmarks[looked_at]),
+        over_time,
+    ]
 
 
 def _unique_frames(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -207,18 +289,20 @@ def judged(frames: np.ndarray, truth: Truth, tools: Tools) -> list[Measured]:
     if tools.judge is None:
         return sync.unjudged(tools.judge_key, tools.why.get("judge", "no judge"))
     if truth.samples is None:
-        return sync.unjudged(tools.judge_key, "the truth has no sound")
+        return sync.unjudged(tools.judge_key, silent_lips.NO_SOUND)
     return sync.measure(
         tools.judge, tools.judge_key, frames, truth.lip_box, truth.samples[: 640 * len(frames)], truth.audio
     )
 
 
-def likeness(frames: np.ndarray, landmarks: np.ndarray, truth: Truth, tools: Tools) -> Measured:
-    """Identity similarity on the frames whose truth was described."""
-    if tools.recogniser is None:
-        return not_measured(
-            identity.recipe_of(tools.identity_name), tools.why.get("identity", "switched off (evaluate.identity: off)")
-        )
+def _unrecognised(tools: Tools) -> list[Measured]:
+    """The four measures of identity without a value."""
+    why = tools.why.get("identity", "switched off (evaluate.identity: off)")
+    return [not_measured(recipe, why) for recipe in identity.recipes_of(tools.identity_name)]
+
+
+def describe(frames: np.ndarray, landmarks: np.ndarray, truth: Truth, tools: Tools) -> list[np.ndarray | None]:
+    """Descriptions of a video's face in the frames whose truth was described; None where it was not found."""
     ours: list[np.ndarray | None] = []
     last: tuple[np.ndarray, np.ndarray] | None = None  # a still picture is described once
     for i in truth.descriptors:
@@ -229,46 +313,50 @@ def likeness(frames: np.ndarray, landmarks: np.ndarray, truth: Truth, tools: Too
         if last is None or not np.array_equal(last[0], frame):
             last = frame, tools.recogniser.describe(frame, landmarks[i])
         ours.append(last[1])
-    return identity.measure(tools.recogniser, ours, list(truth.descriptors.values()))
+    return ours
+
+
+def likeness(described: list[np.ndarray | None], truth: Truth, tools: Tools) -> list[Measured]:
+    """Identity similarity, its least and its deviation, on the frames whose truth was described."""
+    if tools.recogniser is None:
+        return _unrecognised(tools)[:3]
+    return list(identity.measure(tools.recogniser, described, list(truth.descriptors.values())))
 
 
 def score_truth(truth: Truth, tools: Tools) -> list[Measured]:
     """The row GT: a video against itself. What depends on the video alone (CPBD, sync) is measured; the rest is its
     recipe's value for equal videos, over the frames that could be measured."""
-    n, lost = len(truth.frames), int(np.isnan(truth.landmarks).any(axis=(1, 2)).sum())
-    measured = {
-        m.recipe.name: m
-        for m in [
-            cpbd.measure(truth.frames[:: tools.picture_every]),
-            *judged(truth.frames, truth, tools),
-            *mouth_motion.measure(truth.landmarks, truth.landmarks),
-            parallax.measure(truth.landmarks, truth.landmarks),
-            *flicker.measure(truth.frames, truth.landmarks),
-        ]
-    }
-    rows = []
-    for recipe in tools.recipes():
-        if recipe.name in measured:
-            rows.append(measured[recipe.name])
-        elif recipe.name == "lpips" and tools.network is None:
-            rows.append(not_measured(recipe, tools.why.get("lpips", "no LPIPS weights")))
-        elif recipe.name == "identity" and tools.recogniser is None:
-            rows.append(not_measured(recipe, tools.why.get("identity", "switched off (evaluate.identity: off)")))
-        elif recipe.name == "psnr":
-            rows.append(not_measured(recipe, "the truth against itself: the ratio is infinite"))
-        elif recipe.name in ("f_lmd", "m_lmd") and lost == len(truth.landmark_frames):
-            rows.append(not_measured(recipe, lmd.NO_FRAME, failed=lost))
-        else:
-            of_landmarks = recipe.name in ("f_lmd", "m_lmd")
-            rows.append(
-                Measured(
-                    recipe,
-                    recipe.perfect,
-                    len(truth.landmark_frames) - lost if of_landmarks else n,
-                    lost if of_landmarks else 0,
-                )
-            )
-    return rows
+    lost = int(np.isnan(truth.landmarks).any(axis=(1, 2)).sum())
+    found = len(truth.landmarks) - lost
+    described: list[np.ndarray | None] = list(truth.descriptors.values())
+    measured = [
+        Measured(ssim.RECIPE, ssim.RECIPE.perfect, len(truth.frames)),
+        not_measured(psnr.RECIPE, "the truth against itself: the ratio is infinite"),
+        *likeness(described, truth, tools),
+        *mouth_motion.measure(truth.landmarks, truth.landmarks),
+        parallax.measure(truth.landmarks, truth.landmarks),
+        *of_one_video(truth.frames, truth.landmarks, described, truth, tools),
+    ]
+    if tools.network is None:
+        measured.append(not_measured(lpips.RECIPE, tools.why.get("lpips", "no LPIPS weights")))
+    else:
+        measured.append(Measured(lpips.RECIPE, lpips.RECIPE.perfect, len(truth.frames)))
+    for recipe in (lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, keypoints.RECIPE, head_pose.APD_RECIPE):
+        equal = Measured(recipe, recipe.perfect, found, lost)
+        measured.append(equal if found else not_measured(recipe, lmd.NO_FRAME, failed=lost))
+    return tools.in_order(measured, "")
+
+
+def score_alone(video: Truth, tools: Tools) -> list[Measured]:
+    """A video without a truth: what it and its sound say; the rest is not measured, and says so.
+
+    Parameters
+    ----------
+    video : the video, prepared by :func:`prepare_truth` with its own sound
+    """
+    described: list[np.ndarray | None] = list(video.descriptors.values())
+    measured = of_one_video(video.frames, video.landmarks, described, video, tools)
+    return tools.in_order(measured, WITHOUT_TRUTH)
 
 
 def as_rows(measured: list[Measured], clip: str, corpus: str, speaker: str, method: str) -> list[dict[str, Any]]:

@@ -1,6 +1,10 @@
-"""Identity similarity: does the generated face still look like the same person to a face recogniser?
+"""Identity similarity: does the generated face still look like the same person to a face recogniser, all the time?
 
-    identity = mean over frames of similarity(descriptor of the generated face, descriptor of the true face)
+    identity           = mean over frames of similarity(descriptor of the generated face, descriptor of the true face)
+    identity, least    = the smallest of them
+    identity deviation = their standard deviation
+    identity over time = mean over frames of similarity(descriptor of the first frame, descriptor of a later one),
+                         of one video for itself
 
 Two recognisers, two recipes, never compared with each other:
 
@@ -11,12 +15,14 @@ Two recognisers, two recipes, never compared with each other:
 
 Each generated frame against the same frame of the truth, on a few frames evenly spread over the clip. A frame whose
 landmarks fail in either video is left out of both, and counted. Unit: none. Range: insightface [−1, 1]; dlib (−∞, 1].
-More is better. Source: Deng et al. 2019 (ArcFace); King 2009 (dlib).
+More is better, and less deviation; identity over time needs no truth, whose own number stands beside (a still picture
+has 1). Source: Deng et al. 2019 (ArcFace); King 2009 (dlib).
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,7 +31,7 @@ import numpy as np
 from s3dnerf.core.devices import onnx_provider
 from s3dnerf.core.errors import MissingWeights
 from s3dnerf.faces.dlib_files import dlib_data
-from s3dnerf.metrics.result import UP, Measured, Recipe, over_frames
+from s3dnerf.metrics.result import DOWN, NEITHER, UP, Measured, Recipe, not_measured, over_frames
 
 ARCFACE_RECIPE = Recipe(
     "identity", "Identity", "", UP, "identity-arcface-1", -1.0, 1.0, "cosine of ArcFace embeddings", perfect=1.0
@@ -151,9 +157,60 @@ def recipe_of(name: str) -> Recipe:
     return DLIB_RECIPE if name == "dlib" else ARCFACE_RECIPE
 
 
-def measure(recogniser: Recogniser, generated: list[np.ndarray | None], truth: list[np.ndarray | None]) -> Measured:
-    """Mean similarity of descriptor pairs of the same frames; None stands for a frame whose face was not found."""
-    values = [
-        recogniser.similarity(a, b) if a is not None and b is not None else math.nan for a, b in zip(generated, truth)
-    ]
-    return over_frames(recogniser.recipe, values, NO_FRAME)
+def recipes_of(name: str) -> tuple[Recipe, Recipe, Recipe, Recipe]:
+    """Identity, its least, its deviation, and identity over time, as a recogniser's name has them.
+
+    Examples
+    --------
+    >>> [recipe.version for recipe in recipes_of("dlib")]
+    ['identity-dlib-1', 'identity-least-dlib-1', 'identity-deviation-dlib-1', 'identity-over-time-dlib-1']
+    """
+    mean = recipe_of(name)
+    further = (
+        ("least", "Identity, least frame", UP, mean.low, mean.high, "the least of the frames", 1.0),
+        ("deviation", "Identity deviation", DOWN, 0.0, math.inf, "standard deviation over the frames", 0.0),
+        ("over_time", "Identity over time", NEITHER, mean.low, mean.high, "later frames against the first", math.nan),
+    )
+    least, deviation, over_time = (
+        Recipe(
+            f"identity_{kind}", title, "", direction, mean.version.replace("-", f"-{kind.replace('_', '-')}-", 1),
+            low, high, f"{mean.source}: {how}", perfect,
+        )
+        for kind, title, direction, low, high, how, perfect in further
+    )  # fmt: skip
+    return mean, least, deviation, over_time
+
+
+def measure(
+    recogniser: Recogniser, generated: list[np.ndarray | None], truth: list[np.ndarray | None]
+) -> tuple[Measured, Measured, Measured]:
+    """Mean, least and deviation of the similarity of descriptor pairs of the same frames; None stands for a frame whose
+    face was not found.
+    """
+    values = np.array(
+        [recogniser.similarity(a, b) if a is not None and b is not None else math.nan for a, b in zip(generated, truth)]
+    )
+    mean_recipe, least_recipe, deviation_recipe, _ = recipes_of(recogniser.name)
+    mean = over_frames(recogniser.recipe, values, NO_FRAME)
+    if mean.value is None:
+        return mean, replace(mean, recipe=least_recipe), replace(mean, recipe=deviation_recipe)
+    good = values[np.isfinite(values)]
+    least = replace(mean, recipe=least_recipe, value=float(good.min()))
+    if len(good) < 2:
+        return (
+            mean,
+            least,
+            not_measured(deviation_recipe, "1 frame with a face in both videos: expected 2", mean.failed),
+        )
+    return mean, least, replace(mean, recipe=deviation_recipe, value=float(good.std()))
+
+
+def measure_alone(recogniser: Recogniser, described: list[np.ndarray | None]) -> Measured:
+    """Identity over time: mean similarity of a video's later described frames to its first."""
+    recipe = recipes_of(recogniser.name)[3]
+    there = [d for d in described if d is not None]
+    failed = len(described) - len(there)
+    if len(there) < 2:
+        return not_measured(recipe, f"{len(there)} frames with a face: expected 2", failed)
+    similar = [recogniser.similarity(there[0], other) for other in there[1:]]
+    return Measured(recipe, float(np.mean(similar)), len(there), failed)

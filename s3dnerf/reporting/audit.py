@@ -13,7 +13,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from s3dnerf.core.errors import SettingsError
-from s3dnerf.metrics import cpbd, flicker, lmd, lpips, mouth_motion, parallax, psnr, ssim
+from s3dnerf.metrics import (
+    cpbd,
+    face_dynamics,
+    flicker,
+    head_pose,
+    keypoints,
+    lmd,
+    lpips,
+    mouth_blur,
+    mouth_motion,
+    mouth_sound,
+    parallax,
+    psnr,
+    silent_lips,
+    ssim,
+)
 from s3dnerf.reporting.document import SCHEMA, SCHEMA_1
 from s3dnerf.reporting.membership_audit import accounted, people, table
 from s3dnerf.reporting.plots import flat_metrics
@@ -35,13 +50,16 @@ from s3dnerf.settings.loading import experiment, settings_from
 
 NOT_LISTED = (MANIFEST, SIGNATURE)
 CONTROLS = ("still", "wrong_speech", "truth")
-# metrics whose recipe does not depend on a judge or a recogniser: today's code says which version it computes
+# metrics whose recipe does not depend on a judge or a recogniser: today's code says which version it computes (where
+# landmarks count, the landmark finder's name follows it)
 CURRENT = {
     r.name: r.version
     for r in (
         ssim.RECIPE, psnr.RECIPE, lpips.RECIPE, lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, cpbd.RECIPE,
         mouth_motion.DEVIATION_RECIPE, mouth_motion.CORRELATION_RECIPE, parallax.RECIPE,
-        flicker.FACE_RECIPE, flicker.BACKGROUND_RECIPE,
+        flicker.FACE_RECIPE, flicker.BACKGROUND_RECIPE, keypoints.RECIPE, head_pose.APD_RECIPE,
+        head_pose.DYNAMICS_RECIPE, head_pose.DEVIATION_RECIPE, *face_dynamics.RECIPES, silent_lips.RECIPE,
+        *mouth_sound.RECIPES, mouth_blur.RECIPE,
     )
 }  # fmt: skip
 
@@ -121,7 +139,7 @@ def versions(report: Report) -> Finding:
     wrong += [
         f"{n}: measured with {stated[n]}, this code computes {v}"
         for n, v in CURRENT.items()
-        if n in stated and stated[n] != v
+        if n in stated and stated[n] != v and not stated[n].startswith(f"{v}-")
     ]
     return Finding("metric versions", not wrong, some(wrong) or ", ".join(sorted(stated.values())))
 

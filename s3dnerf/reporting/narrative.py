@@ -9,7 +9,7 @@ from typing import Any
 from s3dnerf.metrics.result import Recipe
 from s3dnerf.reporting.backends import Backend, stand_ins
 from s3dnerf.reporting.sources import Sources
-from s3dnerf.reporting.summary import ALPHA
+from s3dnerf.reporting.summary import ALPHA, DYNAMICS
 from s3dnerf.reporting.tables import CORPUS_TITLES, number
 
 HEADLINE = ("m_lmd", "f_lmd", "ssim", "lse_c")
@@ -134,7 +134,11 @@ def verdicts(sources: Sources, summary: dict[str, Any]) -> list[str]:
             if line:
                 found.append(line)
         tests = max(
-            (sum(d["mean"] is not None for d in one.values()) for one in part["differences"].values()), default=0
+            (
+                sum(d["mean"] is not None for metric, d in one.items() if metric not in DYNAMICS)
+                for one in part["differences"].values()
+            ),
+            default=0,
         )
         smallest = min(1.0, tests * 2.0 / 2 ** part["speakers"])
         if tests and smallest >= ALPHA:

@@ -16,6 +16,7 @@ from s3dnerf.reporting.backends import Backend
 from s3dnerf.reporting.membership import COUNTED, USED, clips_path, table_path
 from s3dnerf.reporting.sheets import contact_sheets
 from s3dnerf.reporting.sources import Sources
+from s3dnerf.reporting.summary import DYNAMICS
 from s3dnerf.reporting.tables import CORPUS_TITLES, MISSING, Table, further, number, table_1, table_2, table_3
 from s3dnerf.reporting.templates import render
 from s3dnerf.settings.loading import experiment
@@ -65,7 +66,8 @@ def all_tables(sources: Sources, summary: dict[str, Any]) -> list[Table]:
             table.notes.append(
                 f"Sync is judged here by {said}, in the paper by SyncNet: the two columns do not compare."
             )
-    tables += [further(c, part, recipes, sources.ours, sources.variants) for c, part in parts.items()]
+    for corpus, part in parts.items():
+        tables += further(corpus, part, recipes, sources.ours, sources.variants)
     return tables
 
 
@@ -134,14 +136,16 @@ def cards(sources: Sources, summary: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def clip_table(sources: Sources) -> tuple[list[str], list[list[Any]]]:
-    """Our rows clip by clip, best M-LMD first, with the controls' M-LMD beside."""
+    """Our rows clip by clip, best M-LMD first, with the controls' M-LMD beside; without the measures of motion and
+    time, whose columns are as many again (``clips.parquet`` has them).
+    """
     value: dict[tuple[str, str, str], float] = {(r["clip"], r["method"], r["metric"]): r["value"] for r in sources.rows}
     failed = {(r["clip"], r["method"], r["metric"]): r["failed"] for r in sources.rows}
     about = {r["clip"]: (r["corpus"], r["speaker"]) for r in sources.rows}
     metrics = [
         r.name
         for r in sources.recipes
-        if any(math.isfinite(value.get((c, sources.ours, r.name), math.nan)) for c in about)
+        if r.name not in DYNAMICS and any(math.isfinite(value.get((c, sources.ours, r.name), math.nan)) for c in about)
     ]
     titles = {r.name: r.title for r in sources.recipes}
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from s3dnerf.metrics.result import Recipe
 from s3dnerf.reporting import paper
+from s3dnerf.reporting.summary import DYNAMICS
 
 MEASURED, QUOTED, MISSING, LABEL = "measured", "quoted", "missing", "label"
 CONTROL_TITLES = {"still": "Still picture (control)", "wrong_speech": "Wrong speech (control)", "truth": "Truth (GT)"}
@@ -307,15 +308,28 @@ def table_3(summary: dict[str, Any] | None, recipes: Sequence[Recipe], variants:
 
 def further(
     corpus: str, summary: dict[str, Any], recipes: Sequence[Recipe], ours: str, variants: dict[str, str]
-) -> Table:
-    """The measures that the paper's tables do not have, for every method measured on a corpus."""
+) -> list[Table]:
+    """The measures that the paper's tables do not have, for every method measured on a corpus: one table, and one of
+    motion and time where these were measured.
+    """
     rows = [Row("truth", CONTROL_TITLES["truth"], "", "truth", "")]
     others = [m for m in summary["methods"] if m not in {*variants, *CONTROL_TITLES}]
     rows += [Row(m, paper.paper_name(m), "", "other", "") for m in others]
     rows += [Row(m, f"S³D-NeRF ({v})", "", "ours" if m == ours else "other", "") for m, v in variants.items()]
+    rows += _controls("")
     beyond = [r for r in recipes if r.name not in paper.METRICS]
-    title = f"Further measures · {CORPUS_TITLES.get(corpus, corpus)}"
-    return comparison(f"further-{corpus}", title, rows + _controls(""), summary, {}, beyond)
+    still, moving = ([r for r in beyond if (r.name in DYNAMICS) == dynamic] for dynamic in (False, True))
+    where = CORPUS_TITLES.get(corpus, corpus)
+    tables = [comparison(f"further-{corpus}", f"Further measures · {where}", rows, summary, {}, still)]
+    if moving:
+        tables.append(comparison(f"dynamics-{corpus}", f"Dynamics · {where}", rows, summary, {}, moving))
+        tables[-1].notes += [
+            "Where a column has no arrow neither more nor less is better: what is nearer to the truth's row is. "
+            "A still picture does not move: 0 is no aim.",
+            "Not measured: AED (to fit expressions to a video's frames takes longer than all measures of this table "
+            "together), KID and FID (of a folder: s3dnerf evaluate prints them), FVD (no video network here).",
+        ]
+    return tables
 
 
 def markdown(table: Table) -> str:

@@ -13,12 +13,14 @@ import pytest
 
 from s3dnerf.evaluation.accounting import problem_lines
 from s3dnerf.evaluation.folders import lips_of, score_folders, score_table, scored_count
+from s3dnerf.evaluation.picture_sets import PictureSets
 from s3dnerf.evaluation.protocol import Tools, prepare_truth
 from s3dnerf.evaluation.reading import HOW, read_video
 from s3dnerf.faces.dlib_backend import DlibBackend
 from s3dnerf.faces.dlib_files import dlib_data
 from s3dnerf.faces.lips import crop_boxes
 from s3dnerf.metrics import identity
+from s3dnerf.metrics.lpips import LPIPS
 from s3dnerf.settings.schema import LipsSettings
 from s3dnerf.video.encoding import VideoError
 from tests.fake_preset import DrawnFaces, FakeJudge
@@ -179,8 +181,9 @@ def test_bad_videos_are_named_and_the_others_scored(folders: tuple[Path, Path], 
     assert "       7       3" in next(line for line in text.splitlines() if line.startswith("ssim")) and HOW in text
     assert "sync_offset: 0 in 6 of 7 videos, beyond ±1 in 1" in text
     assert (
-        "lpips: not measured in 7 of 10 videos: off" in text
-        and "ssim: not measured in 1 of 10 videos: not_square" in text
+        "lpips, identity, identity_least, identity_deviation, identity_over_time: not measured in 7 of 10 videos: off"
+        in text
+        and "every metric: not measured in 1 of 10 videos: not_square" in text
     )
 
 
@@ -356,8 +359,11 @@ def test_a_folder_of_methods_has_a_column_each(tmp_path: Path, tools: Tools) -> 
         write_video(tmp_path / "truth" / f"{name}.mp4", drawn(OPENINGS), sound=tone(0.32))
         write_video(tmp_path / "made/one/HDTF" / f"{name}.mp4", drawn(OPENINGS))
     write_video(tmp_path / "made/two/HDTF/x.mp4", drawn(OPENINGS[::-1]))
-    rows, problems = score_folders(tmp_path / "made", tmp_path / "truth", tools)
+    pictures = PictureSets(LPIPS())
+    rows, problems = score_folders(tmp_path / "made", tmp_path / "truth", tools, pictures=pictures)
     assert [(p.method, p.name, p.what) for p in problems] == [("two", "y", "no_generated_video")]
+    together = pictures.distances()  # a picture a second: two has but one
+    assert set(together) == {"one"} and (together["one"].generated, together["one"].truth) == (2, 2)
     mean = {
         m: np.mean([r["value"] for r in rows if (r["method"], r["metric"]) == (m, "m_lmd")]) for m in ("one", "two")
     }

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from s3dnerf.evaluation.protocol import Tools, as_rows, prepare_truth, resize, score_pair, score_truth
+from s3dnerf.evaluation.protocol import (
+    WITHOUT_TRUTH,
+    Tools,
+    as_rows,
+    prepare_truth,
+    resize,
+    score_alone,
+    score_pair,
+    score_truth,
+)
 from tests.fake_preset import DrawnFaces, FakeJudge
 from tests.small_corpus import LIP_BOX, picture
 
@@ -43,6 +52,8 @@ def test_every_metric_has_a_value_or_a_reason(tools: Tools) -> None:
     assert found["lpips"].value is None and found["lpips"].reason == "no weights here"
     assert found["identity"].value is None and found["identity"].reason == "off"
     assert found["lse_c"].recipe.version == "sync-1-fake"
+    assert (found["f_lmd"].recipe.version, found["jitter"].recipe.version) == ("f-lmd-1-drawn", "jitter-1-drawn")
+    assert found["akd"].value > 0 and found["mouth_blur"].value > 0
     expected = np.mean(
         [structural_similarity(a, b, channel_axis=-1) for a, b in zip(drawn(OPENINGS[::-1]), drawn(OPENINGS))]
     )
@@ -106,6 +117,32 @@ def test_a_truth_without_sound(tools: Tools) -> None:
     truth = prepare_truth(drawn(OPENINGS), LIP_BOX, None, None, tools)
     found = by_name(score_pair(drawn(OPENINGS), truth, tools)[0])
     assert found["lse_c"].value is None and "no sound" in found["lse_c"].reason
+
+
+def test_motion_is_measured_over_a_clip(tools: Tools) -> None:
+    """Twelve frames: enough for dynamics; of a mouth that moves less, lip dynamics says so beside the truth's."""
+    frames, held = drawn(OPENINGS * 2), drawn([0.5] * 12)
+    truth = truth_of(frames, tools)
+    moving, still = by_name(score_truth(truth, tools)), by_name(score_pair(held, truth, tools)[0])
+    assert moving["lip_dynamics"].value > 0 == pytest.approx(still["lip_dynamics"].value, abs=1e-9)
+    assert moving["apd"].value == 0 and moving["akd"].counted == 12
+    assert "no silence" in moving["silent_lips"].reason and "expected 40" in moving["sound_correlation"].reason
+    tools.landmark_every = 2
+    every_other = truth_of(drawn(OPENINGS * 4), tools)
+    assert "one frame in 2" in by_name(score_truth(every_other, tools))["jitter"].reason
+
+
+def test_a_video_without_a_truth(tools: Tools) -> None:
+    """What needs no truth has the same value as in a pair; the rest says that there was none."""
+    truth = truth_of(drawn(OPENINGS * 2), tools)
+    alone, pair = by_name(score_alone(truth, tools)), by_name(score_truth(truth, tools))
+    assert list(alone) == list(pair)
+    compared = {name for name, m in alone.items() if m.reason == WITHOUT_TRUTH}
+    assert {"ssim", "f_lmd", "akd", "apd", "identity", "opening_correlation", "parallax"} < compared
+    assert all(alone[name] == pair[name] for name in alone.keys() - compared)
+    assert {"cpbd", "lse_c", "jitter", "lip_dynamics", "flicker_face", "mouth_blur"} < {
+        name for name, m in alone.items() if m.value is not None
+    }
 
 
 def test_rows_and_resizing(tools: Tools) -> None:

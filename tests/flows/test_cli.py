@@ -243,6 +243,7 @@ def test_folders_of_videos_are_scored_and_every_file_is_accounted_for(
     assert status == 0 and not wrong, wrong
     assert "broken: unreadable" in said and "lonely: no_generated_video: lonely.mp4 has no partner" in said
     assert "1 of 2 videos scored" in said and "sync judged by: nobody" in said
+    assert "kid_alexnet, fid_alexnet: not measured: switched off (evaluate.lpips: off)" in said
     rows = pd.read_csv(tmp_path / "rows.csv").set_index(["clip", "metric"])
     assert (
         rows.loc[("good", "m_lmd"), "value"] == pytest.approx(0, abs=0.05)
@@ -267,6 +268,10 @@ def test_folders_that_cannot_be_scored_are_one_message(
     (tmp_path / "truth/a.mp4").write_text("not a video")
     status, said, _ = typed("evaluate", "--generated", "made", "--truth", "truth")
     assert status == 1 and "0 of 1 videos scored" in said and "a: truth_unreadable" in said
+    status, said, _ = typed("evaluate", "--generated", "made")
+    assert status == 0 and "1 of 1 videos scored" in said and "a: without_sound" in said and "head_dynamics" in said
+    status, _, said = typed("evaluate", "--generated", "made", "--align")
+    assert status == 2 and "--align: got no --truth, expected the folder of true videos" in said
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def test_dlib_is_dlibs_own_descriptor(shared) -> None:
     same, other = recogniser.similarity(ours[0], ours[1]), recogniser.similarity(ours[0], ours[2])
     assert same == pytest.approx(1 - np.linalg.norm(theirs[0] - theirs[1]))
     assert same > 0.7 > 0.4 > other
-    measured = identity.measure(recogniser, [ours[1], None], [ours[0], ours[0]])
+    measured, *_ = identity.measure(recogniser, [ours[1], None], [ours[0], ours[0]])
     assert measured.value == pytest.approx(same) and (measured.counted, measured.failed) == (1, 1)
 
 
@@ -90,3 +90,39 @@ def test_frames_are_spread() -> None:
     only = np.zeros(9, bool)
     only[[3, 7]] = True
     assert identity.spread(only, 5) == [3, 7]
+
+
+class Numbers:
+    """A recogniser whose descriptions are single numbers."""
+
+    name, real, recipe = "dlib", False, identity.DLIB_RECIPE
+
+    def describe(self, frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        return frame.mean(keepdims=True)
+
+    def similarity(self, a: np.ndarray, b: np.ndarray) -> float:
+        return 1.0 - float(abs(a - b).max())
+
+
+def described(*numbers: float | None) -> list[np.ndarray | None]:
+    return [None if n is None else np.array([n]) for n in numbers]
+
+
+def test_identity_over_the_frames() -> None:
+    mean, least, deviation = identity.measure(Numbers(), described(0.1, 0.5, None, 0.2), described(0.0, 0.0, 0.0, None))
+    assert [m.value for m in (mean, least, deviation)] == pytest.approx([0.7, 0.5, np.std([0.9, 0.5])])
+    assert all((m.counted, m.failed) == (2, 2) for m in (mean, least, deviation))
+    one = identity.measure(Numbers(), described(0.1, None), described(0.0, 0.0))
+    assert one[1].value == pytest.approx(0.9) and "expected 2" in one[2].reason
+    assert {m.reason for m in identity.measure(Numbers(), described(None), described(0.0))} == {identity.NO_FRAME}
+
+
+def test_identity_over_time_is_of_one_video() -> None:
+    found = identity.measure_alone(Numbers(), described(None, 0.2, 0.3, None, 0.5))
+    assert found.value == pytest.approx(np.mean([0.9, 0.7])) and (found.counted, found.failed) == (3, 2)
+    assert identity.measure_alone(Numbers(), described(0.2, None)).reason == "1 frames with a face: expected 2"
+
+
+def test_each_recogniser_has_its_own_versions() -> None:
+    both = [r for name in ("dlib", "insightface") for r in identity.recipes_of(name)]
+    assert len({r.version for r in both}) == 8 and len({r.name for r in both}) == 4

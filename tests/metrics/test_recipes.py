@@ -14,11 +14,37 @@ import pytest
 
 import s3dnerf.metrics
 from s3dnerf.evaluation.protocol import Tools
-from s3dnerf.metrics import cpbd, flicker, lmd, mouth_motion, parallax, psnr, ssim
+from s3dnerf.metrics import (
+    cpbd,
+    face_dynamics,
+    flicker,
+    head_pose,
+    keypoints,
+    lmd,
+    mouth_blur,
+    mouth_motion,
+    mouth_sound,
+    parallax,
+    psnr,
+    silent_lips,
+    ssim,
+)
 from s3dnerf.metrics.result import Recipe
 
+# no test says which of two is better: nearer to the truth's own number is
+UNDIRECTED = {
+    "sync_offset", "sound_lag", "flicker_face", "flicker_background", "head_dynamics", "head_angle_deviation",
+    "lip_dynamics", "brow_dynamics", "jitter", "silent_lips",
+}  # fmt: skip
 NO_METRICS = {"result", "landmarks"}  # what a measurement is, and where landmarks come from
 FILES = sorted({m.name for m in pkgutil.iter_modules(s3dnerf.metrics.__path__)} - NO_METRICS)
+
+
+class Faces:
+    """A landmark finder's name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
 
 def recipes(name: str) -> list[Recipe]:
@@ -28,8 +54,11 @@ def recipes(name: str) -> list[Recipe]:
 
 def test_the_metrics_are_those_that_were_asked_for() -> None:
     assert FILES == sorted(
-        ["ssim", "lpips", "lmd", "cpbd", "sync", "fps", "psnr", "identity", "mouth_motion", "parallax", "flicker"]
-    )
+        [
+            "ssim", "lpips", "lmd", "cpbd", "sync", "fps", "psnr", "identity", "mouth_motion", "parallax", "flicker",
+            "keypoints", "head_pose", "face_dynamics", "silent_lips", "mouth_sound", "mouth_blur", "distribution",
+        ]
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -39,7 +68,7 @@ def test_a_file_says_what_it_measures(name: str) -> None:
     assert found
     for recipe in found:
         assert re.fullmatch(r"[a-z-]+-\d+", recipe.version) and recipe.source and recipe.low < recipe.high
-        assert recipe.direction in ("up", "down") or recipe.name.startswith(("sync_offset", "flicker"))
+        assert recipe.direction == "none" if recipe.name in UNDIRECTED else recipe.direction in ("up", "down")
     for word in ("Source:", "Unit:", "Range:"):
         assert word in said, f"{name}: {word}"
     assert re.search(r"\b(more|less)\b[^.]*\bbetter\b|\b(more|less)\b[^.]*sharper", said, re.IGNORECASE)
@@ -60,6 +89,9 @@ def test_versions_tell_recipes_apart() -> None:
         if recipe.name not in ("lse_c", "lse_d", "sync_offset")
     ]
     assert len(set(versions)) == len(versions)
+    finders = [{r.version for r in Tools(faces=Faces(name)).recipes()} for name in ("dlib", "insightface")]
+    kept = set.intersection(*finders)
+    assert {"f-lmd-1-dlib", "m-lmd-1-dlib", "apd-1-dlib", "jitter-1-dlib"} <= finders[0] - kept and "ssim-1" in kept
     judged = [
         {r.version for r in Tools(faces=None, judge_key=key).recipes() if r.name == "lse_c"}
         for key in ("syncnet", "trained-a", "trained-b")
@@ -85,6 +117,13 @@ def test_values_stay_in_their_range(seed: int) -> None:
     found += [*mouth_motion.measure(heads, other_heads), parallax.measure(heads, other_heads)]
     moving = random.integers(0, 256, (4, *size, 3), dtype=np.uint8)
     found += flicker.measure(moving, random.uniform(20, 40, (4, 68, 2)))
+    found += [keypoints.measure(heads, other_heads), head_pose.measure(heads, other_heads)]
+    found += [*head_pose.measure_motion(heads), *face_dynamics.measure(heads)]
+    many = random.normal(100, 30, (50, 68, 2))
+    sound = random.normal(0, 0.1, 50 * 640)
+    sound[12 * 640 : 30 * 640] = 0
+    found += [*mouth_sound.measure(many, sound), silent_lips.measure(many, sound)]
+    found.append(mouth_blur.measure(moving, many[:4] / 3))
     for measured in found:
         if measured.value is None:
             assert measured.reason and measured.recipe.name == "psnr" and seed == 0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from s3dnerf.evaluation.protocol import Tools
 from s3dnerf.reporting import paper
-from s3dnerf.reporting.summary import summarise
+from s3dnerf.reporting.summary import DYNAMICS, summarise
 from s3dnerf.reporting.tables import MISSING, QUOTED, further, markdown, table_1, table_2, table_3
 from tests.fake_preset import DrawnFaces
 
@@ -69,6 +71,25 @@ def test_the_summary_pairs_and_judges() -> None:
     assert "sync_offset" not in found  # an offset is neither better nor worse
 
 
+def test_measures_of_motion_are_a_family_of_their_own() -> None:
+    """Measuring them changes no other metric's corrected p, and theirs is corrected among themselves."""
+    rows = [
+        {**r, "value": 0.5 if r["method"] == "wrong_speech" else 0.8 + int(r["clip"][-1]) / 100}
+        if r["metric"] in ("apd", "m_lmd")
+        else r
+        for r in long_table()
+    ]
+    fewer = [r for r in rows if r["metric"] not in DYNAMICS]
+    both, one = (summarise(r, "sample", "s3dnerf", 200)["corpora"]["hdtf"] for r in (rows, fewer))
+    found, alone = (part["differences"]["s3dnerf - wrong_speech"] for part in (both, one))
+    assert found["m_lmd"]["p_holm"] == alone["m_lmd"]["p_holm"]
+    directed = {r.name for r in RECIPES if r.name in DYNAMICS and r.direction != "none"}
+    assert found["apd"]["p_holm"] == pytest.approx(len(directed) * found["apd"]["p"], abs=1e-5)
+    assert set(DYNAMICS) < {r.name for r in RECIPES}
+    tests = [summarise(r, "sample", "s3dnerf", 200)["test"] for r in (rows, fewer)]
+    assert "motion and time apart" in tests[0] and "apart" not in tests[1]
+
+
 def cell_of(table, row: str, group: str, column: str):
     index = 0
     for title, count in table.groups:
@@ -121,12 +142,17 @@ def test_tables_2_and_3_without_data_say_why() -> None:
 
 def test_further_measures_and_markdown() -> None:
     part = summarise(long_table(), "sample", "s3dnerf", 200)["corpora"]["hdtf"]
-    more = further("hdtf", part, RECIPES, "s3dnerf", {"s3dnerf": "full"})
+    more, dynamics = further("hdtf", part, RECIPES, "s3dnerf", {"s3dnerf": "full"})
     assert (
         "PSNR" in str(more.groups)
         and "SSIM" not in str(more.groups)
         and all(c.kind != QUOTED for row in more.rows for c in row)
     )
+    assert "Silent-lip stability" in str(dynamics.groups) and "PSNR" not in str(dynamics.groups)
+    assert len(more.columns) + len(dynamics.columns) == len(RECIPES) - len(paper.METRICS) + 2
+    assert [row[0].text for row in dynamics.rows][0] == "Truth (GT)" and "no arrow" in dynamics.notes[0]
+    old = [r for r in RECIPES if r.name not in DYNAMICS]  # a report from before these were measured
+    assert [t.name for t in further("hdtf", part, old, "s3dnerf", {"s3dnerf": "full"})] == ["further-hdtf"]
     text = markdown(table_1("hdtf", part, RECIPES, "s3dnerf", {"s3dnerf": "full"}, "why"))
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1 and "*0.819*" in text and "[1]" in text
