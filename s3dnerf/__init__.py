@@ -7,7 +7,11 @@ here.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
+
+# onnxruntime 1.31 reports its use to its makers; read when it is loaded
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["TalkingHead"]
 
