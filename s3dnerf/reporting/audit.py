@@ -14,10 +14,20 @@ from typing import Any
 
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.metrics import cpbd, flicker, lmd, lpips, mouth_motion, parallax, psnr, ssim
-from s3dnerf.reporting.document import SCHEMA, SCHEMA_1
+from s3dnerf.reporting.document import SCHEMA, SCHEMA_1, SCHEMA_2
 from s3dnerf.reporting.membership_audit import accounted, people, table
 from s3dnerf.reporting.plots import flat_metrics
-from s3dnerf.reporting.report_files import FILES, MANIFEST, SIGNATURE, Finding, Report, ReportError, some, too_large
+from s3dnerf.reporting.report_files import (
+    CARDS,
+    FILES,
+    MANIFEST,
+    SIGNATURE,
+    Finding,
+    Report,
+    ReportError,
+    some,
+    too_large,
+)
 from s3dnerf.reporting.summary import SCHEMA as SUMMARY_SCHEMA
 from s3dnerf.reporting.summary import summarise
 from s3dnerf.settings.dotted import differing, flat
@@ -54,14 +64,18 @@ def manifest(report: Report) -> Finding:
 
 
 def schema(report: Report) -> Finding:
-    """The report has schemas that this code reads."""
+    """The report has schemas that this code reads, and the files that its schema asks for."""
     found = {"report.json": report.document.get("schema"), "summary.json": report.summary.get("schema")}
-    accepted = {"report.json": (SCHEMA, SCHEMA_1), "summary.json": (SUMMARY_SCHEMA,)}
+    accepted = {"report.json": (SCHEMA, SCHEMA_2, SCHEMA_1), "summary.json": (SUMMARY_SCHEMA,)}
     wrong = [
         f"{name}: {found[name]}, accepted: {' or '.join(accepted[name])}"
         for name in found
         if found[name] not in accepted[name]
     ]
+    if found["report.json"] == SCHEMA:
+        wrong += [
+            f"{name} is missing, expected in every report of {SCHEMA}" for name in CARDS if name not in report.files
+        ]
     return Finding("schema", not wrong, some(wrong) or ", ".join(map(str, found.values())))
 
 

@@ -59,6 +59,7 @@ def html() -> str:
         chips=["preset tiny"],
         warnings=["A warning."],
         clip_columns=[],
+        players={},
     )
 
 

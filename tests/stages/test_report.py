@@ -33,6 +33,8 @@ FILES = {
     "timings.json",
     "index.html",
     "report.md",
+    "MODEL_CARD.md",
+    "DATA_CARD.md",
     "settings.yaml",
     "lock.yaml",
     "metrics.json",
@@ -165,7 +167,7 @@ def test_the_document_says_where_numbers_came_from(here: Path) -> None:
     run()
     document = json.loads((here / "reports/tiny/report.json").read_text())
     assert (
-        document["schema"] == "s3dnerf-report-2"
+        document["schema"] == "s3dnerf-report-3"
         and document["origin"]["git"]["revision"] == PROVENANCE["git"]["revision"]
     )
     assert {b["status"] for b in document["backends"]} <= {"real", "stands in", "not measured"} and document[
@@ -241,6 +243,9 @@ def test_pictures_of_people_stay_out_where_their_licence_says_so(here: Path) -> 
     report.main(Context(settings_of(report={"people": False}), "report", provenance=PROVENANCE))
     hidden = (here / "reports/tiny/index.html").read_text()
     assert "Pictures of people are left out" in hidden and "Pictures of people are left out" not in shown
+    assert shown.count("<video ") == 4 and "<video " not in hidden  # two clips a corpus
+    links = re.findall(r'href="\.\./\.\./(data/tiny/evaluate/pictures/[^"]+\.mp4)"', hidden)
+    assert len(links) == 4 and all((here / link).is_file() for link in links)
     # what stays are heat maps over grey: far fewer bytes than any face
     assert hidden.count("data:image") < shown.count("data:image") and len(hidden) < 0.7 * len(shown)
 
