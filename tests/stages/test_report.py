@@ -365,3 +365,19 @@ def test_700_000_rows_make_a_small_report_in_bounded_memory(preset: Path, tmp_pa
     assert all(finding.passed and not finding.unchecked for finding in (table(made_of), people(made_of)))
     assert accounted(made_of).passed, str(accounted(made_of))
     assert [f.unchecked != "" for f in map(people, (made_of, folder_report(folder)))] == [False, True]
+
+
+def test_which_videos_are_inside_does_not_depend_on_whether_raw_videos_are_here(here: Path, monkeypatch) -> None:
+    from s3dnerf.reporting import page, sheets
+
+    seen = []
+    monkeypatch.setattr(page.videos, "fitting", lambda sources, used: seen.append(used) or set())
+    for body in (
+        f'<div class="tiles source">{"x" * 90_000}</div>',
+        '<p class="empty">The source cannot be shown: no.</p>',
+    ):
+        sheet = sheets.Sheet("ingest", "legend", [sheets.Entry("c", body, "caption")])
+        one = sheets.CorpusSheets("hdtf", "HDTF", "said", [sheet])
+        monkeypatch.setattr(page, "contact_sheets", lambda settings, one=one: [one])
+        run()
+    assert seen[0] == seen[1] > 10_000
