@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import random
-import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ from flows.workspace import main_repository, seen_from_here
 from s3dnerf.core.yaml_text import load_yaml
 from s3dnerf.reporting.audit import NOT_LISTED
 from s3dnerf.reporting.document import UNKNOWN, manifest
+from s3dnerf.reporting.page import SOURCE_PICTURES
 from s3dnerf.reporting.report_files import MANIFEST, SIGNATURE, Finding, Report, ReportError, some
 from s3dnerf.reporting.sources import network_file
 from s3dnerf.settings.dotted import flat
@@ -38,9 +38,6 @@ from stages.weight_hashes import describe
 # of a value, by which a number measured on another processor may differ; smaller values than the second count as it
 MOST_APART, ABOUT_NOTHING = 0.01, 0.01
 PAGE, NOT_SHOWN = "index.html", b"The source cannot be shown: "
-SOURCE_PICTURES = re.compile(
-    rb'<div class="tiles source">.*?</div>|<p class="empty">The source cannot be shown: .*?</p>'
-)
 VERSIONS_FILE, REQUIREMENTS = "stages/versions.yaml", "requirements.lock"
 
 

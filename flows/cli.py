@@ -10,7 +10,6 @@ paths mean what they mean there. prefect, dvc and mlflow are imported only insid
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
@@ -21,6 +20,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from flows.evaluate import choose_device, evaluate
 from flows.log_setup import configure_logging
 from flows.preset import Repeated, preset
 from flows.project_folder import GRAPH, SETTINGS, at_project, check_files
@@ -119,17 +119,6 @@ def fetch(
     return 0
 
 
-def choose_device(name: str | None) -> None:
-    """Make ``name`` this command's device, and that of the processes it starts. Raises SettingsError where it is not
-    there.
-    """
-    from s3dnerf.core.devices import VARIABLE, chosen_device
-
-    if name is not None:
-        chosen_device(name, dashes="--")
-        os.environ[VARIABLE] = name
-
-
 def run(
     stages: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
     device: str | None = None,
@@ -189,59 +178,6 @@ def sheets(out: Path = Path("sheets.html")) -> int:
         write_atomic(out, page)
     print(f"{shown(out)}: {len(page) / 1e6:.1f} MB")
     return 0
-
-
-def evaluate(
-    generated: Path,
-    truth: Path | None = None,
-    table: Path | None = None,
-    align: bool = False,
-    device: str | None = None,
-) -> int:
-    """Score anyone's videos against the true ones of the same names; every file is accounted for.
-
-    Args:
-        generated: Folder of generated videos, or of methods: <method>/<corpus>/<video>.
-        truth: Folder of true videos with sound. Without it each video is measured by itself, with its own sound.
-        table: Also write the per-video rows as CSV, into this file.
-        align: Bring a video that frames the face otherwise over the truth first, by one similarity.
-        device: Where networks run: cpu, cuda, or auto, a GPU where there is one (without it: $S3DNERF_DEVICE, or auto).
-    """
-    import pandas as pd
-
-    from s3dnerf.core.whole_files import claimed
-    from s3dnerf.evaluation.accounting import problem_lines, refuse_media
-    from s3dnerf.evaluation.folders import score_folders, score_table, score_without_truth, scored_count
-    from s3dnerf.evaluation.picture_sets import PictureSets
-    from s3dnerf.evaluation.tools import load_tools
-    from s3dnerf.video.packs import write_atomic
-
-    if align and truth is None:
-        raise InputRefused("--align: got no --truth, expected the folder of true videos that it brings the others over")
-    if table is not None:
-        refuse_media(table, "--table")
-    choose_device(device)
-    settings = load_settings()
-    with contextlib.nullcontext() if table is None else claimed(table, "--table"):
-        tools = load_tools(settings, settings.data_dir / "train_sync" / "judge", any_sound=True)
-        if truth is None:
-            rows, problems = score_without_truth(generated, tools)
-        else:
-            pictures = PictureSets(tools.network, tools.why.get("lpips", ""))
-            rows, problems = score_folders(generated, truth, tools, align=align, pictures=pictures)
-        if rows:
-            print(score_table(rows))
-        for line in [] if truth is None else pictures.lines():
-            print(line)
-        judge = f"{tools.judge.name}; {tools.judge.protocol}" if tools.judge else f"nobody: {tools.why['judge']}"
-        print(f"sync judged by: {judge}")
-        for line in problem_lines(problems):
-            print(line)
-        scored, total = scored_count(rows)
-        print(f"{scored} of {total} videos scored")
-        if table is not None:
-            write_atomic(table, pd.DataFrame(rows).to_csv(index=False).encode())
-    return 0 if scored else 1
 
 
 def audit(

@@ -65,6 +65,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "evaluate": (
         "s3dnerf.evaluation",
         "s3dnerf.reporting.clip_pictures",
+        "s3dnerf.reporting.clip_video",
         "s3dnerf.reporting.region_ratios",
         "stages.evaluate",
         "stages.evaluate_out",

@@ -3,8 +3,8 @@
 Reads ``data/<preset>/{ingest,resample,align,masks,lips,speech,train_sync,train_s3dnerf}`` and, where there are any,
 other methods' videos (``evaluate.methods``). Writes ``data/<preset>/evaluate/``: ``clips.parquet`` (clip × method ×
 metric), ``methods.json`` (what each row is), ``mouth.json`` (mouth opening over time), ``heatmap.json`` (F_cm),
-``region_ratios.json`` (lower face against upper), ``pictures/<clip>.png``; and, outside the hashed outs,
-``.timings/<preset>/evaluate.json`` (FPS, fit time).
+``region_ratios.json`` (lower face against upper), ``pictures/<clip>.png`` and ``.mp4`` (methods beside each other, with
+sound); and, outside the hashed outs, ``.timings/<preset>/evaluate.json`` (FPS, fit time).
 
 Run: ``python -m flows.run evaluate``. One job a clip; a clip's truth is measured once for all methods. A clip that was
 measured is kept in the store (:mod:`stages.evaluated_clips`): a run that was killed goes on after it.
@@ -42,6 +42,7 @@ from s3dnerf.metrics.fps import measure_speed
 from s3dnerf.metrics.lmd import mouth_opening
 from s3dnerf.metrics.result import not_measured
 from s3dnerf.reporting.clip_pictures import heat_map, strip
+from s3dnerf.reporting.clip_video import side_by_side
 from s3dnerf.reporting.png import png_bytes
 from s3dnerf.reporting.region_ratios import ratios
 from s3dnerf.settings.schema import Settings
@@ -57,6 +58,7 @@ from stages.evaluated_clips import (
     KIND,
     SOURCE,
     STRIP,
+    VIDEO,
     ClipResult,
     clip_key,
     common_basis,
@@ -256,6 +258,9 @@ def measured_clip(job: Job) -> ClipResult:
     picture = strip(shown, n, settings.report.strip_frames) if job.picture else None
     if picture is not None:
         pictures[STRIP] = png_bytes(picture.pop("image"))
+        beside = [name for name in (TRUTH, OURS, WRONG, *(m.name for m, _ in job.methods)) if name in shown]
+        picture["video"] = list(dict.fromkeys(beside))
+        pictures[VIDEO] = side_by_side({name: shown[name] for name in picture["video"]}, samples)
     if heat is not None:
         portrait = heat.pop("source")
         pictures |= {SOURCE: png_bytes(portrait)} if job.picture else {}

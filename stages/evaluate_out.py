@@ -16,10 +16,12 @@ import numpy as np
 from s3dnerf.evaluation.protocol import COLUMNS, Tools
 from s3dnerf.settings.schema import Settings
 from s3dnerf.video.packs import write_atomic, write_table
-from stages.evaluated_clips import SOURCE, STRIP, ClipResult
+from stages.evaluated_clips import SOURCE, STRIP, VIDEO, ClipResult
 from stages.out_keys import KeptEntry
 
 OURS, WRONG = "s3dnerf", "wrong_speech"
+# file of a clip's entry → how its name in pictures/ ends
+PICTURES = {STRIP: ".png", SOURCE: ".source.png", VIDEO: ".mp4"}
 
 
 def main_variant(settings: Settings) -> str:
@@ -62,7 +64,7 @@ def write_outputs(
 
     write_json("mouth.json", {clip: result.mouth for clip, result in done.items()})
     for clip, result in done.items():
-        for name, suffix in ((STRIP, ".png"), (SOURCE, ".source.png")):
+        for name, suffix in PICTURES.items():
             if name in result.pictures:
                 write_atomic(out / "pictures" / f"{clip}{suffix}", result.pictures[name])
     write_json("strips.json", {clip: result.strip for clip, result in done.items() if result.strip is not None})
@@ -123,5 +125,5 @@ def clip_files(out: Path, entries: list[KeptEntry]) -> Iterator[tuple[KeptEntry,
         wrong = methods["wrong_speech"].get(clip)
         notes = methods["notes"].get(clip, {}) | ({WRONG: wrong} if wrong else {})
         result = ClipResult(rows.get(clip, []), mouth[clip], notes, acts[clip], strips.get(clip), heats.get(clip))
-        pictures = {STRIP: out / "pictures" / f"{clip}.png", SOURCE: out / "pictures" / f"{clip}.source.png"}
+        pictures = {name: out / "pictures" / f"{clip}{suffix}" for name, suffix in PICTURES.items()}
         yield entry, {**result.files(), **{name: path for name, path in pictures.items() if name in entry.files}}

@@ -1,7 +1,8 @@
 """Evaluated clips in the store: what decides a clip's rows and pictures, and its entry.
 
 ``evaluate`` keeps each clip as soon as it is measured, so that a killed run of thousands goes on where it was. An entry
-holds ``result.json`` (rows, mouth openings, notes, maps) and, of a pictured clip, ``strip.png`` and ``source.png``.
+holds ``result.json`` (rows, mouth openings, notes, maps) and, of a pictured clip, ``strip.png``, ``source.png`` and
+``video.mp4`` (methods beside each other, with sound).
 Speeds are not among it: they are measured apart.
 """
 
@@ -26,7 +27,7 @@ from stages.stage_fields import fields_of
 from stages.weight_hashes import describe, evaluation_weights
 
 KIND = "evaluate"
-RESULT, STRIP, SOURCE = "result.json", "strip.png", "source.png"
+RESULT, STRIP, SOURCE, VIDEO = "result.json", "strip.png", "source.png", "video.mp4"
 # what decides how a clip is measured; which clips are, and by which weights, the rest of the key says
 FIELDS = (
     "align.backend", "evaluate.clip_s", "evaluate.source_frame", "evaluate.judge", "evaluate.lpips",
@@ -52,9 +53,9 @@ class ClipResult:
     acts : dict or None
         Lower face against upper (:mod:`s3dnerf.reporting.region_ratios`).
     strip, heat : dict or None
-        Of a pictured clip, what belongs to its two pictures.
+        Of a pictured clip, what belongs to its pictures; ``strip["video"]`` names the methods of its video.
     pictures : dict
-        ``strip.png``, ``source.png`` → bytes.
+        ``strip.png``, ``source.png``, ``video.mp4`` → bytes.
     """
 
     rows: list[dict[str, Any]]

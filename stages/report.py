@@ -2,7 +2,8 @@
 
 Reads everything the stages left under ``data/<preset>`` and ``.timings/<preset>``, and its provenance (git,
 ``dvc.lock``, hardware, packages). Writes ``reports/<preset>/``: ``summary.json`` and ``clips.parquet`` (byte-identical
-between clean runs), ``report.json``, ``timings.json``, ``index.html``, ``report.md``; what it was made with,
+between clean runs), ``report.json``, ``timings.json``, ``index.html``, ``report.md``, the cards that model hubs read
+(``MODEL_CARD.md``, ``DATA_CARD.md``); what it was made with,
 ``settings.yaml`` and ``lock.yaml`` (this preset's stages in ``dvc.lock``, the report's own left out); for DVC,
 ``metrics.json`` and the tables of :mod:`s3dnerf.reporting.plots`; ``MANIFEST.sha256``. The membership table
 goes to ``data/<preset>/report/membership.parquet``, which DVC keeps; a small one is a file of the report as well
@@ -23,6 +24,7 @@ from typing import Any
 from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.reporting.backends import backends
 from s3dnerf.reporting.document import manifest, report_document, report_markdown
+from s3dnerf.reporting.hub_cards import data_card, model_card
 from s3dnerf.reporting.membership import (
     CLIPS,
     CLIPS_IN_REPORT_BYTES,
@@ -78,13 +80,16 @@ def report_files(context: Context, timings: dict[str, Any] | None = None) -> tup
         **({TABLE: members} if facts["in_report"] else {}),
         "report.json": _json(document),
         "timings.json": _json(sources.timings),
-        "index.html": render_page(sources, summary, listed, provenance).encode(),
         "report.md": report_markdown(sources, summary, listed, provenance, facts).encode(),
+        "MODEL_CARD.md": model_card(sources, summary, listed, provenance).encode(),
+        "DATA_CARD.md": data_card(sources, facts).encode(),
         "settings.yaml": dump_yaml(experiment(settings)).encode(),
         "lock.yaml": dump_yaml(provenance.get("lock") or {}).encode(),
         "metrics.json": _json(flat_metrics(summary, document["cards"], settings.evaluate.corpora)),
         **plot_files(sources),
     }
+    others = sum(map(len, files.values()))
+    files["index.html"] = render_page(sources, summary, listed, provenance, others).encode()
     return files | {"MANIFEST.sha256": manifest(files).encode()}, members, lines
 
 

@@ -311,6 +311,7 @@ FORGERIES = [
     Forgery("stand-ins said to be real", AGAIN, in_every_file("stands in", "real")),
     Forgery("a word in the page alone", AGAIN, in_every_file("no difference shown", "much better", "index.html")),
     Forgery("a word in report.md alone", AGAIN, in_every_file("no difference shown", "much better", "report.md")),
+    Forgery("a word in the model card", AGAIN, in_every_file("no difference shown", "much better", "MODEL_CARD.md")),
     Forgery("made on the first commit", {"made by"}, of_the_first_commit),
     Forgery("a report of other data", {"lock"}, other_data),
     Forgery("an old report under a new revision", {"lock"}, old_report),

@@ -29,10 +29,11 @@ from s3dnerf.metrics import (
     silent_lips,
     ssim,
 )
-from s3dnerf.reporting.document import SCHEMA, SCHEMA_1
+from s3dnerf.reporting.document import SCHEMA, SCHEMA_1, SCHEMA_2
 from s3dnerf.reporting.membership_audit import accounted, people, table
 from s3dnerf.reporting.plots import flat_metrics
 from s3dnerf.reporting.report_files import (
+    CARDS,
     FILES,
     MANIFEST,
     SIGNATURE,
@@ -82,14 +83,18 @@ def manifest(report: Report) -> Finding:
 
 
 def schema(report: Report) -> Finding:
-    """The report has schemas that this code reads."""
+    """The report has schemas that this code reads, and the files that its schema asks for."""
     found = {"report.json": report.document.get("schema"), "summary.json": report.summary.get("schema")}
-    accepted = {"report.json": (SCHEMA, SCHEMA_1), "summary.json": (SUMMARY_SCHEMA,)}
+    accepted = {"report.json": (SCHEMA, SCHEMA_2, SCHEMA_1), "summary.json": (SUMMARY_SCHEMA,)}
     wrong = [
         f"{name}: {found[name]}, accepted: {' or '.join(accepted[name])}"
         for name in found
         if found[name] not in accepted[name]
     ]
+    if found["report.json"] == SCHEMA:
+        wrong += [
+            f"{name} is missing, expected in every report of {SCHEMA}" for name in CARDS if name not in report.files
+        ]
     return Finding("schema", not wrong, some(wrong) or ", ".join(map(str, found.values())))
 
 

@@ -17,7 +17,9 @@ from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.tables import markdown
 from s3dnerf.settings.loading import experiment
 
-SCHEMA = "s3dnerf-report-2"
+SCHEMA = "s3dnerf-report-3"
+# before the model card and the data card
+SCHEMA_2 = "s3dnerf-report-2"
 # before the membership table went under DVC: it is a file of the report, its counts are not by split
 SCHEMA_1 = "s3dnerf-report-1"
 UNKNOWN = "unknown"

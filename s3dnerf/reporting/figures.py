@@ -17,6 +17,7 @@ from s3dnerf.reporting.png import FINE_QUALITY, photo_uri, png_array
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.svg import Bar, Series, interval_plot, line_chart
 from s3dnerf.reporting.tables import CONTROL_TITLES, CORPUS_TITLES, number
+from s3dnerf.reporting.videos import pictured
 
 METHOD_TITLES = {
     **CONTROL_TITLES,
@@ -46,11 +47,17 @@ def _image(uri: str, alt: str, width: int, height: int) -> str:
 
 
 def strips(sources: Sources) -> list[Figure]:
-    """Truth, ours, controls and other methods, a few frames of a clip each."""
+    """Truth, ours, controls and other methods, a few frames of a clip each, in the page's order; without the frames
+    where pictures of people are left out.
+    """
     found = []
-    for clip, about in sources.strips.items():
+    for place in pictured(sources):
+        clip, about = place.clip, sources.strips[place.clip]
         data = sources.pictures.get(f"{clip}.png")
         if data is None:
+            continue
+        if not sources.settings.report.people:
+            found.append(Figure(clip, "", place.in_words()))
             continue
         image, px = png_array(data), about["px"]
         lines = []
@@ -63,17 +70,21 @@ def strips(sources: Sources) -> list[Figure]:
                 f'class="who">{label}</span>{_image(uri, f"{label}, {clip}", part.shape[1], px)}</div>'
             )
         wrong = sources.methods.get("wrong_speech", {}).get(clip, "")
-        notes = [f"wrong speech from {wrong}"] if wrong else []
+        beside = ", ".join(title_of(name) for name in about.get("video", []))
+        notes = [f"in the video from left to right: {beside}"] if beside else []
+        notes += [f"wrong speech from {wrong}"] if wrong else []
         notes += [f"{title_of(k)}: {v}" for k, v in sources.methods.get("notes", {}).get(clip, {}).items()]
         frames = ", ".join(map(str, about["frames"]))
-        found.append(Figure(clip, "".join(lines), f"Frames {frames}. " + "; ".join(notes)))
+        said = "; ".join(notes)
+        caption = f"{place.in_words()} Frames {frames}. {said[:1].upper()}{said[1:]}" + ("." if said else "")
+        found.append(Figure(clip, "".join(lines), caption))
     return found
 
 
 def mouths(sources: Sources) -> list[Figure]:
     """How far the mouth opens over time: the truth, ours with the right and with wrong speech."""
     found = []
-    for clip in sources.strips:
+    for clip in (place.clip for place in pictured(sources)):
         curves = sources.mouth.get(clip, {})
         every = sources.settings.evaluate.landmark_every
         series = []
@@ -93,7 +104,8 @@ def heat_maps(sources: Sources) -> list[Figure]:
     ‖Δx‖.
     """
     found = []
-    for clip, heat in sources.heatmap.items():
+    for clip in (place.clip for place in pictured(sources) if place.clip in sources.heatmap):
+        heat = sources.heatmap[clip]
         data = sources.pictures.get(f"{clip}.source.png")
         if data is None:
             continue

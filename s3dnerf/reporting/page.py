@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 from s3dnerf.core.yaml_text import dump_yaml
-from s3dnerf.reporting import figures, narrative, region_ratios
+from s3dnerf.reporting import figures, forest, narrative, region_ratios, videos
 from s3dnerf.reporting.backends import Backend
+from s3dnerf.reporting.clip_order import edges_in_words, places
 from s3dnerf.reporting.membership import COUNTED, USED, clips_path, table_path
 from s3dnerf.reporting.sheets import contact_sheets
 from s3dnerf.reporting.sources import Sources
@@ -22,11 +24,16 @@ from s3dnerf.reporting.templates import render
 from s3dnerf.settings.loading import experiment
 
 MOST_ROWS = 400
+# what of the page shows raw videos, and says where it cannot: not every machine that makes the page again has them
+SOURCE_PICTURES = re.compile(
+    rb'<div class="tiles source">.*?</div>|<p class="empty">The source cannot be shown: .*?</p>'
+)
 SECTIONS = [
+    ("stand", "Where the numbers stand"),
     ("words", "In plain words"),
+    ("pictures", "Videos and frames"),
     ("tables", "Tables"),
     ("controls", "Does the speech matter?"),
-    ("pictures", "Frames"),
     ("mouth", "Mouth"),
     ("heat", "Heat map"),
     ("sync", "Lip sync"),
@@ -136,8 +143,8 @@ def cards(sources: Sources, summary: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def clip_table(sources: Sources) -> tuple[list[str], list[list[Any]]]:
-    """Our rows clip by clip, best M-LMD first, with the controls' M-LMD beside; without the measures of motion and
-    time, whose columns are as many again (``clips.parquet`` has them).
+    """Our rows clip by clip in the page's order (:mod:`s3dnerf.reporting.clip_order`), with the controls' M-LMD beside;
+    without the measures of motion and time, whose columns are as many again (``clips.parquet`` has them).
     """
     value: dict[tuple[str, str, str], float] = {(r["clip"], r["method"], r["metric"]): r["value"] for r in sources.rows}
     failed = {(r["clip"], r["method"], r["metric"]): r["failed"] for r in sources.rows}
@@ -156,10 +163,10 @@ def clip_table(sources: Sources) -> tuple[list[str], list[list[Any]]]:
     columns = [("m_lmd", sources.ours), ("m_lmd", "wrong_speech"), ("m_lmd", "still")]
     columns += [(metric, sources.ours) for metric in metrics if metric != "m_lmd"]
     rows = []
-    for clip, (corpus, speaker) in about.items():
+    for clip in (place.clip for place in places(sources.rows, sources.ours)):
+        corpus, speaker = about[clip]
         lost = failed.get((clip, sources.ours, "m_lmd"), 0)
         rows.append([clip, corpus, speaker, *(text(clip, method, metric) for metric, method in columns), lost])
-    rows.sort(key=lambda r: (r[1], math.inf if r[3] is None else r[3], r[0]))
     return [
         "clip",
         "corpus",
@@ -242,6 +249,18 @@ def _head(
     }
 
 
+def _stand(sources: Sources, summary: dict[str, Any]) -> dict[str, Any]:
+    """The forest plots and their table, and the worst and best clips by name."""
+    found, left_out = forest.shares(sources.rows, summary, sources.recipes, sources.ours)
+    return {
+        "forest": forest.plots(found),
+        "forest_columns": forest.COLUMNS,
+        "forest_rows": forest.table_rows(found),
+        "forest_left_out": left_out,
+        "edge_clips": edges_in_words(places(sources.rows, sources.ours)),
+    }
+
+
 def _figures(sources: Sources, summary: dict[str, Any]) -> dict[str, Any]:
     """What the page shows."""
     differences = []
@@ -257,7 +276,7 @@ def _figures(sources: Sources, summary: dict[str, Any]) -> dict[str, Any]:
     return {
         "differences": differences,
         "people": people,
-        "strips": figures.strips(sources) if people else [],
+        "strips": figures.strips(sources),
         "mouths": figures.mouths(sources),
         "heat_maps": figures.heat_maps(sources),
         "region_ratios": region_ratios.in_words(sources.region_ratios),
@@ -298,17 +317,28 @@ def _lists(sources: Sources, listed: list[Backend], provenance: dict[str, Any]) 
     }
 
 
-def render_page(sources: Sources, summary: dict[str, Any], listed: list[Backend], provenance: dict[str, Any]) -> str:
-    """The whole page as text."""
+def render_page(
+    sources: Sources, summary: dict[str, Any], listed: list[Backend], provenance: dict[str, Any], others: int = 0
+) -> str:
+    """The whole page as text; videos are inside while the report has room for them.
+
+    ``others``: bytes of the report's other files.
+    """
     shown = _figures(sources, summary)
-    return render(
-        "page.html",
-        sections=[x for x in SECTIONS if x[0] != "heat" or shown["heat_maps"]],
-        tables=[_numbered(t) for t in all_tables(sources, summary)],
+    values = {
+        "sections": [x for x in SECTIONS if x[0] != "heat" or shown["heat_maps"]],
+        "tables": [_numbered(t) for t in all_tables(sources, summary)],
         **_head(sources, summary, listed, provenance),
+        **_stand(sources, summary),
         **shown,
         **_lists(sources, listed, provenance),
-    )
+    }
+    posters = videos.posters(sources)
+    page = render("page.html", players=videos.players(sources, posters, ()), **values)
+    # the same choice of videos with and without the raw videos
+    used = others + len(SOURCE_PICTURES.sub(b"", page.encode())) + sum(map(len, posters.values()))
+    inside = videos.fitting(sources, used)
+    return render("page.html", players=videos.players(sources, posters, inside), **values) if inside else page
 
 
 def _short(value: Any, depth: int = 0) -> Any:

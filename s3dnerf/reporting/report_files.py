@@ -35,6 +35,8 @@ FILES = (
     "summary.json",
     "timings.json",
 )
+# of every report since schema 3 as well
+CARDS = ("DATA_CARD.md", "MODEL_CARD.md")
 # what a report in git may have, bytes: there is one a run, and git keeps them all
 MOST_BYTES = 5_000_000
 Find = Callable[[Mapping[str, Any]], bytes | None]

@@ -1,4 +1,4 @@
-"""Line charts, interval plots and waveforms as inline SVG: text that scales, no script, no outside request.
+"""Line charts, interval and forest plots and waveforms as inline SVG: text that scales, no script, no outside request.
 
 Colours come from the page's style (classes ``c0`` … ``c5``), so that a dark page has fitting ones. Equal data gives
 equal text.
@@ -172,6 +172,53 @@ def interval_plot(bars: Sequence[Bar], title: str, width: int = 520) -> str:
             f'<circle class="dot {colour}" cx="{x[0]:.1f}" cy="{y:.1f}" r="4.5"/>'
             f'<text class="tick" x="{width - right + 10}" y="{y + 4:.1f}">{escape(bar.text)}</text>'
         )
+    return "".join(parts) + "</svg>"
+
+
+def forest_plot(groups: Sequence[tuple[str, Sequence[Bar]]], title: str, reach: float, width: int = 460) -> str:
+    """Groups of differences with their intervals on one axis in percent, from −reach to reach, right is better.
+
+    What lies beyond the axis ends in an arrow at its edge; its number stands at the right all the same.
+    """
+    if not any(bars for _, bars in groups):
+        return '<p class="empty">No data to draw.</p>'
+    row, head, left, right = 24, 26, 120, 70
+    height = TOP + sum(head + row * len(bars) for _, bars in groups) + BOTTOM
+    end = width - right
+
+    def at(value: float) -> float:
+        return left + (max(-reach, min(reach, value)) / reach + 1) / 2 * (end - left)
+
+    parts = [f'<svg class="chart bars" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">']
+    for tick in nice_ticks(-reach, reach, 4):
+        parts.append(
+            f'<path class="{"mark" if tick == 0 else "grid"}" d="M{at(tick):.1f} {TOP}V{height - BOTTOM}"/>'
+            f'<text class="tick" x="{at(tick):.1f}" y="{height - BOTTOM + 16}" text-anchor="middle">'
+            f"{_text(tick)} %</text>"
+        )
+    y = float(TOP)
+    for name, bars in groups:
+        y += head
+        parts.append(f'<text class="group" x="4" y="{y - 9:.1f}">{escape(name)}</text>')
+        for bar in bars:
+            middle = y + row / 2
+            low, high = (bar.mean if v is None else v for v in (bar.low, bar.high))
+            colour = "good" if bar.good else "bad" if bar.good is False else "flat"
+            parts.append(
+                f'<text class="label" x="{left - 12}" y="{middle + 4:.1f}" text-anchor="end">{escape(bar.name)}</text>'
+                f'<path class="whisker {colour}" d="M{at(low):.1f} {middle:.1f}H{at(high):.1f}"/>'
+            )
+            if abs(bar.mean) <= reach:
+                parts.append(f'<circle class="dot {colour}" cx="{at(bar.mean):.1f}" cy="{middle:.1f}" r="4"/>')
+            for beyond, edge, back in ((high > reach, end + 8, -8), (low < -reach, left - 8, 8)):
+                if beyond:
+                    arrow = f"M{edge} {middle:.1f}l{back} -5v10z"
+                    parts.append(f'<path class="dot {colour}" d="{arrow}"/>')
+            parts.append(f'<text class="tick" x="{end + 12}" y="{middle + 4:.1f}">{escape(bar.text)}</text>')
+            y += row
+    ends = (("start", left, "← control better"), ("end", end, "ours better →"))
+    for anchor, x, text in ends:
+        parts.append(f'<text class="tick" x="{x}" y="{height - 6}" text-anchor="{anchor}">{text}</text>')
     return "".join(parts) + "</svg>"
 
 

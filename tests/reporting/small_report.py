@@ -150,6 +150,8 @@ def make_report(
         "summary.json": json.dumps(summary).encode(),
         "index.html": b"<p>",
         "report.md": b"#",
+        "MODEL_CARD.md": b"#",
+        "DATA_CARD.md": b"#",
         "timings.json": b"{}",
         "settings.yaml": dump_yaml(said["settings"]).encode(),
         "lock.yaml": dump_yaml(lock or {}).encode(),

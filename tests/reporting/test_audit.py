@@ -58,6 +58,15 @@ def test_a_number_changed_with_its_manifest_is_still_found() -> None:
         assert "metrics.json is not" in failed(Report("r", files))["summary"]
 
 
+def test_cards_are_asked_for_since_the_schema_that_has_them() -> None:
+    report = make_report("r", ROWS)
+    for schema, missing in (("s3dnerf-report-3", True), ("s3dnerf-report-2", False)):
+        older = with_document(report, schema=schema)
+        files = {name: data for name, data in older.files.items() if name not in ("MODEL_CARD.md", MANIFEST)}
+        found = failed(Report("r", files | {MANIFEST: manifest(files).encode()}))
+        assert ("MODEL_CARD.md is missing" in found.get("schema", "")) is missing and set(found) <= {"schema"}
+
+
 def test_settings_that_differ_from_params_are_named() -> None:
     params = copy.deepcopy(SETTINGS)
     params["train"]["phases"][0]["sync"] = 0.25

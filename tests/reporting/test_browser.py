@@ -6,19 +6,28 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from s3dnerf.reporting import page, tables, templates
+from s3dnerf.reporting import forest, page, tables, templates, videos
+from s3dnerf.reporting.clip_video import side_by_side
+from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.summary import summarise
+from s3dnerf.settings.loading import preset_settings
 from tests.reporting.test_tables import RECIPES, long_table
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PROBE = """
 <script>
-addEventListener("load", () => {
-  const table = document.querySelector("table.sortable"), heads = table.tHead.rows[1].cells;
+addEventListener("load", async () => {
+  const video = document.querySelector("video");
+  await new Promise((done) => {
+    video.onloadedmetadata = video.onerror = done;
+    if (video.readyState || video.error) done();
+  });
+  const table = document.querySelector("#tables table.sortable"), heads = table.tHead.rows[1].cells;
   const column = 7, read = () => [...table.tBodies[0].rows].map((row) => row.cells[column].dataset.sort);
   const before = read();
   heads[column].querySelector("button").click();
@@ -29,6 +38,8 @@ addEventListener("load", () => {
   said.textContent = JSON.stringify({
     before, up, down: read(), sorted: heads[column].getAttribute("aria-sort"),
     wide: document.documentElement.scrollWidth, window: innerWidth,
+    video: [video.videoWidth, video.videoHeight, Math.round(video.duration * 25), String(video.error)],
+    shown: [video.clientWidth, video.parentElement.clientWidth],
     pictures: [...document.images].map((image) => image.naturalWidth),
     asked: performance.getEntriesByType("resource").filter((r) => !r.name.startsWith("data:")).map((r) => r.name),
   });
@@ -40,16 +51,26 @@ addEventListener("load", () => {
 
 @pytest.fixture(scope="module")
 def html() -> str:
-    """A page with real tables, one picture and the real style and script, without the stages' data."""
+    """A page with real tables, a forest plot, one picture, one video with sound and the real style and script."""
     import jinja2
 
-    from s3dnerf.reporting.png import photo_uri
+    from s3dnerf.reporting.png import photo_uri, png_bytes
 
-    part = summarise(long_table(), "sample", "s3dnerf", 200)["corpora"]["hdtf"]
+    rows = long_table()
+    summary = summarise(rows, "sample", "s3dnerf", 200)
+    part = summary["corpora"]["hdtf"]
     shown = [page._numbered(tables.table_1("hdtf", part, RECIPES, "s3dnerf", {"s3dnerf": "full"}, "why"))]
     import numpy as np
 
     picture = page.figures.Figure("one", f'<img src="{photo_uri(np.zeros((40, 300, 3), np.uint8))}" alt="black">', "")
+    strip = np.zeros((384, 128, 3), np.uint8)
+    names = ["truth", "s3dnerf", "wrong_speech"]
+    film = side_by_side({name: np.zeros((25, 256, 256, 3), np.uint8) for name in names}, np.zeros(16000, np.float32))
+    settings = preset_settings("tiny")
+    people = replace(settings, report=replace(settings.report, people=True))
+    about = {"names": names, "video": names, "px": 128}
+    sources = Sources(people, strips={"one": about}, pictures={"one.mp4": film, "one.png": png_bytes(strip)})
+    shares, left_out = forest.shares(rows, summary, RECIPES, "s3dnerf")
     partly = templates.environment().overlay(undefined=jinja2.ChainableUndefined)
     return partly.get_template("page.html").render(
         preset="tiny",
@@ -59,6 +80,12 @@ def html() -> str:
         chips=["preset tiny"],
         warnings=["A warning."],
         clip_columns=[],
+        people=True,
+        players=videos.players(sources, videos.posters(sources), {"one"}),
+        forest=forest.plots(shares),
+        forest_columns=forest.COLUMNS,
+        forest_rows=forest.table_rows(shares),
+        forest_left_out=left_out,
     )
 
 
@@ -93,5 +120,6 @@ def test_tables_sort_pictures_load_and_nothing_is_asked_for(html: str, tmp_path:
     assert found["wide"] <= found["window"], (
         "the page is wider than a narrow window: tables must scroll within themselves"
     )
+    assert found["video"] == [768, 280, 25, "null"] and found["shown"][0] == found["shown"][1]
     assert found["pictures"] == [300] and found["asked"] == []
     assert "CONSOLE" not in done.stderr, done.stderr

@@ -20,7 +20,7 @@ from s3dnerf.evaluation.other_methods import MethodVideo
 from s3dnerf.evaluation.other_speech import OtherSpeech
 from s3dnerf.evaluation.protocol import COLUMNS, Tools
 from s3dnerf.settings.schema import EvaluateSettings
-from s3dnerf.video.encoding import encode_clip
+from s3dnerf.video.encoding import decode_clip, encode_clip
 from s3dnerf.video.packs import CorpusPacks
 from stages import evaluate
 from stages.context import Context
@@ -243,7 +243,7 @@ def test_what_decides_how_a_clip_is_measured_is_in_its_key() -> None:
     assert decides == {name for name in FIELDS if name.startswith("evaluate.")}
 
 
-@pytest.mark.parametrize("harm", ["result.json", "strip.png"])
+@pytest.mark.parametrize("harm", ["result.json", "strip.png", "video.mp4"])
 def test_a_harmed_clip_in_the_store_is_measured_again(here: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
     run(settings_of())
     whole, real, measured = hashes(here / "data/tiny/evaluate"), evaluate.measured_clip, []
@@ -308,6 +308,9 @@ def test_pictures_and_maps(here: Path) -> None:
         "frames"
     ] == [0, 6, 11]
     assert (out / "pictures/hdtf_C_000.png").is_file()
+    assert strips["hdtf_C_000"]["video"] == ["truth", "s3dnerf", "wrong_speech"]
+    assert {path.stem for path in (out / "pictures").glob("*.mp4")} == set(strips)
+    assert len(decode_clip((out / "pictures/hdtf_C_000.mp4").read_bytes())) == FRAMES
     mean = np.array(heat["hdtf_C_000"]["mean"])
     assert mean.shape == (4, 4) and np.isfinite(mean).all() and np.ptp(mean) > 0
     assert np.array(heat["hdtf_C_000"]["moved"]).shape == (16, 16)

@@ -17,14 +17,14 @@ import pytest
 
 from flows.audit import folder_report
 from s3dnerf.core.yaml_text import load_yaml
-from s3dnerf.reporting.audit import verify
 from s3dnerf.reporting.membership_audit import accounted, people, table
-from s3dnerf.reporting.report_files import ReportError, TableNotHere
+from s3dnerf.reporting.report_files import ReportError
 from s3dnerf.settings.loading import experiment
 from s3dnerf.video.packs import PACK_STAGES
 from stages import evaluate, report
 from stages.context import Context
 from tests.fake_preset import PROVENANCE, DrawnFaces, FakeJudge, make_generator, make_preset, settings_of
+from tests.stages.conftest import build
 
 FILES = {
     "summary.json",
@@ -34,6 +34,8 @@ FILES = {
     "timings.json",
     "index.html",
     "report.md",
+    "MODEL_CARD.md",
+    "DATA_CARD.md",
     "settings.yaml",
     "lock.yaml",
     "metrics.json",
@@ -42,28 +44,6 @@ FILES = {
     "clips.tsv",
     "MANIFEST.sha256",
 }
-
-
-def build(root: Path, monkeypatch, passes: bool = True) -> None:
-    monkeypatch.chdir(root)
-    monkeypatch.setattr("s3dnerf.evaluation.tools.face_backend", lambda settings: DrawnFaces())
-    monkeypatch.setattr("s3dnerf.sync.judge.sync_judge", lambda settings, trained: FakeJudge())
-    make_preset(root, settings_of(), passes)
-    evaluate.main(Context(settings_of(), "evaluate"))
-
-
-@pytest.fixture(scope="module")
-def preset(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("report")
-    with pytest.MonkeyPatch.context() as patch:
-        build(root, patch)
-    return root
-
-
-@pytest.fixture
-def here(preset: Path, monkeypatch) -> Path:
-    monkeypatch.chdir(preset)
-    return preset
 
 
 def run(**more) -> dict:
@@ -166,7 +146,7 @@ def test_the_document_says_where_numbers_came_from(here: Path) -> None:
     run()
     document = json.loads((here / "reports/tiny/report.json").read_text())
     assert (
-        document["schema"] == "s3dnerf-report-2"
+        document["schema"] == "s3dnerf-report-3"
         and document["origin"]["git"]["revision"] == PROVENANCE["git"]["revision"]
     )
     assert {b["status"] for b in document["backends"]} <= {"real", "stands in", "not measured"} and document[
@@ -242,6 +222,9 @@ def test_pictures_of_people_stay_out_where_their_licence_says_so(here: Path) -> 
     report.main(Context(settings_of(report={"people": False}), "report", provenance=PROVENANCE))
     hidden = (here / "reports/tiny/index.html").read_text()
     assert "Pictures of people are left out" in hidden and "Pictures of people are left out" not in shown
+    assert shown.count("<video ") == 4 and "<video " not in hidden  # two clips a corpus
+    links = re.findall(r'href="\.\./\.\./(data/tiny/evaluate/pictures/[^"]+\.mp4)"', hidden)
+    assert len(links) == 4 and all((here / link).is_file() for link in links)
     # what stays are heat maps over grey: far fewer bytes than any face
     assert hidden.count("data:image") < shown.count("data:image") and len(hidden) < 0.7 * len(shown)
 
@@ -363,28 +346,17 @@ def test_700_000_rows_make_a_small_report_in_bounded_memory(preset: Path, tmp_pa
     assert [f.unchecked != "" for f in map(people, (made_of, folder_report(folder)))] == [False, True]
 
 
-def test_large_tables_of_measurements_stay_with_evaluate(here: Path, monkeypatch) -> None:
-    monkeypatch.setattr(report, "CLIPS_IN_REPORT_BYTES", 100)
-    run()
-    folder = here / "reports/tiny"
-    assert not (folder / "clips.parquet").exists()
-    whole, absent = folder_report(folder, here), folder_report(folder)
-    assert len(whole.rows) == len(pd.read_parquet(here / "data/tiny/evaluate/clips.parquet")) > 0
-    with pytest.raises(TableNotHere, match="get it: dvc pull data/tiny/evaluate/clips.parquet"):
-        absent.rows  # noqa: B018
-    params = experiment(settings_of())
-    found = {f.rule: f for f in verify(whole, params)}
-    assert found["summary"].passed and not found["summary"].unchecked, found["summary"]
-    assert {f.rule for f in verify(absent, params) if f.unchecked} >= {"summary", "controls", "people"}
+def test_which_videos_are_inside_does_not_depend_on_whether_raw_videos_are_here(here: Path, monkeypatch) -> None:
+    from s3dnerf.reporting import page, sheets
 
-
-def test_lists_of_many_clips_are_cut_in_git(here: Path, monkeypatch) -> None:
-    run()
-    few = json.loads((here / "reports/tiny/report.json").read_text())["methods"]
-    assert len(few["wrong_speech"]) == 5 and few["listed_in"] == "data/tiny/evaluate/methods.json"
-    monkeypatch.setattr("s3dnerf.reporting.document.MOST_LISTED", 4)
-    monkeypatch.setattr("s3dnerf.reporting.plots.MOST_CLIPS", 2)
-    run()
-    many = json.loads((here / "reports/tiny/report.json").read_text())["methods"]
-    assert many == few | {"wrong_speech": {}, "notes": {}} and (here / few["listed_in"]).is_file()
-    assert len(pd.read_csv(here / "reports/tiny/clips.tsv", sep="\t")) == 2
+    seen = []
+    monkeypatch.setattr(page.videos, "fitting", lambda sources, used: seen.append(used) or set())
+    for body in (
+        f'<div class="tiles source">{"x" * 90_000}</div>',
+        '<p class="empty">The source cannot be shown: no.</p>',
+    ):
+        sheet = sheets.Sheet("ingest", "legend", [sheets.Entry("c", body, "caption")])
+        one = sheets.CorpusSheets("hdtf", "HDTF", "said", [sheet])
+        monkeypatch.setattr(page, "contact_sheets", lambda settings, one=one: [one])
+        run()
+    assert seen[0] == seen[1] > 10_000
