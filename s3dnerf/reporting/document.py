@@ -16,6 +16,7 @@ from s3dnerf.reporting.page import all_tables, origin
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.tables import markdown
 from s3dnerf.settings.loading import experiment
+from s3dnerf.settings.protocols import stated_protocol
 
 SCHEMA = "s3dnerf-report-2"
 # before the membership table went under DVC: it is a file of the report, its counts are not by split
@@ -60,6 +61,7 @@ def report_document(
             "byte_identical": ["clips.parquet", "summary.json", table["path"]] + [TABLE] * table["in_report"],
             "varies": ["timings.json"],
         },
+        "protocol": stated_protocol(experiment(s)),
         "settings": experiment(s),
         "backends": [b.as_dict() for b in listed],
         "metrics": [
