@@ -113,9 +113,13 @@ def sign_flip_p(values: Sequence[float], speakers: Sequence[str]) -> float:
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=max(n - 1, 0))))
         totals = np.abs(sums[0] + signs @ sums[1:]) if n > 1 else np.array([observed])
         return float(np.mean(totals >= observed - slack))
-    random = np.random.default_rng(SEED)
-    signs = random.integers(0, 2, (DRAWS, n)) * 2.0 - 1.0
-    return float((1 + np.sum(np.abs(signs @ sums) >= observed - slack)) / (1 + DRAWS))
+    return float((1 + np.sum(np.abs(_drawn_signs(n) @ sums) >= observed - slack)) / (1 + DRAWS))
+
+
+@functools.lru_cache(maxsize=2)
+def _drawn_signs(speakers: int) -> np.ndarray:
+    """The drawn patterns, (DRAWS, speakers) of ±1: equal ones for all tests with so many speakers."""
+    return np.random.default_rng(SEED).integers(0, 2, (DRAWS, speakers)) * 2.0 - 1.0
 
 
 def paired_difference(
