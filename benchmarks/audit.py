@@ -141,17 +141,18 @@ def measured(a: Report, b: Report, pairs: int) -> dict[str, Any]:
         counts["null"] += bool(null.better or null.worse)
         tests = max(tests, sum(r.p is not None for r in null.rows))
         counts["loss seen"] += seen(compared(a, ours, simulated(ours, noise, random, LOSS)))
-    spread = np.std([parts["m_lmd"] for parts in noise.values() if "m_lmd" in parts])
     found, enough = by_speakers(a, noise, "hdtf", pairs)
+    of_corpus = {c: [parts for (name, _), parts in noise.items() if name == c] for c in sorted({c for c, _ in noise})}
     return {
-        "speakers": {
-            c: len({who for corpus, who in noise if corpus == c}) for c in sorted({corpus for corpus, _ in noise})
-        },
+        "speakers": {corpus: len(people) for corpus, people in of_corpus.items()},
         "tests": tests,
         "speakers_needed_for_any_verdict": speakers_needed(tests),
         "false_alarms": counts["null"] / pairs,
         "m_lmd_px": round(float(np.mean([row["value"] for row in ours if row["metric"] == "m_lmd"])), 4),
-        "m_lmd_noise_px": round(float(spread), 4),
+        "m_lmd_noise_px": {
+            corpus: round(float(np.std([parts["m_lmd"] for parts in people if "m_lmd" in parts])), 4)
+            for corpus, people in of_corpus.items()
+        },
         f"power_to_see_m_lmd_{LOSS:.0%}_worse": counts["loss seen"] / pairs,
         "hdtf_by_speakers": {str(n): found[n] for n in found},
         f"hdtf_speakers_for_{POWER:.0%}_power": enough,

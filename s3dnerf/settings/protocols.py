@@ -152,7 +152,7 @@ def stated_protocol(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a report states: ``name``, ``about``, ``source`` and ``values`` of the protocol in force."""
     name = settings["evaluate"]["protocol"]
     known = PROTOCOLS.get(name)
-    about = known.about if known else "the values below, chosen for this run"
+    about = known.about if known else "values chosen for this run"
     return {
         "name": name,
         "about": about,
@@ -166,7 +166,9 @@ def protocol_line(settings: Mapping[str, Any]) -> str:
     stated = stated_protocol(settings)
 
     def text(value: Any) -> str:
-        return " ".join(map(str, value)) or "none named" if isinstance(value, list) else str(value)
+        if isinstance(value, list):
+            return ", ".join(map(str, value)) or "none named"
+        return str(value).lower() if isinstance(value, bool) else str(value)
 
-    values = ", ".join(f"{name} {text(value)}" for name, value in stated["values"].items())
+    values = "; ".join(f"{name}: {text(value)}" for name, value in stated["values"].items())
     return f"{stated['name']} ({stated['about']}): {values}"

@@ -63,9 +63,10 @@ def test_presets_say_by_which_protocol_they_measure() -> None:
     for name in ("tiny", "sample", "mini"):
         settings = as_dict(preset_settings(name))
         line = protocol_line(settings)
-        assert line.startswith("custom (") and f"evaluate.clip_s {settings['evaluate']['clip_s']}" in line
-    assert "ingest.hdtf_test_speakers Ames Boone" in protocol_line(as_dict(preset_settings("tiny")))
-    assert "ingest.hdtf_test_speakers none named" in protocol_line(as_dict(preset_settings("paper")))
+        assert line.startswith("custom (") and f"evaluate.clip_s: {settings['evaluate']['clip_s']};" in line
+    assert "sample.enabled: true; evaluate.corpora: hdtf, mead;" in protocol_line(as_dict(preset_settings("tiny")))
+    assert "ingest.hdtf_test_speakers: Ames, Boone;" in protocol_line(as_dict(preset_settings("tiny")))
+    assert "ingest.hdtf_test_speakers: none named;" in protocol_line(as_dict(preset_settings("paper")))
 
 
 def test_settings_that_decide_nothing_here_are_no_part_of_a_protocol() -> None:

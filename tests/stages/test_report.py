@@ -87,7 +87,7 @@ def test_the_protocol_is_stated_by_name_and_values(here: Path) -> None:
     stated = json.loads((folder / "report.json").read_text())["protocol"]
     assert stated == stated_protocol(as_dict(settings_of())) and stated["name"] == "custom"
     line = protocol_line(as_dict(settings_of()))
-    assert "evaluate.source_frame first" in line
+    assert "evaluate.source_frame: first" in line
     assert f"- Protocol: {line}\n" in (folder / "report.md").read_text() and line in (folder / "index.html").read_text()
 
 
