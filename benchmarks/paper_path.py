@@ -60,6 +60,7 @@ def changes(batch: int = 8) -> list[str]:
         # one sample at a time: less memory, the same step
         f"train.batch={batch}",
         f"train.accumulate={batch}",
+        "evaluate.protocol=custom",
         "evaluate.clip_s=0.8",
         "evaluate.max_clips_per_speaker=1",
         f"ingest.hdtf_test_speakers=[{TEST_PERSON}]",

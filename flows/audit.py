@@ -23,7 +23,8 @@ from s3dnerf.core.text_files import TextFileError
 from s3dnerf.core.whole_files import claimed
 from s3dnerf.core.yaml_text import YamlError, load_yaml
 from s3dnerf.reporting.audit import verify
-from s3dnerf.reporting.comparison import NotComparable, compare, markdown, page
+from s3dnerf.reporting.comparison import NotComparable, compare
+from s3dnerf.reporting.comparison_page import markdown, page
 from s3dnerf.reporting.report_files import SIGNATURE, Finding, Report, ReportError
 from s3dnerf.settings.dotted import flat
 from s3dnerf.video.packs import write_atomic

@@ -21,6 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from flows import slurm
+from flows.enough_speakers import too_few_lines
 from flows.executor import RunnerError
 from flows.launch import checked_template, launch
 from flows.log_setup import configure_logging
@@ -144,6 +145,8 @@ def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:
             )
             main = importlib.import_module(f"stages.{stage}").main
             result = main(context) if stage in PLAIN else run_stage(main, context, has_networks(stage, settings))
+        for line in too_few_lines(settings) if stage == "ingest" else ():
+            logger.warning(f"ingest: {line}")
         timing = Path(".timings") / settings.preset / "stages" / f"{name}.json"
         took = {"stage": name, "seconds": round(time.monotonic() - begun, 2), **device_of(stage, settings)}
         write_atomic(timing, json.dumps(took).encode())

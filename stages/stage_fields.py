@@ -39,7 +39,7 @@ STAGE_FIELDS: dict[str, tuple[str, ...]] = {
     "train_sync_judge": _all("sync", "steps", "expert_seed", "hdtf_val_fraction", "checkpoint_every"),
     "train_s3dnerf": ("seed", *_all("model"), *_all("train", "variants", "checkpoint_every", "strip_every")),
     "evaluate": (
-        "align.backend", "align.model_dir", "train.variants", *_all("evaluate", "bootstrap"),
+        "align.backend", "align.model_dir", "train.variants", *_all("evaluate", "bootstrap", "protocol"),
         "report.strips", "report.strip_frames",
     ),
     "report": ("seed", *(section for section in _SECTIONS if section != "raw")),  # it quotes every setting

@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.metrics.result import NEITHER
-from s3dnerf.reporting.comparison import Comparison, Row, compare, markdown, page
+from s3dnerf.reporting.comparison import Comparison, Row, compare
+from s3dnerf.reporting.comparison_page import markdown, page
 from s3dnerf.reporting.report_files import Report
 
 # What must not get worse, and by which share of the better model's value it may at most be worse (the interval's bad

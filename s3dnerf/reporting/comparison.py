@@ -1,10 +1,10 @@
 """Two reports side by side: what changed, and whether the metrics did, clip by clip.
 
 Reads two :class:`s3dnerf.reporting.report_files.Report`; writes nothing: :func:`compare` gives a
-:class:`Comparison`, which :func:`markdown` and :func:`page` write down. Clips are joined by id. Per corpus, method and
-metric: the mean difference B − A over the common clips with a 95 % interval clustered by speaker, a paired permutation
-p (signs of whole speakers flipped), and Holm's correction over all tests of the comparison, so that two equal systems
-are told apart in at most 5 % of comparisons.
+:class:`Comparison`, which :mod:`s3dnerf.reporting.comparison_page` writes down. Clips are joined by id. Per corpus,
+method and metric: the mean difference B − A over the common clips with a 95 % interval clustered by speaker, a paired permutation
+p (signs of whole speakers flipped), and Holm's correction over all tests of the comparison that have enough speakers,
+so that two equal systems are told apart in at most 5 % of comparisons.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from s3dnerf.core.errors import S3DNeRFError
@@ -20,12 +20,10 @@ from s3dnerf.reporting.audit import CONTROLS
 from s3dnerf.reporting.membership import uses_of
 from s3dnerf.reporting.membership_audit import roles
 from s3dnerf.reporting.report_files import Report
-from s3dnerf.reporting.statistics import holm, paired_difference
-from s3dnerf.reporting.templates import render
+from s3dnerf.reporting.statistics import holm, paired_difference, speakers_needed, with_enough_speakers
 from s3dnerf.settings.dotted import differing
 
 ALPHA = 0.05
-FEWEST_SPEAKERS = 6  # five give no p below 0.06, whatever they say
 EQUAL, BETTER, WORSE, UNCLEAR, TOO_FEW = (
     "equal on every clip",
     "better",
@@ -69,7 +67,8 @@ class Comparison:
     ----------
     forced : the reasons why it should have been refused
     control_rows : the controls that do not depend on the model (still, truth), metric by metric
-    unchecked : what could not be checked without a report's membership table, and how to get it
+    unchecked : what could not be checked: without a report's membership table, and how to get it; without a stated
+        protocol
     """
 
     a: str
@@ -118,12 +117,29 @@ class Comparison:
                     + ", ".join(f"{r.metric} of {r.method} on {r.corpus} ({change(r)})" for r in rows)
                     + "."
                 )
-        few = sorted({r.corpus for r in self.rows if r.verdict == TOO_FEW})
         if not parts:
             parts.append("No difference shown; that is not the same as none: see the intervals.")
-        if few:
-            parts.append(f"{', '.join(few)}: fewer than {FEWEST_SPEAKERS} speakers, which can show nothing.")
-        return " ".join(parts)
+        return " ".join([*parts, *self._too_few()])
+
+    def _too_few(self) -> list[str]:
+        """A sentence a corpus with too few speakers for the tests asked."""
+        asked = sum(r.verdict != EQUAL for r in self.rows)
+        speakers = {r.corpus: r.speakers for r in sorted(self.rows, key=lambda r: r.speakers) if r.verdict == TOO_FEW}
+        return [too_few(corpus, speakers[corpus], asked) for corpus in sorted(speakers)]
+
+
+def too_few(corpus: str, speakers: int, tests: int) -> str:
+    """One sentence: so few speakers can show nothing in so many tests, and how many are needed.
+
+    Examples
+    --------
+    >>> too_few("mead", 4, 20)
+    'mead: 4 speakers can show nothing in 20 tests; 10 are needed.'
+    """
+    needed = speakers_needed(tests, ALPHA)
+    enough = f"{needed} are needed" if needed else "no number of speakers is enough for so many"
+    people, asked = (f"{n} {word}{'' if n == 1 else 's'}" for n, word in ((speakers, "speaker"), (tests, "test")))
+    return f"{corpus}: {people} can show nothing in {asked}; {enough}."
 
 
 def change(row: Row) -> str:
@@ -164,7 +180,32 @@ def obstacles(a: Report, b: Report, metrics: Collection[str] | None = None) -> l
     moved = [f"{'/'.join(who)}" for who in sorted(one.keys() & other.keys()) if one[who] != other[who]]
     if moved:
         found.append(f"{len(moved)} people are trained on in one and tested on in the other: {', '.join(moved[:5])}")
-    return found
+    return found + _other_protocol(a, b)
+
+
+def _other_protocol(a: Report, b: Report) -> list[str]:
+    """One sentence where both reports state their protocol and the values differ, whatever the names."""
+    one, other = (report.document.get("protocol") for report in (a, b))
+    if not one or not other:
+        return []
+    changed = differing(one["values"], other["values"])
+    values = "; ".join(f"{name}: {x} and {y}" for name, (x, y) in changed.items())
+    return [f"the protocol is {one['name']} in A and {other['name']} in B ({values})"] if changed else []
+
+
+def _unchecked(a: Report, b: Report) -> list[str]:
+    """What :func:`obstacles` could not check for lack of a membership table or of a stated protocol."""
+    tables = [
+        f"{report.name}: whether anybody without a measured clip changed sides: {report.table_not_here}"
+        for report in (a, b)
+        if report.membership is None
+    ]
+    return tables + [
+        f"{report.name}: whether both were measured by one protocol: this report states none, as those made before "
+        "protocols had names; see the settings that changed"
+        for report in (a, b)
+        if not report.document.get("protocol")
+    ]
 
 
 def _values(report: Report) -> dict[tuple[str, str, str], dict[str, dict[str, Any]]]:
@@ -188,12 +229,10 @@ def _row(
     common = sorted(c for c in one.keys() & other.keys() if math.isfinite(one[c]) and math.isfinite(other[c]))
     mean_a, mean_b = (sum(values[c] for c in common) / len(common) for values in (one, other))
     equal = all(one[c] == other[c] for c in common)
-    testable = found.speakers >= FEWEST_SPEAKERS and not equal
-    verdict = EQUAL if equal else UNCLEAR if testable else TOO_FEW
     unit = str(next(iter(mine.values()))["unit"])
-    p, (corpus, method, metric) = found.p if testable else None, key
+    p, (corpus, method, metric) = None if equal else found.p, key
     numbers = (mean_a, mean_b, found.mean, found.low, found.high, p, None, found.clips, found.speakers)
-    return Row(corpus, method, metric, unit, *numbers, verdict=verdict)
+    return Row(corpus, method, metric, unit, *numbers, verdict=EQUAL if equal else UNCLEAR)
 
 
 def compare(
@@ -207,11 +246,11 @@ def compare(
 
     Parameters
     ----------
-    force : compare also where metric versions or splits differ; the comparison then carries the reasons
+    force : compare also where metric versions, splits or protocols differ; the comparison then carries the reasons
     resamples : of each interval
     metrics : names of the metrics that are compared; None: all of both
 
-    Raises NotComparable when the versions of these metrics, or the splits, differ, unless ``force``.
+    Raises NotComparable when the versions of these metrics, the splits or the protocols differ, unless ``force``.
     """
     against = obstacles(a, b, metrics)
     if against and not force:
@@ -255,11 +294,7 @@ def compare(
         data=differing(origin_a["dvc_lock"], origin_b["dvc_lock"]),
         membership=differing(counted(a), counted(b)),
         clips=clips,
-        unchecked=[
-            f"{report.name}: whether anybody without a measured clip changed sides: {report.table_not_here}"
-            for report in (a, b)
-            if report.membership is None
-        ],
+        unchecked=_unchecked(a, b),
     )
     directed = {m["name"]: m["direction"] for m in b.document["metrics"]}
     rows = []
@@ -278,101 +313,23 @@ def compare(
 
 
 def judged(rows: Sequence[Row], directed: dict[str, str]) -> list[Row]:
-    """Rows with Holm's p over all tests made, and verdicts.
+    """Rows with Holm's p over all tests that have enough speakers to show anything, and verdicts.
 
     Parameters
     ----------
     directed : metric → ``up`` or ``down``
     """
-    import dataclasses
-
-    tests = [r for r in rows if r.p is not None]
-    corrected = dict(zip((id(r) for r in tests), holm([r.p for r in tests if r.p is not None])))
+    asked = [i for i, row in enumerate(rows) if row.p is not None]
+    can = dict(zip(asked, with_enough_speakers([rows[i].speakers for i in asked], ALPHA)))
+    tested = {i: p for i, row in enumerate(rows) if can.get(i) and (p := row.p) is not None}
+    corrected = dict(zip(tested, holm(list(tested.values()))))
     done = []
-    for row in rows:
-        if id(row) in corrected:
-            p = corrected[id(row)]
-            up = directed[row.metric] == "up"
+    for i, row in enumerate(rows):
+        if i in corrected:
+            p, up = corrected[i], directed[row.metric] == "up"
             word = UNCLEAR if p >= ALPHA else BETTER if (row.difference > 0) == up else WORSE
-            row = dataclasses.replace(row, p_holm=p, verdict=word)
+            row = replace(row, p_holm=p, verdict=word)
+        elif i in can:
+            row = replace(row, p=None, verdict=TOO_FEW)
         done.append(row)
     return done
-
-
-METHOD = (
-    "Differences are B − A; interval: bootstrap over speakers; p: sign flips of whole speakers; Holm over all tests; "
-    f"level {ALPHA:g}."
-)
-HEADS = [
-    "corpus",
-    "method",
-    "metric",
-    "A",
-    "B",
-    "B − A",
-    "95 % interval",
-    "p",
-    "p (Holm)",
-    "clips",
-    "speakers",
-    "verdict",
-]
-
-
-def _cells(row: Row) -> list[str]:
-    interval = "–" if row.low is None or row.high is None else f"{row.low:+.4g} … {row.high:+.4g}"
-    p, corrected = ("–" if x is None else f"{x:.3g}" for x in (row.p, row.p_holm))
-    unit = f" {row.unit}" if row.unit else ""
-    values = [f"{row.mean_a:.4g}{unit}", f"{row.mean_b:.4g}{unit}", f"{row.difference:+.4g}", interval, p, corrected]
-    return [row.corpus, row.method, row.metric, *values, str(row.clips), str(row.speakers), row.verdict]
-
-
-def _sections(found: Comparison) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Title, heads and rows of every table."""
-    parts: list[tuple[str, list[str], list[list[str]]]] = [
-        ("Metrics", HEADS, [_cells(row) for row in found.rows]),
-        (
-            "Clips",
-            ["corpus", "common", "A alone", "B alone"],
-            [[corpus, *map(str, n)] for corpus, n in found.clips.items()],
-        ),
-    ]
-    for title, changed in (
-        ("Settings", found.settings),
-        ("Code and machine", found.code),
-        ("Data", found.data),
-        ("Membership", found.membership),
-    ):
-        parts.append(
-            (f"{title} that changed", ["what", "A", "B"], [[key, str(x), str(y)] for key, (x, y) in changed.items()])
-        )
-    return parts
-
-
-def _warnings(found: Comparison) -> list[str]:
-    forced = [f"Forced: {reason}. The numbers do not mean the same." for reason in found.forced]
-    unchecked = [f"Not checked in full: {line}." for line in found.unchecked]
-    return forced + unchecked + [f"Control: {line}." for line in found.controls]
-
-
-def markdown(found: Comparison) -> str:
-    """The comparison to read in a terminal or on a code host."""
-    lines = [f"# Comparison: A = {found.a}, B = {found.b}", ""]
-    lines += [f"> **{line}**  " for line in _warnings(found)] + [""]
-    lines += [found.verdict(), ""]
-    for title, heads, rows in _sections(found):
-        lines += [f"## {title}", ""]
-        if rows:
-            lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-            lines += [
-                "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows
-            ] + [""]
-        else:
-            lines += ["None.", ""]
-    return "\n".join([*lines, METHOD]) + "\n"
-
-
-def page(found: Comparison) -> str:
-    """The comparison as one self-contained HTML page."""
-    about = {"a": found.a, "b": found.b, "warnings": _warnings(found), "verdict": found.verdict(), "method": METHOD}
-    return render("comparison.html", sections=_sections(found), **about)

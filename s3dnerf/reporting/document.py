@@ -16,6 +16,7 @@ from s3dnerf.reporting.page import all_tables, origin
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.tables import markdown
 from s3dnerf.settings.loading import experiment
+from s3dnerf.settings.protocols import stated_protocol
 
 SCHEMA = "s3dnerf-report-3"
 # before the model card and the data card
@@ -80,6 +81,7 @@ def report_document(
             + [TABLE] * table["in_report"],
             "varies": ["timings.json"],
         },
+        "protocol": stated_protocol(experiment(s)),
         "settings": experiment(s),
         "backends": [b.as_dict() for b in listed],
         "metrics": [

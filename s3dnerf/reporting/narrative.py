@@ -9,6 +9,7 @@ from typing import Any
 from s3dnerf.metrics.result import Recipe
 from s3dnerf.reporting.backends import Backend, stand_ins
 from s3dnerf.reporting.sources import Sources
+from s3dnerf.reporting.statistics import smallest_p, speakers_needed
 from s3dnerf.reporting.summary import ALPHA, DYNAMICS
 from s3dnerf.reporting.tables import CORPUS_TITLES, number
 
@@ -140,12 +141,14 @@ def verdicts(sources: Sources, summary: dict[str, Any]) -> list[str]:
             ),
             default=0,
         )
-        smallest = min(1.0, tests * 2.0 / 2 ** part["speakers"])
+        smallest = min(1.0, tests * smallest_p(part["speakers"]))
         if tests and smallest >= ALPHA:
+            needed = speakers_needed(tests, ALPHA)
+            enough = f"{needed} are needed" if needed else "no number of speakers is enough"
             found.append(
                 f"{CORPUS_TITLES[corpus]} has {many(part['speakers'], 'test speaker')}: with so few no test can give "
-                "less than "
-                f"{_p(smallest)} after Holm, whatever the model does."
+                f"less than {_p(smallest)} after Holm, whatever the model does; {enough} for the {many(tests, 'test')} "
+                "asked."
             )
     return found
 

@@ -22,6 +22,7 @@ from s3dnerf.reporting.summary import DYNAMICS
 from s3dnerf.reporting.tables import CORPUS_TITLES, MISSING, Table, further, number, table_1, table_2, table_3
 from s3dnerf.reporting.templates import render
 from s3dnerf.settings.loading import experiment
+from s3dnerf.settings.protocols import protocol_line
 
 MOST_ROWS = 400
 # what of the page shows raw videos, and says where it cannot: not every machine that makes the page again has them
@@ -190,6 +191,7 @@ def origin(provenance: dict[str, Any], sources: Sources) -> list[tuple[str, str]
         ("Git revision", f"{git.get('revision', 'unknown')}, {dirty}"),
         ("requirements.lock sha256", str(provenance.get("lock_sha256", "unknown"))),
         ("Preset", s.preset),
+        ("Protocol", protocol_line(experiment(s))),
         ("Seeds", f"generator {s.seed}, expert {s.sync.expert_seed}, judge {s.sync.judge_seed}"),
         ("Hardware", machine),
         ("", size),

@@ -6,6 +6,7 @@ Clips of one speaker are alike, so speakers are resampled, never clips. Everythi
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -112,9 +113,13 @@ def sign_flip_p(values: Sequence[float], speakers: Sequence[str]) -> float:
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=max(n - 1, 0))))
         totals = np.abs(sums[0] + signs @ sums[1:]) if n > 1 else np.array([observed])
         return float(np.mean(totals >= observed - slack))
-    random = np.random.default_rng(SEED)
-    signs = random.integers(0, 2, (DRAWS, n)) * 2.0 - 1.0
-    return float((1 + np.sum(np.abs(signs @ sums) >= observed - slack)) / (1 + DRAWS))
+    return float((1 + np.sum(np.abs(_drawn_signs(n) @ sums) >= observed - slack)) / (1 + DRAWS))
+
+
+@functools.lru_cache(maxsize=2)
+def _drawn_signs(speakers: int) -> np.ndarray:
+    """The drawn patterns, (DRAWS, speakers) of ±1: equal ones for all tests with so many speakers."""
+    return np.random.default_rng(SEED).integers(0, 2, (DRAWS, speakers)) * 2.0 - 1.0
 
 
 def paired_difference(
@@ -145,3 +150,60 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
         adjusted[i] = highest
     return adjusted
+
+
+@functools.cache
+def smallest_p(speakers: int) -> float:
+    """The smallest p that :func:`sign_flip_p` can give for so many speakers: where all differ by as much, one way.
+
+    Examples
+    --------
+    >>> smallest_p(5), smallest_p(6)
+    (0.0625, 0.03125)
+    """
+    return sign_flip_p([1.0] * speakers, [str(i) for i in range(speakers)])
+
+
+def speakers_needed(tests: int, level: float = 0.05) -> int | None:
+    """The fewest speakers with whom the smallest of ``tests`` p values can lie below ``level`` after Holm's correction.
+
+    None where no number of speakers is enough: beyond 14 speakers :func:`sign_flip_p` draws 20,000 patterns, so that no
+    p is below 1/20,001.
+
+    Examples
+    --------
+    >>> speakers_needed(1), speakers_needed(12), speakers_needed(20)
+    (6, 9, 10)
+    """
+    if tests / (1 + DRAWS) >= level:
+        return None
+    return next(n for n in itertools.count(1) if tests * smallest_p(n) < level)
+
+
+def with_enough_speakers(speakers: Sequence[int], level: float = 0.05) -> list[bool]:
+    """Which of several tests can fall below ``level`` after Holm's correction over those that can.
+
+    Parameters
+    ----------
+    speakers : of each test, the number of its speakers
+
+    Notes
+    -----
+    Tarone (1990): a test that cannot be significant however large the difference is need not be corrected for. The
+    number of speakers alone decides, before any value is seen, so that Holm over the tests that are left keeps its
+    level.
+
+    Examples
+    --------
+    Twelve tests with ten speakers each and twelve with four: the latter are left out, and cost the former nothing.
+
+    >>> found = with_enough_speakers([10] * 12 + [4] * 12)
+    >>> found == [True] * 12 + [False] * 12
+    True
+    """
+    smallest = [smallest_p(n) for n in speakers]
+    for corrected in range(1, len(smallest) + 1):
+        found = [corrected * p < level for p in smallest]
+        if sum(found) <= corrected:
+            return found
+    return []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from s3dnerf.core.errors import SettingsError
+from s3dnerf.settings.protocols import check_protocol
 
 
 def check_together(settings: Any, variants: Sequence[str], corpora: Sequence[str], least_follow_frames: float) -> None:
@@ -60,6 +62,7 @@ def check_together(settings: Any, variants: Sequence[str], corpora: Sequence[str
             f"ingest.min_clip_s: {settings.ingest.min_clip_s} — accepted: at most ingest.clip_s "
             f"({settings.ingest.clip_s})"
         )
+    check_protocol(dataclasses.asdict(settings))
 
 
 def check_phases(phases: Sequence[Any]) -> None:

@@ -1,7 +1,7 @@
 """Typed settings: what ``params.yaml`` may say, one class a section, checked before any work.
 
-Defaults are the ``paper`` preset (the values of the method, full corpora). The smaller presets in
-``s3dnerf/presets/*.yaml`` say only what differs. ``params.yaml`` always holds every value, so that a
+Defaults are the ``paper`` preset (the values of the method, full corpora) but for the name of its protocol. The files
+in ``s3dnerf/settings/presets/`` say only what differs. ``params.yaml`` always holds every value, so that a
 report can quote the settings that made it: ``s3dnerf preset NAME`` writes it.
 
 Reads: a mapping (from YAML or JSON). Raises: :class:`SettingsError` naming the field and what it accepts.
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from s3dnerf.settings.checking import opt
 from s3dnerf.settings.consistency import check_together
+from s3dnerf.settings.protocols import CUSTOM, NAMES
 
 PRESETS = ("tiny", "sample", "mini", "paper")
 CORPORA = ("hdtf", "lrs2", "mead", "portraits")
@@ -312,6 +313,11 @@ class TrainSettings:
 class EvaluateSettings:
     """What is measured, on which clips."""
 
+    protocol: str = opt(
+        CUSTOM,
+        "name of the protocol; a named one fixes the settings that decide what is measured (docs/protocols.md)",
+        choices=NAMES,
+    )
     clip_s: float = opt(10.0, "seconds of each test clip that are measured", ge=0.8, le=10.0)
     max_clips_per_speaker: int = opt(0, "test clips of a person (0: all)", ge=0)
     source_frame: str = opt(

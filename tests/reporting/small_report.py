@@ -20,6 +20,7 @@ from s3dnerf.reporting.plots import flat_metrics
 from s3dnerf.reporting.report_files import MANIFEST, Report
 from s3dnerf.reporting.summary import summarise
 from s3dnerf.settings.loading import as_dict, preset_settings
+from s3dnerf.settings.protocols import stated_protocol
 
 RECIPES = (ssim.RECIPE, psnr.RECIPE, lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, cpbd.RECIPE)
 TYPICAL = {"ssim": 0.87, "psnr": 26.0, "f_lmd": 2.1, "m_lmd": 1.4, "cpbd": 0.1}
@@ -127,6 +128,7 @@ def make_report(
     said = {
         "schema": SCHEMA,
         "preset": settings["preset"],
+        "protocol": stated_protocol(settings),
         "settings": settings,
         "metrics": [{"name": r.name, "version": r.version, "direction": r.direction} for r in RECIPES],
         "methods": {"ours": "s3dnerf"},

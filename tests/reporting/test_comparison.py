@@ -4,12 +4,16 @@ for a change.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
-from s3dnerf.reporting.comparison import EQUAL, TOO_FEW, WORSE, NotComparable, compare, markdown, page
+from s3dnerf.reporting.comparison import EQUAL, TOO_FEW, WORSE, NotComparable, compare
+from s3dnerf.reporting.comparison_page import markdown, page
 from s3dnerf.reporting.report_files import Report
-from tests.reporting.small_report import SPREAD, make_report, membership_of, rows_of
+from tests.reporting.small_report import SETTINGS, SPREAD, make_report, membership_of, rows_of
 
 
 def test_a_report_and_itself_do_not_differ() -> None:
@@ -44,6 +48,30 @@ def test_few_speakers_show_nothing() -> None:
     noise = lambda method, metric, random: SPREAD[metric] * random.standard_normal() if method == "s3dnerf" else 0.0  # noqa: E731
     found = compare(make_report("a", rows_of(5)), make_report("b", rows_of(5, seed=1, change=noise)))
     assert {r.verdict for r in found.rows} == {TOO_FEW} and all(r.p is None for r in found.rows)
+    assert "hdtf: 5 speakers can show nothing in 5 tests; 8 are needed." in found.verdict()
+
+
+def test_a_corpus_with_too_few_speakers_costs_the_others_nothing() -> None:
+    """Eight speakers show a difference in five tests (5 · 2/2⁸ < 0.05), not in ten: the five tests of a corpus with four
+    speakers do not count, and it is said how many speakers ten tests need.
+    """
+
+    def shift(method: str, metric: str, random: np.random.Generator) -> float:
+        return 0.3 * SPREAD[metric] if method == "s3dnerf" else 0.0
+
+    def both(**given: Callable[[str, str, np.random.Generator], float]) -> list[dict[str, Any]]:
+        few = [
+            r | {"corpus": "mead", "clip": f"mead{r['clip']}", "speaker": f"M{r['speaker']}"}
+            for r in rows_of(4, **given)
+        ]
+        return rows_of(8, **given) + few
+
+    found = compare(make_report("a", both()), make_report("b", both(change=shift)))
+    of = {c: [r for r in found.rows if r.corpus == c] for c in ("hdtf", "mead")}
+    assert {r.verdict for r in of["mead"]} == {TOO_FEW} and {r.p_holm for r in of["mead"]} == {None}
+    assert {r.verdict for r in of["hdtf"]} == {"better", WORSE}
+    assert {r.p_holm for r in of["hdtf"]} == {5 * 2 / 2**8}
+    assert found.verdict().endswith("mead: 4 speakers can show nothing in 10 tests; 9 are needed.")
 
 
 def test_other_versions_or_splits_are_refused_and_forced_ones_say_so_everywhere() -> None:
@@ -77,6 +105,38 @@ def test_without_tables_the_cards_say_who_changed_sides_and_the_rest_is_said_not
     fewer = [row for row in rows if row["speaker"] != "P03"]
     with pytest.raises(NotComparable, match="1 people are trained on in one and tested on in the other: hdtf/P03"):
         compare(a, bare(make_report("b", fewer, trained_on=("P03",))))
+
+
+def settings_with(section: str, **values: Any) -> dict[str, Any]:
+    """Those of the small reports, with a section changed."""
+    return SETTINGS | {section: SETTINGS[section] | values}
+
+
+def test_reports_of_different_protocols_are_refused_whatever_their_names() -> None:
+    rows = rows_of()
+    a, b = make_report("a", rows), make_report("b", rows, settings=settings_with("evaluate", clip_s=5.0))
+    with pytest.raises(
+        NotComparable, match=r"the protocol is custom in A and custom in B \(evaluate.clip_s: 1.2 and 5"
+    ):
+        compare(a, b)
+    found = compare(a, b, force=True)
+    assert all("Forced: the protocol is custom in A" in text for text in (markdown(found), page(found)))
+    named = make_report("b", rows, protocol=a.document["protocol"] | {"name": "of another name"})
+    assert not compare(a, named).forced, "equal values measure the same"
+
+
+def test_what_decides_nothing_that_is_measured_is_no_other_protocol() -> None:
+    rows = rows_of()
+    reversed_people = settings_with("ingest", hdtf_test_speakers=["Boone", "Ames"], mead_test_fraction=0.3)
+    assert not compare(make_report("a", rows), make_report("b", rows, settings=reversed_people)).forced
+
+
+def test_a_report_without_a_protocol_is_compared_and_that_is_said() -> None:
+    rows = rows_of()
+    older = make_report("older", rows, protocol=None, settings=settings_with("evaluate", clip_s=5.0))
+    found = compare(older, make_report("b", rows))
+    assert not found.forced and [line.split(":")[0] for line in found.unchecked] == ["older"]
+    assert "states none" in found.unchecked[0] and "evaluate.clip_s" in found.settings
 
 
 def test_clips_alone_and_settings_changed_are_told() -> None:

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from s3dnerf.reporting.statistics import cluster_interval, holm, paired_difference, sign_flip_p
+from s3dnerf.reporting.statistics import (
+    DRAWS,
+    cluster_interval,
+    holm,
+    paired_difference,
+    sign_flip_p,
+    smallest_p,
+    speakers_needed,
+    with_enough_speakers,
+)
 from tests.margins import Between, Margin
 
 
@@ -38,6 +47,39 @@ def test_drawn_p_is_near_the_exact_one() -> None:
     exact = brute_force_p(values, speakers)
     drawn = sign_flip_p(values, speakers)
     assert drawn == pytest.approx(exact, abs=0.01) and drawn == sign_flip_p(values, speakers)
+
+
+@pytest.mark.parametrize("speakers", range(1, 15))
+def test_the_smallest_p_is_that_of_one_pattern_and_its_mirror(speakers: int) -> None:
+    assert smallest_p(speakers) == 2 / 2**speakers
+    values = np.random.default_rng(speakers).uniform(0.1, 9, speakers).tolist()
+    assert sign_flip_p(values, [str(i) for i in range(speakers)]) == smallest_p(speakers)
+
+
+@pytest.mark.parametrize(
+    ("tests", "needed"), [(1, 6), (2, 7), (3, 7), (6, 8), (12, 9), (13, 10), (20, 10), (25, 10), (26, 11), (409, 14)]
+)
+def test_speakers_needed_are_counted_out(tests: int, needed: int) -> None:
+    """``tests · 2 / 2ⁿ < 0.05`` for the first time, and Holm agrees: equal differences pass with n, not with n − 1."""
+    assert speakers_needed(tests) == needed
+    for n, passes in ((needed, True), (needed - 1, False)):
+        p = sign_flip_p([1.0] * n, [str(i) for i in range(n)])
+        assert (max(holm([p] * tests)) < 0.05) is passes
+
+
+def test_where_patterns_are_drawn_a_thousand_tests_are_the_most() -> None:
+    needed = speakers_needed(1000)
+    assert needed is not None and needed > 14 and 1000 * smallest_p(needed) < 0.05
+    assert smallest_p(40) == 1 / (1 + DRAWS) and speakers_needed(1001) is None
+
+
+def test_tests_that_cannot_pass_are_not_corrected_for() -> None:
+    assert with_enough_speakers([]) == [] and with_enough_speakers([5, 6]) == [False, True]
+    assert with_enough_speakers([9] * 5 + [4] * 5) == [True] * 5 + [False] * 5
+    # ten speakers carry 25 tests, and not 26
+    assert with_enough_speakers([10] * 25) == [True] * 25 and with_enough_speakers([10] * 26) == [False] * 26
+    # with those of fourteen speakers there are 30 tests, too many for ten speakers
+    assert with_enough_speakers([10] * 20 + [14] * 10) == [False] * 20 + [True] * 10
 
 
 def false_alarms(seed: int, folder: Path) -> dict[str, float]:

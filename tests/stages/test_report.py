@@ -19,7 +19,8 @@ from flows.audit import folder_report
 from s3dnerf.core.yaml_text import load_yaml
 from s3dnerf.reporting.membership_audit import accounted, people, table
 from s3dnerf.reporting.report_files import ReportError
-from s3dnerf.settings.loading import experiment
+from s3dnerf.settings.loading import as_dict, experiment
+from s3dnerf.settings.protocols import protocol_line, stated_protocol
 from s3dnerf.video.packs import PACK_STAGES
 from stages import evaluate, report
 from stages.context import Context
@@ -59,6 +60,16 @@ def test_every_file_and_its_manifest(here: Path) -> None:
     listed = dict(reversed(line.split("  ")) for line in (folder / "MANIFEST.sha256").read_text().splitlines())
     assert listed == {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in FILES - {"MANIFEST.sha256"}}
     assert len(result["lines"]) == 3 and result["report"] == "reports/tiny/index.html" and result["bytes"] < 5e6
+
+
+def test_the_protocol_is_stated_by_name_and_values(here: Path) -> None:
+    run()
+    folder = here / "reports/tiny"
+    stated = json.loads((folder / "report.json").read_text())["protocol"]
+    assert stated == stated_protocol(as_dict(settings_of())) and stated["name"] == "custom"
+    line = protocol_line(as_dict(settings_of()))
+    assert "evaluate.source_frame: first" in line
+    assert f"- Protocol: {line}\n" in (folder / "report.md").read_text() and line in (folder / "index.html").read_text()
 
 
 def test_two_runs_give_equal_bytes(here: Path) -> None:
