@@ -77,6 +77,7 @@ logger = logging.getLogger(__name__)
 STILL, TRUTH = "still", "truth"
 _LOCAL = threading.local()
 BATCH = 8
+MOST_PICTURED = 200  # clips of a corpus of which pictures are kept, half a MB each: which the report shows, it says
 
 
 @dataclass(frozen=True)
@@ -295,7 +296,7 @@ def plan(settings: Settings, methods: list[MethodVideo]) -> list[Job]:
     speech_of, videos_by_name = OtherSpeech(records, others), by_name(methods)
     pictured: set[str] = set()
     for corpus in settings.evaluate.corpora:
-        pictured |= set([r["clip"] for r in records if r["corpus"] == corpus][: settings.report.strips])
+        pictured |= set([r["clip"] for r in records if r["corpus"] == corpus][:MOST_PICTURED])
     basis = common_basis(settings, main_variant(settings))
     resampled = {corpus: CorpusPacks(settings.data_dir / "resample" / corpus) for corpus in settings.evaluate.corpora}
     jobs = []

@@ -40,7 +40,7 @@ STAGE_FIELDS: dict[str, tuple[str, ...]] = {
     "train_s3dnerf": ("seed", *_all("model"), *_all("train", "variants", "checkpoint_every", "strip_every")),
     "evaluate": (
         "align.backend", "align.model_dir", "train.variants", *_all("evaluate", "bootstrap", "protocol"),
-        "report.strips", "report.strip_frames",
+        "report.strip_frames",
     ),
     "report": ("seed", *(section for section in _SECTIONS if section != "raw")),  # it quotes every setting
 }  # fmt: skip

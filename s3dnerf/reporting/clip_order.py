@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,26 @@ def places(rows: Iterable[dict[str, Any]], ours: str) -> list[Place]:
             word = "worst" if clip in worst else "best" if clip in best else ""
             found.append(Place(clip, corpus, values[clip] if place else None, place, of, word))
     return found
+
+
+def pictured(rows: Iterable[dict[str, Any]], ours: str, having: Collection[str], most: int) -> list[Place]:
+    """The clips that are shown in pictures, in the order of :func:`places`: of each corpus the worst, the best, the
+    second worst and so on, ``most`` in all; those without a value last.
+
+    Parameters
+    ----------
+    having : the clips of which there are pictures
+    most : how many of a corpus are shown
+    """
+    found = [place for place in places(rows, ours) if place.clip in having]
+    chosen = set()
+    for corpus in dict.fromkeys(place.corpus for place in found):
+        mine = [place for place in found if place.corpus == corpus]
+        best = sorted((place for place in mine if place.rank), key=lambda place: place.rank)
+        turns = [pair[i] for pair in zip(best[::-1], best) for i in (0, 1)]
+        inward = [*dict.fromkeys(place.clip for place in turns), *(place.clip for place in mine if not place.rank)]
+        chosen |= set(inward[:most])
+    return [place for place in found if place.clip in chosen]
 
 
 def edges_in_words(found: Sequence[Place]) -> list[str]:

@@ -2,9 +2,9 @@
 
 Reads two :class:`s3dnerf.reporting.report_files.Report`; writes nothing: :func:`compare` gives a
 :class:`Comparison`, which :mod:`s3dnerf.reporting.comparison_page` writes down. Clips are joined by id. Per corpus,
-method and metric: the mean difference B − A over the common clips with a 95 % interval clustered by speaker, a paired permutation
-p (signs of whole speakers flipped), and Holm's correction over all tests of the comparison that have enough speakers,
-so that two equal systems are told apart in at most 5 % of comparisons.
+method and metric: the mean difference B − A over the common clips with a 95 % interval clustered by speaker, a paired
+permutation p (signs of whole speakers flipped), and Holm's correction over all tests of the comparison that have enough
+speakers, so that two equal systems are told apart in at most 5 % of comparisons.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from s3dnerf.reporting.png import FINE_QUALITY, photo_uri, png_array
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.svg import Bar, Series, interval_plot, line_chart
 from s3dnerf.reporting.tables import CONTROL_TITLES, CORPUS_TITLES, number
-from s3dnerf.reporting.videos import pictured
 
 METHOD_TITLES = {
     **CONTROL_TITLES,
@@ -51,7 +50,7 @@ def strips(sources: Sources) -> list[Figure]:
     where pictures of people are left out.
     """
     found = []
-    for place in pictured(sources):
+    for place in sources.pictured:
         clip, about = place.clip, sources.strips[place.clip]
         data = sources.pictures.get(f"{clip}.png")
         if data is None:
@@ -84,7 +83,7 @@ def strips(sources: Sources) -> list[Figure]:
 def mouths(sources: Sources) -> list[Figure]:
     """How far the mouth opens over time: the truth, ours with the right and with wrong speech."""
     found = []
-    for clip in (place.clip for place in pictured(sources)):
+    for clip in (place.clip for place in sources.pictured):
         curves = sources.mouth.get(clip, {})
         every = sources.settings.evaluate.landmark_every
         series = []
@@ -104,7 +103,7 @@ def heat_maps(sources: Sources) -> list[Figure]:
     ‖Δx‖.
     """
     found = []
-    for clip in (place.clip for place in pictured(sources) if place.clip in sources.heatmap):
+    for clip in (place.clip for place in sources.pictured if place.clip in sources.heatmap):
         heat = sources.heatmap[clip]
         data = sources.pictures.get(f"{clip}.source.png")
         if data is None:

@@ -279,6 +279,7 @@ def _figures(sources: Sources, summary: dict[str, Any]) -> dict[str, Any]:
         "differences": differences,
         "people": people,
         "strips": figures.strips(sources),
+        "clips_without_pictures": len({r["clip"] for r in sources.rows} - sources.strips.keys()),
         "mouths": figures.mouths(sources),
         "heat_maps": figures.heat_maps(sources),
         "region_ratios": region_ratios.in_words(sources.region_ratios),

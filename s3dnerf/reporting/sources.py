@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s3dnerf.metrics.result import Recipe
+from s3dnerf.reporting.clip_order import Place, pictured
 from s3dnerf.reporting.membership import counts, empty_table, membership, uses_of
 from s3dnerf.settings.schema import Settings
 from s3dnerf.training.curves import read_curves
@@ -31,7 +32,7 @@ class Sources:
     ----------
     rows : the long table of ``evaluate/clips.parquet``, dicts; missing values nan
     methods, mouth, strips, heatmap, region_ratios : ``evaluate``'s JSON files
-    pictures : file name → bytes
+    pictures : file name → bytes, of the clips that are shown
     cards : ``expert``, ``judge`` and each variant → card.json
     curves : likewise → rows of curves.jsonl
     offsets : ``expert``, ``judge`` → offsets.json
@@ -74,6 +75,11 @@ class Sources:
         return self.methods.get("variants", {})
 
     @property
+    def pictured(self) -> list[Place]:
+        """The clips that are shown in pictures, in the page's order."""
+        return pictured(self.rows, self.ours, self.strips, self.settings.report.strips)
+
+    @property
     def ours(self) -> str:
         """The method of the main variant."""
         return "s3dnerf"
@@ -110,9 +116,8 @@ def load_sources(settings: Settings, timings: dict[str, Any] | None = None) -> S
     found.methods, found.mouth = _json(out / "methods.json"), _json(out / "mouth.json")
     found.strips, found.heatmap = _json(out / "strips.json"), _json(out / "heatmap.json")
     found.region_ratios = _json(out / "region_ratios.json")
-    found.pictures = (
-        {p.name: p.read_bytes() for p in sorted((out / "pictures").glob("*"))} if (out / "pictures").is_dir() else {}
-    )
+    files = (out / "pictures" / (p.clip + suffix) for p in found.pictured for suffix in (".png", ".source.png", ".mp4"))
+    found.pictures = {path.name: path.read_bytes() for path in files if path.is_file()}
     for name in (*SYNC_ROLES, *settings.train.variants):
         weights = network_file(data, name)
         found.cards[name] = _json(weights.parent / "card.json")

@@ -11,18 +11,12 @@ from html import escape
 
 import numpy as np
 
-from s3dnerf.reporting.clip_order import Place, places
 from s3dnerf.reporting.png import photo_uri, png_array
 from s3dnerf.reporting.sources import Sources
 
 # what a report with videos inside may have, bytes: below report_files.MOST_BYTES, so that they alone never make it fail
 MOST_WITH_VIDEOS = 4_000_000
 PANEL_PX, HEAD_PX = 256, 24  # of a video, as s3dnerf.reporting.clip_video makes it
-
-
-def pictured(sources: Sources) -> list[Place]:
-    """The clips of which there are pictures, in the page's order."""
-    return [place for place in places(sources.rows, sources.ours) if place.clip in sources.strips]
 
 
 def embedded_bytes(data: bytes) -> int:
@@ -45,7 +39,7 @@ def fitting(sources: Sources, used: int) -> set[str]:
     if not sources.settings.report.people:
         return set()
     found = set()
-    for place in pictured(sources):
+    for place in sources.pictured:
         size = embedded_bytes(sources.pictures.get(f"{place.clip}.mp4", b""))
         if size and used + size <= MOST_WITH_VIDEOS:
             found.add(place.clip)
@@ -66,8 +60,8 @@ def posters(sources: Sources) -> dict[str, str]:
     if not sources.settings.report.people:
         return {}
     return {
-        clip: _poster(png_array(sources.pictures[f"{clip}.png"]), about, about["px"])
-        for clip, about in sources.strips.items()
+        clip: _poster(png_array(sources.pictures[f"{clip}.png"]), sources.strips[clip], sources.strips[clip]["px"])
+        for clip in (place.clip for place in sources.pictured)
         if f"{clip}.mp4" in sources.pictures and f"{clip}.png" in sources.pictures
     }
 
@@ -75,7 +69,8 @@ def posters(sources: Sources) -> dict[str, str]:
 def players(sources: Sources, posters: Mapping[str, str], inside: Collection[str]) -> dict[str, str]:
     """Clip → HTML: its video where it is among ``inside``, else a link to the file beside the report."""
     found = {}
-    for clip, about in sources.strips.items():
+    for clip in (place.clip for place in sources.pictured):
+        about = sources.strips[clip]
         data = sources.pictures.get(f"{clip}.mp4")
         if data is None:
             continue

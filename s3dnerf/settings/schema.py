@@ -352,7 +352,7 @@ class ReportSettings:
         False,
         "show people in index.html, which is meant for git: true where the corpora's licences let frames be passed on",
     )
-    strips: int = opt(4, "test clips shown as frame strips a corpus", ge=1, le=50)
+    strips: int = opt(4, "test clips shown as videos and frames, a corpus: its worst and its best", ge=1, le=50)
     strip_frames: int = opt(6, "frames a strip", ge=2, le=20)
 
 

@@ -62,14 +62,17 @@ def html() -> str:
     shown = [page._numbered(tables.table_1("hdtf", part, RECIPES, "s3dnerf", {"s3dnerf": "full"}, "why"))]
     import numpy as np
 
-    picture = page.figures.Figure("one", f'<img src="{photo_uri(np.zeros((40, 300, 3), np.uint8))}" alt="black">', "")
+    picture = page.figures.Figure(
+        "hdtf_0", f'<img src="{photo_uri(np.zeros((40, 300, 3), np.uint8))}" alt="black">', ""
+    )
     strip = np.zeros((384, 128, 3), np.uint8)
     names = ["truth", "s3dnerf", "wrong_speech"]
     film = side_by_side({name: np.zeros((25, 256, 256, 3), np.uint8) for name in names}, np.zeros(16000, np.float32))
     settings = preset_settings("tiny")
     people = replace(settings, report=replace(settings.report, people=True))
     about = {"names": names, "video": names, "px": 128}
-    sources = Sources(people, strips={"one": about}, pictures={"one.mp4": film, "one.png": png_bytes(strip)})
+    pictures = {"hdtf_0.mp4": film, "hdtf_0.png": png_bytes(strip)}
+    sources = Sources(people, rows, strips={"hdtf_0": about}, pictures=pictures)
     shares, left_out = forest.shares(rows, summary, RECIPES, "s3dnerf")
     partly = templates.environment().overlay(undefined=jinja2.ChainableUndefined)
     return partly.get_template("page.html").render(
@@ -81,7 +84,7 @@ def html() -> str:
         warnings=["A warning."],
         clip_columns=[],
         people=True,
-        players=videos.players(sources, videos.posters(sources), {"one"}),
+        players=videos.players(sources, videos.posters(sources), {"hdtf_0"}),
         forest=forest.plots(shares),
         forest_columns=forest.COLUMNS,
         forest_rows=forest.table_rows(shares),

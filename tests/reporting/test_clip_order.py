@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from s3dnerf.reporting.clip_order import edges_in_words, places
+from s3dnerf.reporting.clip_order import edges_in_words, pictured, places
 
 
 def rows_of(values: dict[str, float], corpus: str = "hdtf") -> list[dict]:
@@ -42,3 +42,17 @@ def test_corpora_stay_apart_and_equal_values_go_by_name() -> None:
     rows = rows_of({"b": 1.0, "a": 1.0}, "mead") + rows_of({"z": 5.0, "y": 4.0})
     assert [p.clip for p in places(rows, "s3dnerf")] == ["b", "a", "z", "y"]
     assert [line.split(",")[0] for line in edges_in_words(places(rows, "s3dnerf"))] == ["MEAD", "HDTF"]
+
+
+def test_pictured_are_the_worst_and_the_best_of_those_that_have_pictures() -> None:
+    rows = rows_of({f"c{i}": float(i) for i in range(1, 9)} | {"lost": math.nan}) + rows_of({"m": 1.0}, "mead")
+    every = {row["clip"] for row in rows}
+
+    def shown(having: set[str], most: int) -> list[str]:
+        return [place.clip for place in pictured(rows, "s3dnerf", having, most)]
+
+    assert shown(every, 1) == ["c8", "m"] and shown(every, 4) == ["c8", "c7", "c1", "c2", "m"]
+    assert shown(every - {"c8", "c1"}, 3) == ["c7", "c6", "c2", "m"] and shown(set(), 4) == []
+    assert shown(every, 50) == [place.clip for place in places(rows, "s3dnerf")]
+    first = pictured(rows, "s3dnerf", every - {"c8"}, 1)[0]
+    assert first.in_words() == "M-LMD of ours 7.000 px, number 7 from the best of 8."  # of all clips, pictured or not

@@ -268,8 +268,12 @@ def test_only_what_decides_a_clip_is_in_its_key(here: Path) -> None:
     fewer = keys(evaluate={"corpora": ["mead"], "bootstrap": 300})
     assert fewer == {clip: before[clip] for clip in fewer} and len(fewer) == 2
     assert not set(keys(evaluate={"clip_s": 0.9}).values()) & set(before.values())
-    pictured = keys(report={"strips": 1})
-    assert {clip for clip in before if pictured[clip] != before[clip]} == {"hdtf_D_000", "mead_M2_000"}
+    assert keys(report={"strips": 1}) == before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "MOST_PICTURED", 2)
+        fewer = keys()
+    assert {clip for clip in before if fewer[clip] != before[clip]} == {"hdtf_E_000"}
+    assert not set(keys(report={"strip_frames": 4}).values()) & set(before.values())
     card = here / "data/tiny/train_s3dnerf/full/card.json"
     text = card.read_text()
     try:
@@ -303,7 +307,7 @@ def test_a_pulled_out_fills_the_store_with_its_clips(here: Path, monkeypatch: py
 def test_pictures_and_maps(here: Path) -> None:
     out = here / "data/tiny/evaluate"
     strips, heat = json.loads((out / "strips.json").read_text()), json.loads((out / "heatmap.json").read_text())
-    assert set(strips) == {"hdtf_C_000", "hdtf_D_000", "mead_M1_000", "mead_M2_000"}  # report.strips a corpus
+    assert set(strips) == {"hdtf_C_000", "hdtf_D_000", "hdtf_E_000", "mead_M1_000", "mead_M2_000"}
     assert strips["hdtf_C_000"]["names"] == ["truth", "s3dnerf", "wrong_speech", "still"] and strips["hdtf_C_000"][
         "frames"
     ] == [0, 6, 11]
