@@ -48,6 +48,7 @@ from s3dnerf.reporting.summary import SCHEMA as SUMMARY_SCHEMA
 from s3dnerf.reporting.summary import summarise
 from s3dnerf.settings.dotted import differing, flat
 from s3dnerf.settings.loading import experiment, settings_from
+from s3dnerf.settings.protocols import stated_protocol
 
 NOT_LISTED = (MANIFEST, SIGNATURE)
 CONTROLS = ("still", "wrong_speech", "truth")
@@ -116,7 +117,9 @@ def summary(report: Report) -> Finding:
 
 
 def settings(report: Report, params: Mapping[str, Any] | None, where: str) -> Finding:
-    """The report's settings are valid, those of its settings.yaml, and those of ``params``.
+    """The report's settings are valid, those of its settings.yaml, and those of ``params``; its protocol is theirs.
+
+    Reports made before protocols had names state none.
 
     Parameters
     ----------
@@ -130,6 +133,10 @@ def settings(report: Report, params: Mapping[str, Any] | None, where: str) -> Fi
         for name, given in {"settings.yaml": report.settings, where: params}.items():
             other = experiment(settings_from(dict(given)))
             wrong += [f"{k}: {a!r} in report.json, {b!r} in {name}" for k, (a, b) in differing(stated, other).items()]
+        protocol = report.document.get("protocol")
+        if protocol is not None:
+            given, due = ({k: held.get(k) for k in ("name", "values")} for held in (protocol, stated_protocol(stated)))
+            wrong += [f"protocol.{k}: {a!r}, by the settings {b!r}" for k, (a, b) in differing(given, due).items()]
     except SettingsError as error:
         return Finding(rule, False, f"{where}, settings.yaml or report.json: {error}")
     return Finding(rule, not wrong, some(wrong) or f"{len(flat(stated))} settings as in {where}")

@@ -67,6 +67,18 @@ def test_cards_are_asked_for_since_the_schema_that_has_them() -> None:
         assert ("MODEL_CARD.md is missing" in found.get("schema", "")) is missing and set(found) <= {"schema"}
 
 
+def test_a_protocol_that_is_not_that_of_the_settings_is_named() -> None:
+    """Numbers of one protocol given out as another's: by its name, or by a value."""
+    stated = make_report("r", ROWS).document["protocol"]
+    named = failed(make_report("r", ROWS, protocol=stated | {"name": "paper"}))["settings"]
+    assert "protocol.name: 'paper', by the settings 'custom'" in named
+    values = stated["values"] | {"evaluate.clip_s": 10.0}
+    assert "protocol.values.evaluate.clip_s: 10.0, by the settings 1.2" in failed(
+        make_report("r", ROWS, protocol=stated | {"values": values})
+    )["settings"]  # fmt: skip
+    assert "settings" not in failed(make_report("r", ROWS, protocol=None)), "made before protocols had names"
+
+
 def test_settings_that_differ_from_params_are_named() -> None:
     params = copy.deepcopy(SETTINGS)
     params["train"]["phases"][0]["sync"] = 0.25
