@@ -9,8 +9,9 @@ import hashlib
 import math
 from typing import Any
 
-from s3dnerf.reporting import narrative, region_ratios
+from s3dnerf.reporting import forest, narrative, region_ratios
 from s3dnerf.reporting.backends import Backend
+from s3dnerf.reporting.clip_order import edges_in_words, places
 from s3dnerf.reporting.membership import CLIPS, COUNTED, TABLE
 from s3dnerf.reporting.page import all_tables, origin
 from s3dnerf.reporting.sources import Sources
@@ -115,6 +116,27 @@ def report_document(
     }
 
 
+def _stand(sources: Sources, summary: dict[str, Any]) -> list[str]:
+    """The numbers of the page's forest plot, and the worst and best clips, as Markdown; nothing where none is."""
+    found, left_out = forest.shares(sources.rows, summary, sources.recipes, sources.ours)
+    if not found:
+        return []
+    rows = [["–" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row]
+            for row in forest.table_rows(found)]  # fmt: skip
+    return [
+        "## Where the numbers stand",
+        "",
+        "Ours against each control over the same clips, in percent of the control's mean; above 0 ours is better.",
+        "",
+        "| " + " | ".join(forest.COLUMNS) + " |",
+        "|" + "---|" * len(forest.COLUMNS),
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+        *(f"- {line}" for line in [*left_out, *edges_in_words(places(sources.rows, sources.ours))]),
+        "",
+    ]
+
+
 def report_markdown(
     sources: Sources,
     summary: dict[str, Any],
@@ -133,6 +155,7 @@ def report_markdown(
         "",
         region_ratios.in_words(sources.region_ratios),
         "",
+        *_stand(sources, summary),
         "## Tables",
         "",
         "Numbers in italics are the paper's, on other data; bold: best of the methods measured on the most clips.",

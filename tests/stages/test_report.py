@@ -240,6 +240,23 @@ def test_pictures_of_people_stay_out_where_their_licence_says_so(here: Path) -> 
     assert hidden.count("data:image") < shown.count("data:image") and len(hidden) < 0.7 * len(shown)
 
 
+def test_the_page_and_the_markdown_say_first_where_the_numbers_stand(here: Path) -> None:
+    run()
+    page, text = ((here / "reports/tiny" / name).read_text() for name in ("index.html", "report.md"))
+    summary = json.loads((here / "reports/tiny/summary.json").read_text())["corpora"]["hdtf"]
+    difference = summary["differences"]["s3dnerf - still"]["m_lmd"]
+    better = -100 * difference["mean"] / summary["methods"]["still"]["m_lmd"]["mean"]
+    row = next(line for line in text.splitlines() if line.startswith("| HDTF | still picture | M-LMD"))
+    assert float(row.split("|")[6]) == pytest.approx(better, abs=0.06)
+    assert f'data-sort="{row.split("|")[6].strip()}"' in page[: page.index('id="words"')]
+    ours = {r["clip"]: r["value"] for r in pd.read_parquet(here / "reports/tiny/clips.parquet").to_dict("records")
+            if (r["corpus"], r["method"], r["metric"]) == ("hdtf", "s3dnerf", "m_lmd")}  # fmt: skip
+    worst, best = max(ours, key=ours.get), min(ours, key=ours.get)
+    assert f"worst {worst} {ours[worst]:.3f}; best {best} {ours[best]:.3f}." in text
+    shown = re.findall(r'<figure class="clip"><h3>([^<]+)</h3>', page)
+    assert shown[:2] == [worst, best]
+
+
 def test_what_dvc_shows_is_small_flat_and_what_the_report_says(here: Path) -> None:
     run()
     folder = here / "reports/tiny"
