@@ -152,14 +152,14 @@ cli.main()
 """
 GRAPH = """
 import subprocess, sys
-from flows import cli
+from flows import cli, side_by_side
 
 begin = subprocess.Popen
 def dvc(command, **more):
     child = "import subprocess, sys, time; p = subprocess.Popen(['sleep', '63']); print('ready', flush=True); time.sleep(60)"
     return begin([sys.executable, "-c", child], **more)
 
-cli.subprocess.Popen = dvc
+side_by_side.subprocess.Popen = dvc
 sys.argv = ["s3dnerf", "run"]
 cli.main()
 """
