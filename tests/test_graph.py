@@ -26,6 +26,7 @@ import pytest
 from s3dnerf.core.yaml_text import read_mapping
 from s3dnerf.reporting.report_files import Finding
 from s3dnerf.settings.loading import load_settings, preset_settings
+from s3dnerf.video.decoder import close_decoders
 from s3dnerf.video.packs import PACK_STAGES
 from tests.flows import prefect_records as records
 from tests.project import Project
@@ -291,6 +292,7 @@ def test_consistent_forgeries_are_each_found_by_the_rule_that_should(
         assert failed([public]).keys() == {"signature"}
     git("reset", "-q", "--hard", honest)
     assert failed([public]) == {}
+    close_decoders()  # the auditor's, which work in this folder
 
 
 def test_experiments_in_place_and_in_the_queue(first: tuple[Project, str], monkeypatch: pytest.MonkeyPatch) -> None:
