@@ -42,7 +42,7 @@ class Figure:
 
 
 def _image(uri: str, alt: str, width: int, height: int) -> str:
-    return f'<img src="{uri}" alt="{alt}" width="{width}" height="{height}" loading="lazy">'
+    return f'<img src="{uri}" alt="{alt}" width="{width}" height="{height}">'
 
 
 def strips(sources: Sources) -> list[Figure]:

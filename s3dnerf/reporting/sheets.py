@@ -91,7 +91,7 @@ def signed(value: float, digits: int = 0) -> str:
 
 def _tile(picture: np.ndarray, alt: str, caption: str) -> str:
     height, width = picture.shape[:2]
-    image = f'<img src="{photo_uri(picture)}" alt="{escape(alt)}" width="{width}" height="{height}" loading="lazy">'
+    image = f'<img src="{photo_uri(picture)}" alt="{escape(alt)}" width="{width}" height="{height}">'
     return f'<figure class="tile">{image}<figcaption>{escape(caption)}</figcaption></figure>'
 
 
@@ -188,7 +188,7 @@ def speech_entry(corpus: Preprocessed, clip: str, moment: int | None) -> tuple[s
 
     def wide(picture: np.ndarray, name: str) -> str:
         size = f'width="{picture.shape[1]}" height="{picture.shape[0]}"'
-        return f'<img class="wide" src="{photo_uri(picture)}" alt="{name} of {escape(clip)}" {size} loading="lazy">'
+        return f'<img class="wide" src="{photo_uri(picture)}" alt="{name} of {escape(clip)}" {size}>'
 
     body = _track("sound", waveform(samples)) + _track(
         "mel", wide(mel_picture(mel[: round(len(samples) / 200)]), "mel")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from s3dnerf.reporting import videos
+from s3dnerf.reporting import figures, videos
 from s3dnerf.reporting.png import png_bytes
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.settings.loading import preset_settings
@@ -81,3 +82,12 @@ def test_data_without_videos_has_no_players() -> None:
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 1000])
 def test_the_size_inside_the_page_is_that_of_base64(size: int) -> None:
     assert videos.embedded_bytes(b"x" * size) == len(base64.b64encode(b"x" * size))
+
+
+def test_nothing_waits_to_be_scrolled_to_so_that_a_printed_page_has_its_pictures() -> None:
+    """A browser that prints does not scroll: lazily loaded pictures stay white in a PDF, and so do videos."""
+    folder = Path(figures.__file__).parent
+    for path in (*folder.glob("*.py"), *folder.glob("*.html"), *folder.glob("*.js")):
+        assert "lazy" not in path.read_text(encoding="utf-8"), path
+    printed = (folder / "page.css").read_text(encoding="utf-8").partition("@media print")[2]
+    assert re.search(r"video \{ display: none; \}", printed)
