@@ -16,7 +16,6 @@ import argparse
 import dataclasses
 import functools
 import platform
-import resource
 import statistics
 import sys
 import time
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.peak_memory import peak_memory_mb
 from benchmarks.record import origin, write
 from s3dnerf.core.cores import usable_cores
 from s3dnerf.faces.camera import intrinsics, world_to_camera
@@ -73,7 +73,7 @@ def peak_mb(device: torch.device) -> float:
     """Most memory held so far: of the GPU since the last reset, or of this process since its start."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return peak_memory_mb()
 
 
 def cameras(frames: int) -> tuple[torch.Tensor, torch.Tensor]:

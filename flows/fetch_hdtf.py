@@ -344,5 +344,5 @@ def _say(plan: Plan, counts: Mapping[str, int], below: int) -> None:
     if below:
         print(
             f"{below} came less high than they were annotated ({FETCHED}): yt-dlp finds no larger stream; for YouTube "
-            "it needs a JavaScript runtime (docs/fetch.md). To try anew, remove those files"
+            "it needs a JavaScript runtime (docs/how-to/fetch.md). To try anew, remove those files"
         )

@@ -76,7 +76,7 @@ def requested() -> dict[str, Any]:
     if fields.get("nodes", 1) > 1 and not direct.checked_template():
         raise SettingsError(
             f"${VARIABLE}: nodes={fields['nodes']} without ${direct.VARIABLE} — expected a command line there that "
-            "starts the processes on all nodes (docs/cluster.md)"
+            "starts the processes on all nodes (docs/how-to/cluster.md)"
         )
     if importlib.util.find_spec("submitit") is None:
         raise SettingsError(f"${VARIABLE}: submitit is not installed: it is in the extra `slurm` — {EXTRA}")

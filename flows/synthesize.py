@@ -76,7 +76,7 @@ def synthesize(
         photo shows several: largest, left, right, or a number, counted from the left. background: What shows through
         the photo where it is transparent: a colour's name, or #rrggbb. device: cpu, cuda, or auto: a GPU where there
         is one (without it: $S3DNERF_DEVICE, or auto). mark: Write SYNTHETIC into each frame. enhancer: An ONNX
-        network of your own that each face goes through (docs/enhancer.md). certificate: Your certificate for the
+        network of your own that each face goes through (docs/how-to/enhancer.md). certificate: Your certificate for the
         Content Credentials, then its issuers' (PEM); without it that of S3DNERF_CERTIFICATE, else a self-signed one,
         which proves nothing about who made the video. key: Its private key (PEM, no password); without it that of
         S3DNERF_KEY. batch: A CSV table instead of portrait, speech and out: a row a video, with these columns and any

@@ -1,5 +1,5 @@
 """Retraining while nobody looks: fetch, reproduce in a worktree, report, compare with the best models ever promoted,
-promote only what is no worse. The rules for people: ``docs/retraining.md``.
+promote only what is no worse. The rules for people: ``docs/how-to/retraining.md``.
 
     s3dnerf retrain                          # once, now
     s3dnerf retrain --cron "0 2 * * *"       # serve it as a Prefect deployment, every night at two

@@ -3,7 +3,7 @@
 A protocol is a set of values for the settings that decide what an evaluation measures: corpora, test people, how clips
 are cut and cropped, the source frame, the seconds and frames measured, and what is done to the sound. Two reports
 whose values differ measured different things. Pure functions over settings as plain mappings
-(:func:`s3dnerf.settings.loading.as_dict`); docs/protocols.md says where each list comes from.
+(:func:`s3dnerf.settings.loading.as_dict`); docs/reference/protocols.md says where each list comes from.
 """
 
 from __future__ import annotations

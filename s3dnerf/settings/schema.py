@@ -315,7 +315,7 @@ class EvaluateSettings:
 
     protocol: str = opt(
         CUSTOM,
-        "name of the protocol; a named one fixes the settings that decide what is measured (docs/protocols.md)",
+        "name of the protocol; a named one fixes what decides what is measured (docs/reference/protocols.md)",
         choices=NAMES,
     )
     clip_s: float = opt(10.0, "seconds of each test clip that are measured", ge=0.8, le=10.0)

@@ -29,7 +29,8 @@ SELF_SIGNED_NAME = "S3D-NeRF self-signed, verified by nobody"
 CERTIFICATE, KEY = "S3DNERF_CERTIFICATE", "S3DNERF_KEY"  # environment variables
 PROFILE = (
     "expected a certificate of X.509 version 3 that an issuer signed, the signer's own before its issuers', with key "
-    f"usage digitalSignature and one of the extended key usages {', '.join(KEY_USAGES)} (docs/content_credentials.md)"
+    f"usage digitalSignature and one of the extended key usages {', '.join(KEY_USAGES)} "
+    "(docs/how-to/content_credentials.md)"
 )
 CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 SMALLEST_MP4 = b"\0\0\0\x14ftypisom\0\0\0\0isom\0\0\0\x08mdat"

@@ -1,6 +1,6 @@
 """Photos of every kind and with every fault, made small: each is right, or refused in one sentence.
 
-:data:`PHOTOS` is the list that ``docs/photos.md`` shows. A photo is made from one face (astronaut of scikit-image, in the
+:data:`PHOTOS` is the list that ``docs/how-to/photos.md`` shows. A photo is made from one face (astronaut of scikit-image, in the
 public domain) in a folder; what is right is told by where that face's pixels went.
 """
 

@@ -144,5 +144,5 @@ def ffmpeg(*words: str | Path) -> bytes:
 
 
 def test_the_table_in_the_documentation_is_this_list() -> None:
-    rows = re.findall(r"^\| (.+?) \| (right|refused) \|", (ROOT / "docs/photos.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (.+?) \| (right|refused) \|", (ROOT / "docs/how-to/photos.md").read_text(), re.MULTILINE)
     assert rows == [(p.what, "refused" if p.refused else "right") for p in PHOTOS.values()] and len(rows) >= 30
