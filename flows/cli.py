@@ -1,11 +1,7 @@
-"""The command ``s3dnerf``: what a person types.
+"""The command ``s3dnerf``: what a person types. ``s3dnerf --help`` lists the commands (:mod:`flows.overview`).
 
-``doctor`` which backends are real · ``fetch`` weights · ``preset`` switch the settings · ``run`` the graph · ``report``
-what the last one says · ``sheets`` pictures of preprocessing · ``synthesize`` portrait + speech → video · ``serve`` the
-same as a page in the browser · ``verify`` what a video's Content Credentials say · ``evaluate`` score anyone's videos ·
-``audit`` is a report to be believed · ``retrain`` and promote what is no worse · ``store`` what is kept, and its
-clean-up · ``deps`` and ``code``: what is stale. They are about the project that they are typed in, or in a folder of;
-paths mean what they mean there. prefect, dvc and mlflow are imported only inside the commands that need them.
+Commands are about the project that they are typed in, or in a folder of; paths mean what they mean there. prefect, dvc
+and mlflow are imported only inside the commands that need them.
 """
 
 from __future__ import annotations
@@ -22,6 +18,7 @@ import tyro
 
 from flows.evaluate import choose_device, evaluate
 from flows.log_setup import configure_logging
+from flows.overview import overview, version
 from flows.preset import Repeated, preset
 from flows.project_folder import GRAPH, SETTINGS, at_project, check_files
 from flows.proxies import spare_loopback
@@ -309,12 +306,9 @@ def code(
     return commands.bump(parts) if action == "bump" else commands.keep(parts, proven)
 
 
-def main() -> None:
-    """Entry point of the command."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    configure_logging()
-    spare_loopback()
-    commands: dict[str, Callable[..., Any]] = {
+def commands() -> dict[str, Callable[..., Any]]:
+    """Name → what it runs, at the project that it is typed in."""
+    return {
         "doctor": at_project(doctor),
         "fetch": at_project(fetch, needed=False),
         "preset": at_project(preset, holds=(GRAPH,)),
@@ -331,11 +325,24 @@ def main() -> None:
         "deps": at_project(deps, needed=False),
         "code": at_project(code, needed=False),
     }
+
+
+def main() -> None:
+    """Entry point of the command."""
+    if sys.argv[1:] in ([], ["-h"], ["--help"]):
+        print(overview())
+        sys.exit(0 if sys.argv[1:] else 2)
+    if sys.argv[1:] == ["--version"]:
+        print(f"s3dnerf {version()}")
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    configure_logging()
+    spare_loopback()
     with one_message(sys.argv[1] if len(sys.argv) > 1 else "command"):
         try:
             sys.exit(
                 tyro.extras.subcommand_cli_from_dict(
-                    commands, prog="s3dnerf", description=__doc__, use_underscores=False
+                    commands(), prog="s3dnerf", description=overview(), use_underscores=False
                 )
             )
         except (SettingsError, InputRefused) as error:
