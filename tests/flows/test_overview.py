@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
+import docstring_parser
 import pytest
 
 from flows import overview
@@ -49,3 +51,12 @@ def test_version_where_git_fails(monkeypatch, tmp_path: Path, fault: Exception) 
     monkeypatch.setattr(overview.subprocess, "run", lambda *given, **named: (_ for _ in ()).throw(fault))
     monkeypatch.setattr(overview.importlib.metadata, "version", lambda name: "1.2")
     assert overview.version() == "1.2"
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_option_of_a_command_has_its_own_line_of_help(name: str) -> None:
+    command = commands()[name]
+    parameters = list(inspect.signature(command).parameters)
+    documented = {found.arg_name: found.description or "" for found in docstring_parser.parse(command.__doc__).params}
+    assert sorted(documented) == sorted(parameters)
+    assert all(len(text) > 7 for text in documented.values()), documented
