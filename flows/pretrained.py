@@ -29,30 +29,37 @@ METRICS = (
     ("opening_deviation", "mouth opening, deviation ↑"),
     ("parallax", "parallax slope (1: the truth's)"),
 )
-METHODS = (("s3dnerf", "this model"), ("wrong_speech", "its wrong speech"), ("still", "still"), ("truth", "truth"))
+METHODS = (
+    ("s3dnerf", "this model"),
+    ("wrong_speech", "this model, another person's speech"),
+    ("still", "portrait held still"),
+    ("truth", "true video"),
+)
 CARD = """# The generator that comes with the package
 
 `s3dnerf synthesize` uses it where no `--model` is given. Made by `make pretrained`.
 
 - **What it is**: variant {variant}, {parameters:,} parameters, {steps:,} training steps, seed {seed}; frames of 256².
   generator.safetensors has the sha256 `{sha256}`.
-- **What it hears**: {speech}.
+- **Speech input**: {speech}.
 - **Trained on**: {clips} clips of {people} people in HDTF's clip layout (`card.json` names them), public footage of
-  talking heads that lies beside the project and is no part of it. The lip-sync expert that taught is right in
+  talking heads that is not part of the project. The lip-sync expert used in training is right in
   {expert:.1%} of trials on people it never saw.
 - **Terms**: research use only; the footage keeps its owners' rights. Videos made with it are synthetic and must be
   labelled so; their metadata says it. Do not use it to make somebody seem to say what they did not.
 
 What it reached on {speakers} people it never saw (preset `{preset}`, means over {measured} clips; the head's motion is
-the true video's; `s3dnerf report` makes the whole report again):
+the true video's; `s3dnerf report` says where the whole report is):
 
 {table}
 
-Right speech lies {gap:.0%} below wrong speech in M-LMD (paired by person, p = {p:.2g} after Holm's correction).
+With the right speech M-LMD is {gap:.0%} lower than with another person's (paired by
+person, p = {p:.2g} after Holm's correction).
 
 **Limits**: few people, mostly politicians before a lectern, English alone, mostly frontal. Teeth and the inside of
-mouths are soft. Hair and shoulders move with the head's plane. Eyes blink when a seeded driver says so, not when the
-speaker would. A mouth that stands open in the portrait keeps some of it. Of speakers unlike these it says nothing.
+mouths are soft. Hair and shoulders move with the head as one flat piece. Eyes blink at random times, not when the
+speaker would. A mouth that is open in the portrait stays a little open. How it does on speakers unlike these is not
+known.
 """
 
 

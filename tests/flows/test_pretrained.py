@@ -42,7 +42,7 @@ def test_it_ships_the_weights_with_a_card_of_the_report_s_numbers(tmp_path: Path
     made = ship("mini", tmp_path, tmp_path / "out")
     assert [path.name for path in made] == ["generator.safetensors", "card.json", "README.md"]
     text = (tmp_path / "out" / "README.md").read_text("utf-8")
-    assert hashlib.sha256(b"weights").hexdigest() in text and "14 people" in text and "25% below wrong speech" in text
+    assert hashlib.sha256(b"weights").hexdigest() in text and "14 people" in text and "M-LMD is 25% lower than" in text
     assert "| M-LMD, px ↓ | 1.500 | 2.000 | 2.250 | 0.000 |" in text and "| SSIM ↑ | 0.750 | – | – | – |" in text
 
 
