@@ -195,15 +195,19 @@ def audit(
 
     Args:
         action: verify: one PASS or FAIL line a rule, exit status 1 on any FAIL. compare: differences with intervals, p
-        and a verdict. sign: sign a report that passes. key: make a pair of keys for that. names: verify, sign: the git
-        revision the report must be in, HEAD without one. compare: two folders or revisions. key: the new private key's
-        file. report: verify, sign: the report's folder; without it reports/<preset>. preset: Whose report; without it
-        the preset in force. without_data: verify: leave out the rules that need the data on this machine. pull: verify:
-        dvc pull what is not here first. measure: verify: measure so many test clips again, drawn anew each time.
+            and a verdict. sign: sign a report that passes. key: make a pair of keys for that.
+        names: verify, sign: the git revision the report must be in, HEAD without one. compare: two folders or
+            revisions. key: the new private key's file.
+        report: verify, sign: the report's folder; without it reports/<preset>.
+        preset: Whose report; without it the preset in force.
+        without_data: verify: leave out the rules that need the data on this machine.
+        pull: verify: dvc pull what is not here first.
+        measure: verify: measure so many test clips again, drawn anew each time.
         signer: verify: a public key that must have signed (again for more), or a folder of them; without it those of
-        S3DNERF_SIGNERS. key: sign: the private key's file; without it that of S3DNERF_SIGNING_KEY. force: compare:
-        even where metric versions or splits differ, and say so. out: compare: write comparison.md and comparison.html
-        into this folder.
+            S3DNERF_SIGNERS.
+        key: sign: the private key's file; without it that of S3DNERF_SIGNING_KEY.
+        force: compare: even where metric versions or splits differ, and say so.
+        out: compare: write comparison.md and comparison.html into this folder.
     """
     from flows.audit import audit_command
 

@@ -22,8 +22,9 @@ def preset(name: Annotated[str, tyro.conf.Positional], change: Repeated = ()) ->
     """Write params.yaml from a preset: tiny, sample, mini or paper. Every value is written out.
 
     Args:
-        name: The preset. change: FIELD=VALUE, a setting that differs from the preset's, for example train.steps=4000
-        (values as YAML writes them); several after one --change, or one after each.
+        name: The preset.
+        change: FIELD=VALUE, a setting that differs from the preset's, for example train.steps=4000 (values as YAML
+            writes them); several after one --change, or one after each.
     """
     changes = tuple(itertools.chain.from_iterable(change))
     settings = experiment(changed(preset_settings(name), changes))

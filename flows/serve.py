@@ -35,12 +35,16 @@ def serve(
     """A page in the browser: drop a photo and speech, see the face that was found, watch and download the video.
 
     Args:
-        host: The address to listen at; 127.0.0.1: this machine alone. port: Its port. model: A trained generator's
-        folder, such as data/sample/train_s3dnerf/full; without it the one that comes with the package. device: cpu,
-        cuda, or auto: a GPU where there is one (without it: $S3DNERF_DEVICE, or auto). max_mb: The largest upload, MB
-        of 1024² bytes. max_seconds: The longest speech. at_once: How many videos are made at a time; the others wait.
-        keep_minutes: Uploads and videos are deleted when the page is closed, and after so many minutes. root_path:
-        Where a reverse proxy shows the page under a path, that path, such as /talk.
+        host: The address to listen at; 127.0.0.1: this machine alone.
+        port: Its port.
+        model: A trained generator's folder, such as data/sample/train_s3dnerf/full; without it the one that comes with
+            the package.
+        device: cpu, cuda, or auto: a GPU where there is one (without it: $S3DNERF_DEVICE, or auto).
+        max_mb: The largest upload, MB of 1024² bytes.
+        max_seconds: The longest speech.
+        at_once: How many videos are made at a time; the others wait.
+        keep_minutes: Uploads and videos are deleted when the page is closed, and after so many minutes.
+        root_path: Where a reverse proxy shows the page under a path, that path, such as /talk.
     """
     import torch
 

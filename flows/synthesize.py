@@ -66,23 +66,30 @@ def synthesize(
     and in signed C2PA Content Credentials (`s3dnerf verify` reads them).
 
     Args:
-        portrait: A photo of one person. speech: Any sound file that ffmpeg reads. out: The mp4 to write. model: A
-        trained generator's folder, such as data/sample/train_s3dnerf/full; without it the one that comes with the
-        package, trained on real people. motion: Head motion: gentle, still, or a video of somebody, whose head
-        movement is borrowed. views: one; orbit: the camera circles the face; grid: nine views beside each other. yaw:
-        Degrees by which the head is turned to the picture's right (±60). pitch: Degrees by which it is lowered (±40).
-        blinks: Let the eyes close now and then. crop: Write the aligned face alone, 256×256, instead of the whole
-        picture at its own size (as for other views, and for a head turned by more than 10°). face: Which, where the
-        photo shows several: largest, left, right, or a number, counted from the left. background: What shows through
-        the photo where it is transparent: a colour's name, or #rrggbb. device: cpu, cuda, or auto: a GPU where there
-        is one (without it: $S3DNERF_DEVICE, or auto). mark: Write SYNTHETIC into each frame. enhancer: An ONNX
-        network of your own that each face goes through (docs/how-to/enhancer.md). certificate: Your certificate for the
-        Content Credentials, then its issuers' (PEM); without it that of S3DNERF_CERTIFICATE, else a self-signed one,
-        which proves nothing about who made the video. key: Its private key (PEM, no password); without it that of
-        S3DNERF_KEY. batch: A CSV table instead of portrait, speech and out: a row a video, with these columns and any
-        other of these options, paths relative to the table's folder; exit status 3 where a row was refused. table:
-        What became of each row of the batch (default: beside it, NAME.result.csv). resume: Keep what that table says
-        was made of an equal row, and is newer than its files.
+        portrait: A photo of one person.
+        speech: Any sound file that ffmpeg reads.
+        out: The mp4 to write.
+        model: A trained generator's folder, such as data/sample/train_s3dnerf/full; without it the one that comes with
+            the package, trained on real people.
+        motion: Head motion: gentle, still, or a video of somebody, whose head movement is borrowed.
+        views: one; orbit: the camera circles the face; grid: nine views beside each other.
+        yaw: Degrees by which the head is turned to the picture's right (±60).
+        pitch: Degrees by which it is lowered (±40).
+        blinks: Let the eyes close now and then.
+        crop: Write the aligned face alone, 256×256, instead of the whole picture at its own size (as for other views,
+            and for a head turned by more than 10°).
+        face: Which, where the photo shows several: largest, left, right, or a number, counted from the left.
+        background: What shows through the photo where it is transparent: a colour's name, or #rrggbb.
+        device: cpu, cuda, or auto: a GPU where there is one (without it: $S3DNERF_DEVICE, or auto).
+        mark: Write SYNTHETIC into each frame.
+        enhancer: An ONNX network of your own that each face goes through (docs/how-to/enhancer.md).
+        certificate: Your certificate for the Content Credentials, then its issuers' (PEM); without it that of
+            S3DNERF_CERTIFICATE, else a self-signed one, which proves nothing about who made the video.
+        key: Its private key (PEM, no password); without it that of S3DNERF_KEY.
+        batch: A CSV table instead of portrait, speech and out: a row a video, with these columns and any other of these
+            options, paths relative to the table's folder; exit status 3 where a row was refused.
+        table: What became of each row of the batch (default: beside it, NAME.result.csv).
+        resume: Keep what that table says was made of an equal row, and is newer than its files.
     """
     given = dict(locals())
     if batch is not None:
