@@ -16,7 +16,7 @@ export OMP_NUM_THREADS := 1
 # What `make train-sample` changes in the demo's settings: the same people, trained about five times as long.
 LONGER := train.steps=1600 train.checkpoint_every=200
 
-.PHONY: demo weights train-sample pretrained test test-fast lint serve setup extras clean history again
+.PHONY: demo weights train-sample pretrained test test-fast lint docs serve setup extras clean history again
 
 # The environment names its folder by absolute paths: one that came here with a moved or copied folder is put right.
 setup: $(VENV)/installed
@@ -95,5 +95,12 @@ lint: extras
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
+# The documentation as a site that needs no network: build/docs/index.html. Warnings are errors, as is a generated page of
+# docs/reference that differs from the code.
+docs: extras
+	$(BIN)/python -m docs.generate --check
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
 clean:
-	rm -rf data .packs .checkpoints .locks .timings .prefect mlflow.db mlartifacts
+	rm -rf data .packs .checkpoints .locks .timings .prefect mlflow.db mlartifacts build/docs build/doctrees

@@ -34,7 +34,7 @@ class RawSettings:
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """The synthetic speakers that stand in for the corpora where nobody has them."""
+    """The synthetic speakers that replace the corpora where nobody has them."""
 
     enabled: bool = opt(False, "make synthetic corpora under data/<preset>/sample (raw.* must point there)")
     hdtf_train_speakers: int = opt(8, "synthetic people in HDTF's layout, for training", ge=1, le=500)
