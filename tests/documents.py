@@ -11,7 +11,8 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-ROOT = Path(__file__).resolve().parent.parent
+from docs.links import ROOT
+
 SHELL = {"sh", "bash", "shell", "console"}
 # languages of blocks without commands; a block must name one, or be of commands
 OTHER = {
@@ -59,11 +60,6 @@ class Command:
     def text(self) -> str:
         """The words with spaces between them."""
         return " ".join(self.words)
-
-
-def pages() -> list[Path]:
-    """README.md, CONTRIBUTING.md, examples/README.md and every page below docs/."""
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def tokens(page: Path) -> list[Token]:

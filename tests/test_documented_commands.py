@@ -22,8 +22,9 @@ import tyro
 import yaml
 
 from docs.generate import environment
+from docs.links import pages
 from flows.cli import commands as cli_commands
-from tests.documents import OTHER, ROOT, SHELL, Block, Command, blocks, commands, first_word, inline, is_shell, of_line, pages
+from tests.documents import OTHER, ROOT, SHELL, Block, Command, blocks, commands, first_word, inline, is_shell, of_line
 from tests.documents import PROGRAMS as KNOWN
 
 TABLE = ROOT / "tests" / "documented_commands.yaml"
@@ -68,7 +69,9 @@ def test_a_block_is_of_commands_or_names_its_language() -> None:
             if block.language and block.language not in SHELL | OTHER:
                 wrong.append(f"{block.where()}: the language {block.language}: add it to OTHER in tests/documents.py")
             elif block.fenced and not block.language:
-                wrong.append(f"{block.where()}: a block without a language: write ```sh for commands, ```text for other text")
+                wrong.append(
+                    f"{block.where()}: a block without a language: write ```sh for commands, ```text for other text"
+                )
             elif is_shell(block) and not block.language:
                 for line in block.text.splitlines():
                     if (word := first_word(line.strip())) and not line.startswith(" ") and word not in KNOWN:
@@ -93,7 +96,11 @@ def test_every_command_is_run_by_a_test_or_says_why_not() -> None:
 
 def test_the_table_names_commands_that_the_pages_show() -> None:
     used = {key_of(command.text) for command in shown()}
-    wrong = [f"{TABLE.relative_to(ROOT)}: `{key}`: no page shows such a command: remove it" for key in KEYS if key not in used]
+    wrong = [
+        f"{TABLE.relative_to(ROOT)}: `{key}`: no page shows such a command: remove it"
+        for key in KEYS
+        if key not in used
+    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -127,7 +134,9 @@ def test_the_named_test_runs_the_command(key: str) -> None:
     test, _, function = LISTS["tested"][key].partition(" by ")
     source = source_of(test)
     assert source is not None, f"{TABLE.relative_to(ROOT)}: `{key}`: {test} is not there"
-    missing = [word for word in ([function] if function else words_of(key)) if not re.search(rf"\b{re.escape(word)}\b", source)]
+    missing = [
+        word for word in ([function] if function else words_of(key)) if not re.search(rf"\b{re.escape(word)}\b", source)
+    ]
     assert not missing, f"{TABLE.relative_to(ROOT)}: `{key}`: {test} does not name {', '.join(missing)}"
 
 
@@ -245,14 +254,15 @@ def why_python_refuses(command: Command) -> str:
 def why_make_refuses(command: Command) -> str:
     """Empty for targets of the Makefile."""
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    unknown = [word for word in command.words[1:] if "=" not in word and not word.startswith("-") and word not in targets]
+    unknown = [
+        word for word in command.words[1:] if "=" not in word and not word.startswith("-") and word not in targets
+    ]
     return f"no target {', '.join(unknown)}" if unknown else ""
 
 
 def why_dvc_refuses(command: Command) -> str:
     """Empty for what dvc's parser takes."""
-    from dvc.cli import parse_args
-    from dvc.cli import DvcParserError
+    from dvc.cli import DvcParserError, parse_args
 
     said = io.StringIO()
     try:
@@ -273,7 +283,12 @@ def why_refused(command: Command) -> str:
         return why_s3dnerf_refuses(Command(command.where, words[2:], (), command.shortened))
     if words[:3] == ("python", "-m", "dvc"):
         return why_dvc_refuses(Command(command.where, words[2:]))
-    parsers = {"s3dnerf": why_s3dnerf_refuses, "python": why_python_refuses, "make": why_make_refuses, "dvc": why_dvc_refuses}
+    parsers = {
+        "s3dnerf": why_s3dnerf_refuses,
+        "python": why_python_refuses,
+        "make": why_make_refuses,
+        "dvc": why_dvc_refuses,
+    }
     return parsers.get(words[0], lambda _command: "")(plain)
 
 
@@ -313,7 +328,9 @@ def test_lines_are_read_as_a_shell_reads_them(line: str, read: list[str]) -> Non
 def test_blocks_are_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.documents.ROOT", tmp_path)
     page = tmp_path / "page.md"
-    page.write_text("```sh\n$ a \\\n    --b\nan answer\n$ c 'd\ne'\n```\n\n    make x\n\n    x: 1\n\n```yaml\nmake: y\n```\n")
+    page.write_text(
+        "```sh\n$ a \\\n    --b\nan answer\n$ c 'd\ne'\n```\n\n    make x\n\n    x: 1\n\n```yaml\nmake: y\n```\n"
+    )
     first, second, third = blocks(page)
     assert [c.text for c in commands(first)] == ["a --b", "c d e"] and commands(first)[1].where == "page.md:5"
     assert is_shell(first) and is_shell(second) and not is_shell(third)
