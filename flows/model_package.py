@@ -95,9 +95,16 @@ def _plain(name: str) -> str:
 
 
 def pins(lock: Path = ROOT / LOCK) -> dict[str, str]:
-    """Package → version, of a lock's lines ``name==version``."""
+    """Package → version, of a lock's lines ``name==version``, without those whose marker is about other machines."""
+    from packaging.requirements import Requirement
+
     lines = (line.partition("#")[0].strip() for line in lock.read_text(encoding="utf-8").splitlines())
-    return {_plain(name): version for name, _, version in (line.partition("==") for line in lines if "==" in line)}
+    wanted = (Requirement(line) for line in lines if "==" in line)
+    return {
+        _plain(each.name): str(each.specifier).removeprefix("==")
+        for each in wanted
+        if each.marker is None or each.marker.evaluate()
+    }
 
 
 def requirements(settings: Settings, pinned: Mapping[str, str], project: Path = ROOT / "pyproject.toml") -> list[str]:

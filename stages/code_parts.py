@@ -97,7 +97,7 @@ NOT_OUTPUT = (
     "stages.code_hash", "stages.code_parts", "stages.code_lock", "stages.stage_fields", "stages.environment",
     "stages.check", "stages.inventory", "stages.weight_hashes", "stages.store",
     "stages.content_store", "stages.out_keys", "stages.seeding", "s3dnerf.core.devices",
-    "stages.made", "s3dnerf.core.machine",
+    "stages.made", "s3dnerf.core.machine", "s3dnerf.core.capacity", "s3dnerf.core.control_groups",
 )  # fmt: skip
 
 # module that is imported → packages on PyPI whose versions can change what comes out

@@ -18,14 +18,21 @@ ABSENT = "not installed"
 # these write tables and pages beside the packs and weights that the store keeps, never into them
 TABLE_PACKAGES = frozenset({"pandas", "pyarrow", "jinja2"})
 FFMPEG = "IMAGEIO_FFMPEG_EXE"  # names another ffmpeg than the package's
+ALSO_AS = {
+    "decord": "decord2"
+}  # the same module, under another name for the processors that the first has no wheel for
 
 
 def package_version(name: str) -> str:
-    """The installed version without its platform's tag, or ``not installed``."""
+    """The installed version without its platform's tag; of a package that is here under its other name
+    (:data:`ALSO_AS`) that name and version; or ``not installed``.
+    """
     try:
         version = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return ABSENT
+        other = ALSO_AS.get(name)
+        found = ABSENT if other is None else package_version(other)
+        return found if found == ABSENT else f"{other} {found}"
     if name == "imageio-ffmpeg" and os.environ.get(FFMPEG):
         return f"{version}, {FFMPEG}={os.environ[FFMPEG]}"
     return version.partition("+")[0]

@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-CGROUPS, MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+from s3dnerf.core.control_groups import CGROUPS, MEMBERSHIP, control_groups
 
 
 def usable_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
@@ -32,24 +32,7 @@ def cpu_quota(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> float |
 
     A group's limit binds those below it: the least on the way up counts. None where there is no limit.
     """
-    try:
-        lines = membership.read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        return None
-    limits = []
-    for line in lines:
-        number, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if number == "0" and not controllers:  # version 2
-            mounts = [cgroups]
-        elif "cpu" in controllers.split(","):
-            mounts = [cgroups / controllers, cgroups / "cpu"]
-        else:
-            continue
-        inside = Path(path.lstrip("/"))
-        for mount in mounts:
-            # in a container the path may be the host's, and only the mount itself is there
-            limits += [_limit(mount / place) for place in (inside, *inside.parents)]
+    limits = (_limit(group) for group in control_groups("cpu", cgroups, membership))
     return min((limit for limit in limits if limit is not None), default=None)
 
 
