@@ -33,7 +33,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 6
 suppress_warnings = ["myst.header"]  # a page may go from # to ###, as on a code host
 html_theme = "furo"
-html_title = f"{project} {release}"
+html_title = project
 html_math_renderer = "mathml"
 html_css_files = ["site.css"]
 html_static_path = ["static"]
@@ -60,13 +60,18 @@ def links_to_the_repository(_app: Sphinx, page: str, text: list[str]) -> None:
 
 
 def navigation(_app: Sphinx, page: str, text: list[str]) -> None:
-    """Add to the first page a table of contents for each folder of pages."""
+    """Add to the first page the version, and a table of contents for each folder: its README.md, the pages
+    that the first page links, in that order, then the others by name.
+    """
     if page != "index":
         return
+    linked = re.findall(r"\]\(([\w-]+/[\w-]+)\.md", text[0])
+    text[0] += f"\n\n*Version {release}*\n"
     for folder, title in GROUPS.items():
-        pages = sorted(path.stem for path in (HERE / folder).glob("*.md"))
+        pages = sorted(f"{folder}/{path.stem}" for path in (HERE / folder).glob("*.md"))
+        first = [name for name in dict.fromkeys([f"{folder}/README", *linked]) if name in pages]
+        listed = "\n".join([*first, *(name for name in pages if name not in first)])
         if pages:
-            listed = "\n".join(f"{folder}/{name}" for name in pages)
             text[0] += f"\n\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{listed}\n```\n"
 
 

@@ -11,6 +11,7 @@ import io
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -161,19 +162,29 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run_here(command: Command) -> int:
-    """A command of ours in this process, by its parser: the exit status."""
+    """The exit status of a command of ours, by its parser in this process, or of ``python -c …`` in one of its own."""
+    if command.words[0] == "python":
+        return subprocess.run([sys.executable, *command.words[1:]], capture_output=True).returncode
     with contextlib.redirect_stdout(io.StringIO()):
         return tyro.extras.subcommand_cli_from_dict(cli_commands(), args=command.words[1:], use_underscores=False)
 
 
 RUN_HERE = {command.text: command for command in shown() if key_of(command.text) in LISTS["run"]}
+SECONDS = ("s3dnerf doctor", "s3dnerf code")  # what takes 2 s and more
 
 
-@pytest.mark.parametrize("text", sorted(RUN_HERE))
+@pytest.mark.parametrize(
+    "text", [pytest.param(text, marks=[pytest.mark.slow] * text.startswith(SECONDS)) for text in sorted(RUN_HERE)]
+)
 def test_run(text: str, project: Path) -> None:
     status = run_here(RUN_HERE[text])
     # 1 is doctor's answer where files are missing
     assert status == 0 or (text.startswith("s3dnerf doctor") and status == 1), RUN_HERE[text].where
+
+
+def test_a_line_of_python_is_run_in_the_project(project: Path) -> None:
+    (command,) = of_line("", "python -c 'import sys; open(\"dvc.yaml\"); sys.exit(3)'")
+    assert run_here(command) == 3
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl (apt-get install openssl)")

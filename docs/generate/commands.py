@@ -60,7 +60,9 @@ def rows(name: str) -> list[tuple[str, str, str]]:
         meaning = prose(said[1])
         if action.choices is not None:
             meaning += f" One of {', '.join(literal(str(choice)) for choice in action.choices)}."
-        found.append((literal(_spelling(action)), default, meaning))
+        written = ", ".join(map(literal, _spelling(action).split(", ")))
+        default = default if default in ("", "required", "on", "off") or " " in default else literal(default)
+        found.append((written, default, meaning))
     return found
 
 

@@ -16,6 +16,7 @@ from s3dnerf.settings.schema import PRESETS, PhaseSettings, Settings
 from stages.stage_fields import STAGE_FIELDS
 
 KINDS = {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}
+PHASES = "train.phases"
 QUOTES_ALL = "report"  # the stage that reads every setting, to quote it
 
 SOURCES = "`s3dnerf/settings/schema.py`, `stages/stage_fields.py` and `s3dnerf/settings/presets/`"
@@ -102,9 +103,22 @@ def _by_preset() -> list[tuple[str, ...]]:
         for name, _field in fields_of(prefix, held) if prefix != "train.phases.N." else ():
             section, _, last = name.rpartition(".")
             row = [(values[preset][section] if section else values[preset])[last] for preset in PRESETS]
-            if any(one != row[0] for one in row):
+            if name != PHASES and any(one != row[0] for one in row):
                 found.append((literal(name), *map(value, row)))
     return found
+
+
+def _default(name: str, field: dataclasses.Field) -> str:
+    return "one, of the defaults below" if name == PHASES else value(field.default)
+
+
+def _phases() -> list[tuple[str, ...]]:
+    """Rows of the phases of each preset."""
+    return [
+        (literal(preset), str(number), *map(value, as_dict(phase).values()))
+        for preset in PRESETS
+        for number, phase in enumerate(preset_settings(preset).train.phases)
+    ]
 
 
 def page() -> str:
@@ -115,14 +129,18 @@ def page() -> str:
         about = "" if held is Settings else (held.__doc__ or "")
         lines += [f"## {title}", "", *([*prose(" ".join(about.split())).splitlines(), ""] if about else [])]
         rows = [
-            (literal(name), value(_default(field)), accepted(field), prose(field.metadata["help"]), stages_of(name))
+            (
+                literal(name),
+                "one, of the defaults below" if name == PHASES else value(field.default),
+                accepted(field),
+                prose(field.metadata["help"]),
+                stages_of(name),
+            )
             for name, field in fields_of(prefix, held)
         ]
         lines += table(("setting", "default", "accepted", "meaning", "made again"), rows)
     lines += ["## Presets", "", "Settings in which the presets differ; in all others they have the default.", ""]
     lines += table(("setting", *map(literal, PRESETS)), _by_preset())
+    lines += [f"### Phases of the presets: `{PHASES}`", ""]
+    lines += table(("preset", "N", *(field.name for field in dataclasses.fields(PhaseSettings))), _phases())
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _default(field: dataclasses.Field) -> Any:
-    return as_dict(Settings())["train"]["phases"] if field.name == "phases" else field.default
