@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter1d
 
-from s3dnerf.core.rates import SAMPLES_PER_FRAME
+from s3dnerf.core.rates import REACH_FRAMES, SAMPLES_PER_FRAME
 from s3dnerf.faces.lips import crop_boxes
 from s3dnerf.settings.schema import LipsSettings, SpeechSettings
 from s3dnerf.speech.audio import wav_samples
@@ -44,7 +44,6 @@ from s3dnerf.sync.mouth_offset import (
     read_curve,
     sound_signals,
 )
-from s3dnerf.sync.offsets import REACH_FRAMES
 from s3dnerf.video.packs import CorpusPacks
 
 SHIFTS = range(-10, 11)

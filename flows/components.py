@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from s3dnerf.metrics.lpips import BACKBONE, CONVERTED, HEADS, OWN_NAMES
+from s3dnerf.metrics.lpips_files import BACKBONE, CONVERTED, HEADS, OWN_NAMES
 from s3dnerf.settings.schema import Settings
 from s3dnerf.speech.whisper import LICENCE, WHERE
 

@@ -20,7 +20,7 @@ def count_tests(settings: Settings) -> int:
 
     Metrics whose weights turn out to be missing are among them.
     """
-    from s3dnerf.evaluation.protocol import Tools  # here: it imports torch
+    from s3dnerf.evaluation.protocol import Tools
 
     chosen = as_dict(settings)["evaluate"]
     off = {name for name in ("lpips", "identity") if chosen[name] == "off"}

@@ -23,7 +23,7 @@ from s3dnerf.core.weight_files import WeightFileError
 from s3dnerf.core.whole_files import taking_the_place_of
 from s3dnerf.faces.recon.morphable import BFM_LICENCE
 from s3dnerf.faces.recon.network import NETWORK_WHERE
-from s3dnerf.metrics.lpips import HEADS
+from s3dnerf.metrics.lpips_files import HEADS
 from s3dnerf.settings.schema import Settings
 from s3dnerf.video.packs import file_sha256
 

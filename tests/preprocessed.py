@@ -53,7 +53,7 @@ def start_stage(folder: Path, stage: str, *paths: Path, **environment: str) -> s
     first in its import path.
     """
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("S3DNERF", "PREFECT"))}
-    clean |= {"PYTHONPATH": os.pathsep.join(map(str, (*paths, ROOT))), "PYTHONDONTWRITEBYTECODE": "1"}
+    clean |= {"PYTHONPATH": os.pathsep.join(map(str, (*paths, ROOT)))}
     clean |= {"S3DNERF_RUNNER": "inline", "S3DNERF_TRACKING": "off"} | environment
     command = [sys.executable, "-m", "flows.run", stage]
     return subprocess.Popen(command, cwd=folder, env=clean, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -238,3 +238,25 @@ for name in {MODEL_LIBRARY!r}:
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+WITHOUT_NETWORKS = [  # at the preset tiny; what they import in functions is not looked at
+    *(f"stages.{name}" for name in ("inventory", "ingest", "resample", "align", "masks", "lips", "speech", "report")),
+    "s3dnerf.evaluation.protocol",
+    "flows.audit",
+    "flows.doctor",
+    "flows.enough_speakers",
+    "flows.run",
+]
+
+
+def test_what_runs_no_network_does_not_import_torch() -> None:
+    """Its import takes longer than all else in the start of such a stage or command."""
+    code = f"""
+import importlib, sys
+for name in {WITHOUT_NETWORKS!r}:
+    importlib.import_module(name)
+    assert "torch" not in sys.modules, name
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

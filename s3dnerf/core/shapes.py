@@ -2,11 +2,17 @@
 
 ``Float[Tensor, "b 3 h w"]`` documents a public function's shapes; the tests enforce them (``tests/conftest.py``
 installs jaxtyping's import hook with beartype). Without jaxtyping the annotation means ``Tensor``.
+
+torch is imported with the first use of ``Tensor``, of which modules for numpy's arrays have none: importing it takes
+longer than all else in the start of a stage that computes without networks.
 """
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 try:
     from jaxtyping import Bool, Float, Int, UInt8
@@ -29,6 +35,15 @@ except ImportError:
 
     class UInt8(_Plain):  # type: ignore[no-redef]
         """Bytes: pixels from 0 to 255."""
+
+
+def __getattr__(name: str) -> Any:
+    """``Tensor``."""
+    if name != "Tensor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from torch import Tensor
+
+    return Tensor
 
 
 __all__ = ["Bool", "Float", "Int", "Tensor", "UInt8"]

@@ -24,7 +24,7 @@ from s3dnerf.metrics import (
     identity,
     keypoints,
     lmd,
-    lpips,
+    lpips_files,
     mouth_blur,
     mouth_motion,
     mouth_sound,
@@ -108,7 +108,7 @@ class Tools:
         listed = [
             ssim.RECIPE,
             psnr.RECIPE,
-            lpips.RECIPE,
+            lpips_files.RECIPE,
             lmd.FACE_RECIPE,
             lmd.MOUTH_RECIPE,
             cpbd.RECIPE,
@@ -226,7 +226,12 @@ def score_pair(generated: np.ndarray, truth: Truth, tools: Tools) -> tuple[list[
     landmarks[: len(landmark_frames)] = metric_landmarks(unique, tools.faces)[inverse]
     pair = landmarks[: len(landmark_frames)], truth.landmarks[: len(landmark_frames)]
     ours, theirs = generated[:: tools.picture_every], truth.frames[: paired : tools.picture_every]
-    perceptual = lpips.measure(tools.network, ours, theirs, tools.why.get("lpips", ""))
+    if tools.network is None:
+        perceptual = not_measured(lpips_files.RECIPE, tools.why.get("lpips", "") or "no LPIPS weights")
+    else:
+        from s3dnerf.metrics import lpips  # here: it imports torch, which the protocol itself does without
+
+        perceptual = lpips.measure(tools.network, ours, theirs)
     pictures = [ssim.measure(ours, theirs), psnr.measure(ours, theirs), perceptual]
     described = describe(generated, landmarks, truth, tools)
     measured = [
@@ -338,9 +343,9 @@ def score_truth(truth: Truth, tools: Tools) -> list[Measured]:
         *of_one_video(truth.frames, truth.landmarks, described, truth, tools),
     ]
     if tools.network is None:
-        measured.append(not_measured(lpips.RECIPE, tools.why.get("lpips", "no LPIPS weights")))
+        measured.append(not_measured(lpips_files.RECIPE, tools.why.get("lpips", "no LPIPS weights")))
     else:
-        measured.append(Measured(lpips.RECIPE, lpips.RECIPE.perfect, len(truth.frames)))
+        measured.append(Measured(lpips_files.RECIPE, lpips_files.RECIPE.perfect, len(truth.frames)))
     for recipe in (lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, keypoints.RECIPE, head_pose.APD_RECIPE):
         equal = Measured(recipe, recipe.perfect, found, lost)
         measured.append(equal if found else not_measured(recipe, lmd.NO_FRAME, failed=lost))

@@ -10,7 +10,8 @@ network is written here with torchvision's layer names, so that its files load a
   is ignored);
 - ``lpips_alex.pth``, or lpips' own name ``alex.pth``: the linear heads (``lin0.model.1.weight`` …
   ``lin4.model.1.weight``);
-- or both as ``s3dnerf fetch lpips`` writes them, :data:`CONVERTED`, with the same names inside.
+- or both as ``s3dnerf fetch lpips`` writes them, ``CONVERTED`` in :mod:`s3dnerf.metrics.lpips_files`, with the
+  same names inside.
 
 The first two are loaded with ``weights_only=True``. Without them LPIPS is not measured. Unit: none. Range: [0, ∞). Less
 is better.
@@ -18,7 +19,6 @@ is better.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +28,9 @@ from torch import nn
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.shapes import Float, Tensor
 from s3dnerf.core.weight_files import WeightFileError, read_safetensors, read_tensors
-from s3dnerf.metrics.result import DOWN, Measured, Recipe, not_measured, over_frames
+from s3dnerf.metrics.lpips_files import BACKBONE, CONVERTED, HEADS, OWN_NAMES, RECIPE
+from s3dnerf.metrics.result import Measured, not_measured, over_frames
 
-RECIPE = Recipe(
-    "lpips", "LPIPS", "", DOWN, "lpips-1", 0.0, math.inf, "LPIPS 0.1, AlexNet, inputs in [−1, 1], 256²", perfect=0.0
-)
-BACKBONE, HEADS = "alexnet.pth", "lpips_alex.pth"
-OWN_NAMES = {BACKBONE: "alexnet-owt-7be5be79.pth", HEADS: "alex.pth"}
-CONVERTED = ("alexnet.safetensors", "lpips_alex.safetensors")
 CHANNELS = (64, 192, 384, 256, 256)
 TAPS = (1, 4, 7, 9, 11)  # the ReLUs of torchvision's ``features``
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's mean and deviation for inputs in [−1, 1]

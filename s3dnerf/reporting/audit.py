@@ -20,7 +20,7 @@ from s3dnerf.metrics import (
     head_pose,
     keypoints,
     lmd,
-    lpips,
+    lpips_files,
     mouth_blur,
     mouth_motion,
     mouth_sound,
@@ -57,7 +57,7 @@ CONTROLS = ("still", "wrong_speech", "truth")
 CURRENT = {
     r.name: r.version
     for r in (
-        ssim.RECIPE, psnr.RECIPE, lpips.RECIPE, lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, cpbd.RECIPE,
+        ssim.RECIPE, psnr.RECIPE, lpips_files.RECIPE, lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, cpbd.RECIPE,
         mouth_motion.DEVIATION_RECIPE, mouth_motion.CORRELATION_RECIPE, parallax.RECIPE,
         flicker.FACE_RECIPE, flicker.BACKGROUND_RECIPE, keypoints.RECIPE, head_pose.APD_RECIPE,
         head_pose.DYNAMICS_RECIPE, head_pose.DEVIATION_RECIPE, *face_dynamics.RECIPES, silent_lips.RECIPE,

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 
 from s3dnerf.core.devices import chosen_device
+from s3dnerf.core.rates import REACH_FRAMES
 from s3dnerf.settings.schema import EvaluateSettings, SpeechSettings
 from s3dnerf.speech.mel import clip_mel
 from s3dnerf.sync.audio_windows import MEL
 from s3dnerf.sync.crops import cut_lips
 from s3dnerf.sync.expert import SyncExpert, load_expert
-from s3dnerf.sync.offsets import REACH_FRAMES, SyncResult, shifted_distances, sync_result
+from s3dnerf.sync.offsets import SyncResult, shifted_distances, sync_result
 from s3dnerf.sync.syncnet import SyncNet, load_syncnet, syncnet_embeddings
 
 FRAME_PX = 256

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from s3dnerf.core.rates import FPS_HZ
+from s3dnerf.core.rates import FPS_HZ, REACH_FRAMES
 from s3dnerf.speech.mel import MEL_HZ
-from s3dnerf.sync.offsets import REACH_FRAMES
 from s3dnerf.sync.speech_activity import column_level_db
 
 # standard deviations of the band-pass: syllables stay, head motion and landmark noise go

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import torch
 
+from s3dnerf.core.rates import REACH_FRAMES
 from s3dnerf.core.shapes import Float, Tensor
 
-REACH_FRAMES = 15
 PAIRWISE_EPSILON = (
     1e-6  # torch.nn.functional.pairwise_distance, which the protocol's authors use, adds it to each difference
 )

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from s3dnerf.core.rates import REACH_FRAMES
 from s3dnerf.sync.audio_windows import MEL, AudioWindows
 from s3dnerf.sync.expert import SyncExpert
 from s3dnerf.sync.held_out import EmbeddedClip
-from s3dnerf.sync.offsets import REACH_FRAMES, shifted_distances
+from s3dnerf.sync.offsets import shifted_distances
 from s3dnerf.training.clips import ClipFolder
 from s3dnerf.training.distributed import World
 from s3dnerf.training.sync_augment import plain_lips

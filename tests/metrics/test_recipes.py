@@ -36,7 +36,7 @@ UNDIRECTED = {
     "sync_offset", "sound_lag", "flicker_face", "flicker_background", "head_dynamics", "head_angle_deviation",
     "lip_dynamics", "brow_dynamics", "jitter", "silent_lips",
 }  # fmt: skip
-NO_METRICS = {"result", "landmarks"}  # what a measurement is, and where landmarks come from
+NO_METRICS = {"result", "landmarks", "lpips_files"}  # what a measurement is, where landmarks come from, LPIPS's files
 FILES = sorted({m.name for m in pkgutil.iter_modules(s3dnerf.metrics.__path__)} - NO_METRICS)
 
 

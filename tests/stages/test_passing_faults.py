@@ -43,8 +43,11 @@ class Project:
     done: Path
 
     def to(self, stage: str) -> None:
-        """Everything before ``stage``, undisturbed."""
-        run(self.settings, *BEFORE[stage])
+        """Everything before ``stage``, undisturbed: its outs and the store's entries, as they were made once."""
+        for place in ("data/tiny", ".packs"):
+            for earlier in BEFORE[stage]:
+                if (self.done / place / earlier).is_dir():
+                    shutil.copytree(self.done / place / earlier, self.folder / place / earlier)
         forget()
 
     def equals_undisturbed(self, stage: str) -> bool:
