@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from docstring_parser import DocstringStyle, parse
-from docstring_parser.common import Docstring
-
 
 def generated(title: str, source: str, about: str) -> list[str]:
     """A page's first lines: its title, that it is generated and from what, and what it is about."""
@@ -78,8 +75,3 @@ def blocks(text: str) -> list[str]:
         else:
             lines += [*(prose(line.strip()) for line in held), ""]
     return lines
-
-
-def numpydoc(text: str) -> Docstring:
-    """A docstring of ours, taken apart."""
-    return parse(text, style=DocstringStyle.NUMPYDOC)
