@@ -64,7 +64,8 @@ class Progress:
         elif now - self.last_line >= PLAIN_LINE_EVERY_S and self.done < self.total:
             self.last_line = now
             left_s = (now - self.started) / self.done * (self.total - self.done)
-            logger.info(f"{self.title}: {self.done} of {self.total} ({name}), about {left_s:.0f} s left")
+            piece = f" ({name})" if name else ""
+            logger.info(f"{self.title}: {self.done} of {self.total}{piece}, about {left_s:.0f} s left")
 
     def over(self, pieces: Iterable[T]) -> Iterator[T]:
         """Count pieces as they pass."""
