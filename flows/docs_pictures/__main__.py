@@ -2,7 +2,7 @@
 
 Reads ``params.yaml``, ``dvc.yaml`` and ``data/<preset>`` up to ``evaluate``; writes the files of :func:`pictures` into
 ``docs/pictures``. Only presets whose people are made up (``sample.enabled``) are drawn. Clips are chosen by a hash of
-their names, not by how they look. Two CPU cores take half a minute.
+their names, not by how they look. About two minutes of processor time, most of it for two renderings of one clip.
 """
 
 from __future__ import annotations
