@@ -43,7 +43,7 @@ def expected_params(name: str, definition: Mapping[str, Any], code: Code) -> lis
     return [*STAGE_FIELDS[name], *([{VERSIONS: versions}] if versions else [])]
 
 
-def _definitions(path: Path) -> dict[str, Any]:
+def definitions(path: Path) -> dict[str, Any]:
     """Stage → its definition, of a dvc.yaml. Raises TextFileError, YamlError."""
     stages = read_mapping(path).get("stages")
     if not isinstance(stages, dict):
@@ -107,7 +107,7 @@ def differences(
     """DVC's stage → (params that it lacks, params that it lists for nothing); puts the file right where ``write``."""
     text = read_text(path)
     code, found = code or read_code(), {}
-    for name, definition in _definitions(path).items():
+    for name, definition in definitions(path).items():
         expected = expected_params(name, definition, code)
         listed, wanted = _names(definition.get("params", [])), _names(expected)
         if listed != wanted:
@@ -126,7 +126,7 @@ def data_read(
     A dep may be a folder of several outs: each of them counts. It may be a table in an out: that out counts.
     """
     read: set[str] = set()
-    for definition in (_definitions(path) if path.exists() else {}).values():
+    for definition in (definitions(path) if path.exists() else {}).values():
         words = definition["cmd"].split()
         named = words[words.index("--part") + 1] if "--part" in words else ""
         if stage_of(definition) == stage and named in ("", "${item}", part):

@@ -3,8 +3,9 @@
 Reads ``data/<preset>/{ingest,resample,align,masks,lips,speech,train_sync,train_s3dnerf}`` and, where there are any,
 other methods' videos (``evaluate.methods``). Writes ``data/<preset>/evaluate/``: ``clips.parquet`` (clip × method ×
 metric), ``methods.json`` (what each row is), ``mouth.json`` (mouth opening over time), ``heatmap.json`` (F_cm),
-``region_ratios.json`` (lower face against upper), ``pictures/<clip>.png`` and ``.mp4`` (methods beside each other, with
-sound); and, outside the hashed outs, ``.timings/<preset>/evaluate.json`` (FPS, fit time).
+``region_ratios.json`` (lower face against upper), ``strips.json`` (what each strip shows), ``pictures/<clip>.png``,
+``.source.png`` and ``.mp4`` (strip, portrait, and methods beside each other with sound); and,
+outside the hashed outs, ``.timings/<preset>/evaluate.json`` (FPS, fit time).
 
 Run: ``python -m flows.run evaluate``. One job a clip; a clip's truth is measured once for all methods. A clip that was
 measured is kept in the store (:mod:`stages.evaluated_clips`): a run that was killed goes on after it.
