@@ -17,10 +17,11 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from flows.evaluate import choose_device, evaluate
+from flows.extras import missing_package, require_module
 from flows.log_setup import configure_logging
 from flows.overview import overview, version
 from flows.preset import Repeated, preset
-from flows.project_folder import GRAPH, SETTINGS, at_project, check_files
+from flows.project_folder import GRAPH, SETTINGS, at_project, check_checkout, check_files
 from flows.proxies import spare_loopback
 from flows.serve import serve
 from flows.synthesize import synthesize
@@ -33,7 +34,7 @@ from s3dnerf.settings.loading import load_settings
 
 def doctor(component: Annotated[str | None, tyro.conf.Positional] = None, write: bool = False) -> int:
     """Show for each component which backend the settings name, whether its files are here, and how to get them; exit
-    status 1 when some that the settings name are missing.
+    status 1 when some that the settings name are missing. Outside of a project: what this installation can do.
 
     Args:
         component: Only this one, with licence and files: landmarks, face3d, speech, judge, lpips, perceptual, identity,
@@ -41,7 +42,10 @@ def doctor(component: Annotated[str | None, tyro.conf.Positional] = None, write:
         write: Write into params.yaml the backends whose files are found, and elsewhere those that need none.
     """
     from flows.doctor import run_doctor
+    from flows.doctor_installed import run_outside
 
+    if not Path(SETTINGS).exists():
+        return run_outside(component, write)
     check_files()
     return run_doctor(component, write)
 
@@ -132,6 +136,7 @@ def run(
     from flows.side_by_side import repro, run_side_by_side
 
     settings = load_settings()
+    require_module("dvc")
     choose_device(device)
     check_files()
     return run_side_by_side(stages, settings) if side_by_side else repro(stages)
@@ -277,6 +282,7 @@ def deps(write: bool = False) -> int:
     """
     from flows.graph import differences
 
+    check_checkout()
     found = differences(write=write)
     for stage, (missing, extra) in found.items():
         for what, names in (("missing", missing), ("for nothing", extra)):
@@ -303,6 +309,7 @@ def code(
     """
     from flows import code as commands
 
+    check_checkout()
     if proven and action != "keep":
         raise SettingsError(f"--proven: belongs to keep, not to {action}")
     if action == "status":
@@ -313,7 +320,7 @@ def code(
 def commands() -> dict[str, Callable[..., Any]]:
     """Name → what it runs, at the project that it is typed in."""
     return {
-        "doctor": at_project(doctor),
+        "doctor": at_project(doctor, needed=False),
         "fetch": at_project(fetch, needed=False),
         "preset": at_project(preset, holds=(GRAPH,)),
         "run": at_project(run),
@@ -322,7 +329,7 @@ def commands() -> dict[str, Callable[..., Any]]:
         "synthesize": at_project(synthesize, needed=False, words=("motion",)),
         "serve": at_project(serve, needed=False),
         "verify": at_project(verify, needed=False),
-        "evaluate": at_project(evaluate),
+        "evaluate": at_project(evaluate, needed=False),
         "audit": at_project(audit, unless="preset", words=("names",)),
         "retrain": at_project(retrain),
         "store": at_project(store),
@@ -352,6 +359,8 @@ def main() -> None:
         except (SettingsError, InputRefused) as error:
             print(f"s3dnerf: {error}", file=sys.stderr)
             sys.exit(2)
+        except ModuleNotFoundError as error:
+            raise missing_package(error) or error from error
 
 
 if __name__ == "__main__":

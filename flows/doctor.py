@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.components import COMPONENTS, Component, check, chosen
+from flows.doctor_installed import machine_lines
 from flows.fetch_catalogue import name_to_fetch
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.yaml_text import dump_yaml
@@ -192,6 +193,7 @@ def run_doctor(name: str | None = None, write: bool = False) -> int:
     console.print(f"Backends that params.yaml names (preset {settings.preset}):", markup=False)
     console.print(_table(rows))
     console.print()
+    console.print("\n".join(machine_lines()), markup=False)
     console.print(_footer(settings, corpora))
     console.print(f"\n{LEGEND}", style="dim", markup=False)
     console.print(

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from flows.project_folder import SETTINGS
 from s3dnerf.core.errors import InputRefused
-from s3dnerf.settings.loading import load_settings
+from s3dnerf.core.user_folder import found_for_user
+from s3dnerf.settings.loading import load_settings, preset_settings
+from s3dnerf.settings.schema import Settings
+
+OUTSIDE = "mini"  # the preset whose settings hold outside of a project: that of the generator in the package
 
 
 def choose_device(name: str | None) -> None:
@@ -19,6 +29,31 @@ def choose_device(name: str | None) -> None:
     if name is not None:
         chosen_device(name, dashes="--")
         os.environ[VARIABLE] = name
+
+
+def settings_outside() -> Settings:
+    """What holds outside of a project, with LPIPS's weights where ``s3dnerf fetch lpips`` puts them there."""
+    settings = preset_settings(OUTSIDE)
+    weights = found_for_user(settings.evaluate.lpips_weights)
+    return replace(settings, evaluate=replace(settings.evaluate, lpips_weights=weights))
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV: a column for each key, in the order in which keys first appear; nothing for None and not-a-number.
+
+    >>> print(as_csv([{"video": "a", "psnr": 30.5}, {"video": "b, c", "psnr": float("nan"), "why": "no face"}]), end="")
+    video,psnr,why
+    a,30.5,
+    "b, c",,no face
+    """
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        values = (row.get(column) for column in columns)
+        writer.writerow(["" if value is None or value != value else value for value in values])
+    return text.getvalue()
 
 
 def evaluate(
@@ -37,8 +72,6 @@ def evaluate(
         align: Bring a video that frames the face otherwise over the truth first, by one similarity.
         device: Where networks run: cpu, cuda, or auto, a GPU where there is one (without it: $S3DNERF_DEVICE, or auto).
     """
-    import pandas as pd
-
     from s3dnerf.core.whole_files import claimed
     from s3dnerf.evaluation.accounting import problem_lines, refuse_media
     from s3dnerf.evaluation.folders import score_folders, score_table, score_without_truth, scored_count
@@ -51,7 +84,7 @@ def evaluate(
     if table is not None:
         refuse_media(table, "--table")
     choose_device(device)
-    settings = load_settings()
+    settings = load_settings() if Path(SETTINGS).exists() else settings_outside()
     with contextlib.nullcontext() if table is None else claimed(table, "--table"):
         tools = load_tools(settings, settings.data_dir / "train_sync" / "judge", any_sound=True)
         if truth is None:
@@ -70,5 +103,5 @@ def evaluate(
         scored, total = scored_count(rows)
         print(f"{scored} of {total} videos scored")
         if table is not None:
-            write_atomic(table, pd.DataFrame(rows).to_csv(index=False).encode())
+            write_atomic(table, as_csv(rows).encode())
     return 0 if scored else 1

@@ -75,6 +75,12 @@ def enter_project(needed: bool = True, holds: tuple[str, ...] = (GRAPH, SETTINGS
     return Start(here, project)
 
 
+def check_checkout(code: Path = CODE) -> None:
+    """Raises NoProject where the code that runs is an installed package, without a graph that could be changed."""
+    if not (code / GRAPH).is_file():
+        raise NoProject(f"{code}: an installed package, expected a checkout of the project with its {GRAPH}: clone it")
+
+
 def check_files() -> None:
     """Look at the files that describe this project, where they are there. Raises TextFileError for one in another
     encoding than UTF-8, or with a conflict that a merge left: what reads it later would name a byte or a key.

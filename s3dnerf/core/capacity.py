@@ -66,6 +66,11 @@ def existing(folder: Path) -> Path:
     return place
 
 
+def free_bytes(folder: Path) -> int:
+    """Free bytes of the disk that a folder lies on, or would lie on once it is made."""
+    return shutil.disk_usage(existing(folder)).free
+
+
 def checked() -> bool:
     """Whether the check is wanted: the environment's ``S3DNERF_CAPACITY_CHECK`` is not ``off``."""
     return os.environ.get(SWITCH, "").lower() != "off"
