@@ -17,6 +17,7 @@ from pathlib import Path
 
 SKIPPED_FIELDS = frozenset({"annotation", "returns", "ctx", "type_comment", "type_ignores", "kind"})
 KEPT_ANNOTATIONS = ("ClassVar", "InitVar", "KW_ONLY")
+STATEMENTS = ("body", "orelse", "finalbody", "handlers", "cases")  # the fields that hold statements
 CONVERTED_BY_ANNOTATION = "s3dnerf/settings/"
 DIGITS = 16  # of the hash: 64 bits are plenty against chance, and the lock stays small
 
@@ -74,12 +75,15 @@ class _Dump:
         elif isinstance(value, ast.Constant) and isinstance(value.value, str) and value.value.isidentifier():
             self.used.add(value.value)  # a name in __all__ or getattr
         fields = []
-        for field, item in ast.iter_fields(value):
+        for field in value._fields:
+            item = getattr(value, field, None)
+            if item is None or (field in SKIPPED_FIELDS and not self._keeps(value, field, in_class)):
+                continue
             if field == "body" and isinstance(item, list):
                 item = _body(value, item)
             if field == "values" and isinstance(value, ast.JoinedStr):  # 3.12 puts an empty text after a nested format
                 item = [part for part in item if not (isinstance(part, ast.Constant) and part.value == "")]
-            if item is None or item == [] or (field in SKIPPED_FIELDS and not self._keeps(value, field, in_class)):
+            if item == []:
                 continue
             fields.append(f"{field}={self.of(item, isinstance(value, ast.ClassDef))}")
         return f"{type(value).__name__}({' '.join(fields)})"
@@ -117,7 +121,8 @@ def _imported(tree: ast.AST, package: str) -> frozenset[str]:
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-        todo += ast.iter_child_nodes(node)
+        for field in STATEMENTS:  # no expression holds an import
+            todo += getattr(node, field, ())
     return frozenset(names)
 
 

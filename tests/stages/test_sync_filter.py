@@ -14,6 +14,7 @@ from s3dnerf.settings.loading import settings_from
 from s3dnerf.settings.schema import CORPORA, Settings
 from s3dnerf.speech.audio import wav_bytes, wav_samples
 from s3dnerf.speech.mel import clip_mel
+from s3dnerf.sync import offsets
 from s3dnerf.sync.filtering import clip_samples, shift_samples
 from s3dnerf.sync.offsets import SyncResult
 from s3dnerf.video.encoding import encode_clip
@@ -174,14 +175,14 @@ def test_syncnet_decides_by_its_own_offset_and_confidence(sounds, tmp_path, monk
     index = write_pack(folder / "lrs2-0000.tar", parts)
     write_table(folder / "index.parquet", [{"pack": "lrs2-0000", **row} for row in index], INDEX_COLUMNS)
     seen = []
-    real = speech.sync_result
+    real = offsets.sync_result
 
     def told(distances):
         measured = real(distances)
         seen.append(measured)
         return dataclasses.replace(measured, lse_c=4.0, offset_frames=-2) if len(seen) == 1 else measured
 
-    monkeypatch.setattr(speech, "sync_result", told)
+    monkeypatch.setattr(offsets, "sync_result", told)
     packs, _ = run(chosen)
     # 8 frames: 3 windows, the protocol's
     assert len(seen) == 2 and all(isinstance(m, SyncResult) and m.windows == 3 for m in seen)
