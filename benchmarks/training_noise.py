@@ -1,19 +1,28 @@
 """How far apart trainings of one recipe lie that differ in their seed alone, and the promotion margins that follow.
 
-    make demo && python -m benchmarks.training_noise [--seeds 6] [--steps 120]
+    make demo && python -m benchmarks.training_noise [--seeds 6] [--steps 60] [--every 3]
 
 Trains the preset ``sample``'s generator once for each seed, on the demo's data and against its lip-sync expert, and
-measures each on the demo's test clips with the demo's judge, in the metrics that gate a promotion
+measures each on HDTF's test clips of the demo (ten people) with the demo's judge, in the metrics that gate a promotion
 (:data:`flows.retrain.judging.MARGINS`). For every ordered pair of seeds: the paired difference over the clips, and the
 bad end of its 95 % interval, clustered by speaker, as a share of the first one's mean. That is what a promotion looks
 at. All trainings are equally good, so a margin below it refuses a model that is no worse.
 
-The rule: a metric's margin is the smallest of :data:`STEPS_OF_MARGINS` that at least :data:`PASSING` of the pairs pass,
-on the corpus with the most speakers. ``passed_together`` is how many pairs pass in every metric at once.
+    python -m benchmarks.training_noise --reports 0e2f702 a5ccef4 663b7e4 49ad139
+
+takes the pairs from reports in git instead, A and B of each two whole trainings of one recipe: nothing is trained, and
+``benchmarks/results/training_noise_reports.json`` also says whose clip weighs most in each bad end, and what it is
+without that person.
+
+The rule: a metric's margin is the smallest of :data:`STEPS_OF_MARGINS` that at least :data:`PASSING` of the pairs pass.
+``passed_together`` is how many pairs pass in every metric at once.
 
 A shorter training than the demo's (``--steps``) takes less time; how its noise compares with the whole training's the
-pairs of reports say that :mod:`flows.retrain.judging` names. Writes ``benchmarks/results/training_noise.json`` after
-each seed, with the clips' values, and goes on from it: seeds that it has are not trained again.
+pairs of reports say that :mod:`flows.retrain.judging` names. ``--every`` looks at landmarks in one frame of so many and
+at pictures in one of twice as many: most of the measuring's time is dlib's.
+
+Writes ``benchmarks/results/training_noise.json`` after each seed, with the clips' values, and goes on from it: seeds
+that it has are not trained again.
 """
 
 from __future__ import annotations
@@ -31,11 +40,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.record import RESULTS, origin, write
+from flows.audit import report_at
 from flows.retrain.judging import MARGINS
 from s3dnerf.core.logs import log_to_stdout
 from s3dnerf.core.rates import FPS_HZ
 from s3dnerf.evaluation.protocol import Tools, Truth, prepare_truth, score_pair
 from s3dnerf.evaluation.tools import load_tools
+from s3dnerf.reporting.report_files import Report
 from s3dnerf.reporting.statistics import paired_difference
 from s3dnerf.settings.loading import preset_settings
 from s3dnerf.settings.schema import Settings
@@ -158,21 +169,86 @@ def summary(
     return found
 
 
+def of_report(report: Report, metric: str) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Clip → metric → value of our rows on HDTF, and clip → speaker."""
+    rows = [
+        row
+        for row in report.rows
+        if row["method"] == "s3dnerf"
+        and row["corpus"] == "hdtf"
+        and row["metric"] == metric
+        and np.isfinite(row["value"])
+    ]
+    return {row["clip"]: {metric: float(row["value"])} for row in rows}, {row["clip"]: row["speaker"] for row in rows}
+
+
+def of_reports(names: list[str], preset: str) -> dict[str, Any]:
+    """Metric → the bad end of every ordered pair, who weighs most in it, the bad end without that person, and the
+    margin by the rule with and without.
+    """
+    found: dict[str, Any] = {}
+    up = {recipe.name: recipe.direction == "up" for recipe in Tools(faces=None).recipes()}  # type: ignore[arg-type]
+    reports = {name: report_at(name, preset) for name in names}
+    for metric in MARGINS:
+        pairs, ends, ends_without = [], list[float](), list[float]()
+        for a, b in zip(names[::2], names[1::2]):
+            for one, other in ((a, b), (b, a)):
+                (mine, who), (theirs, _) = (of_report(reports[name], metric) for name in (one, other))
+                end = bad_end(mine, theirs, who, metric, up[metric])
+                if end is None:
+                    continue
+                without = {}
+                for person in sorted(set(who.values())):
+                    others = {clip: v for clip, v in mine.items() if who[clip] != person}
+                    left = bad_end(others, theirs, who, metric, up[metric])
+                    if left is not None:
+                        without[person] = left
+                person = min(without, key=without.__getitem__)
+                ends.append(end)
+                ends_without.append(without[person])
+                pairs.append(
+                    {
+                        "from": one, "to": other, "bad_end": round(end, 4), "most": person,
+                        "bad_end_without": round(without[person], 4),
+                    }
+                )  # fmt: skip
+        found[metric] = {
+            "margin_in_force": MARGINS[metric],
+            "margin_by_the_rule": margin_of(ends) if ends else None,
+            "margin_by_the_rule_without": margin_of(ends_without) if ends else None,
+            "pairs": pairs,
+        }
+    return found
+
+
 def main() -> None:
     """Train and measure seed after seed, and write what they come to."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.training_noise", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--seeds", type=int, default=6)
-    parser.add_argument("--steps", type=int, default=120, help="of each training (the demo's own: see the preset)")
+    parser.add_argument("--steps", type=int, default=60, help="of each training (the demo's own: see the preset)")
+    parser.add_argument("--every", type=int, default=3, help="landmarks of one frame in so many")
+    parser.add_argument("--reports", nargs="+", metavar="A B", help="take pairs of reports in git, and train nothing")
     given = parser.parse_args()
+    if given.reports:
+        if len(given.reports) % 2:
+            parser.error(f"--reports: got {len(given.reports)} — accepted: an even number, A and B of each pair")
+        words = f"python -m benchmarks.training_noise --reports {' '.join(given.reports)}"
+        result = {**origin(words, "git"), "passing": PASSING, "metrics": of_reports(given.reports, "sample")}
+        print(write(f"{NAME}_reports", result))
+        return
     log_to_stdout()
     settings = preset_settings("sample")
-    command = f"python -m benchmarks.training_noise --seeds {given.seeds} --steps {given.steps}"
+    looked_at = replace(settings.evaluate, corpora=("hdtf",), landmark_every=given.every, picture_every=2 * given.every)
+    settings = replace(settings, evaluate=looked_at)
+    words = f"--seeds {given.seeds} --steps {given.steps} --every {given.every}"
+    command = f"python -m benchmarks.training_noise {words}"
     path, by_seed = RESULTS / f"{NAME}.json", dict[str, Values]()
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
-        by_seed = before["values"] if before["steps"] == given.steps else {}
+        same = (before.get("steps"), before.get("every")) == (given.steps, given.every)
+        by_seed = before["values"] if same else {}
     tools = load_tools(settings, settings.data_dir / "train_sync" / "judge")
     clips = clips_with_truths(settings, tools)
     speakers: dict[str, dict[str, str]] = {}
@@ -189,6 +265,7 @@ def main() -> None:
         result = {
             **origin(command, "git", "hardware"),
             "steps": given.steps,
+            "every": given.every,
             "of_the_whole_training": settings.train.steps,
             "passing": PASSING,
             "corpora": summary(by_seed, speakers, up) if len(by_seed) > 1 else {},
