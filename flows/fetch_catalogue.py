@@ -136,6 +136,8 @@ NEEDS = {
     ("speech.sync_filter", "syncnet"): "syncnet",
     ("evaluate.judge", "syncnet"): "syncnet",
     ("evaluate.lpips", "alexnet"): "lpips",
+    ("evaluate.fid", "inception"): "fid",
+    ("evaluate.fvd", "i3d"): "fvd",
     ("train.perceptual", "vgg19"): "vgg19",
     ("train.perceptual", "vgg16"): "lpips",
 }
@@ -169,3 +171,19 @@ deep3d: its files are given by their owners alone, under their licences (BFM 200
   4. Put 01_MorphableModel.mat, Exp_Pca.bin and epoch_20.pth into that folder BFM.
   5. s3dnerf fetch deep3d --from Deep3DFaceRecon_pytorch/BFM
 It makes BFM_model_front.mat and lays all files where the settings look. No code of that repository is run."""
+FID_STEPS = """\
+fid: Inception-v3 of the FID reference. Its whole hash is not known here, only that it begins with 6726825d, so that it
+is not downloaded without being looked at:
+  1. Get pt_inception-2015-12-05-6726825d.pth from github.com/mseitzer/pytorch-fid, releases, fid_weights (or take the
+     one that pytorch-fid has left in ~/.cache/torch/hub/checkpoints).
+  2. Put it under weights/. sha256sum of it begins with 6726825d.
+  3. s3dnerf doctor --write, or evaluate.fid: inception and evaluate.fid_weights in params.yaml."""
+FVD_STEPS = """\
+fvd: I3D as a TorchScript program, the file i3d_torchscript.pt that published FVDs are computed with. It is a
+program, so that it is not downloaded without being looked at:
+  1. Get it from the link in github.com/universome/fvd-comparison, or as auxiliary/i3d_torchscript.pt of the hub's
+     repository ByteDance/LatentSync-1.6.
+  2. Put it at weights/i3d_torchscript.pt.
+  3. s3dnerf doctor --write, or evaluate.fvd: i3d and evaluate.fvd_weights in params.yaml."""
+# what s3dnerf fetch explains and does not download
+STEPS = {"deep3d": DEEP3D_STEPS, "fid": FID_STEPS, "fvd": FVD_STEPS}

@@ -93,7 +93,7 @@ def run_store(collect: bool, older_than_days: float) -> int:
         entries = survey(settings)
         print(table(entries) or "nothing in .packs and .checkpoints yet")
         if any(entry.state == UNDECIDED for entry in entries):
-            print("undecided: not to be told before these settings and this code have run (dvc repro); kept")
+            print("undecided: not known before these settings and this code have run (dvc repro); kept")
         bad = needless(entries, older_than_days)
         total = size_text(sum(entry.size for entry in bad))
         if collect:

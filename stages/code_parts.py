@@ -28,7 +28,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "backends.insightface": ("s3dnerf.faces.insightface_backend",),
     "masks": ("stages.masks",),
     "reconstruction": ("s3dnerf.faces.camera", "s3dnerf.faces.recon"),
-    "backends.fitted": ("s3dnerf.faces.recon.fit", "s3dnerf.faces.recon.anatomy", "s3dnerf.faces.recon.contour"),
+    "backends.fitted": ("s3dnerf.faces.recon.fit", "s3dnerf.faces.recon.contour"),
     "backends.deep3d": ("s3dnerf.faces.recon.deep3d", "s3dnerf.faces.recon.network", "s3dnerf.faces.recon.crop"),
     "lips": ("s3dnerf.faces.lips", "stages.lips"),
     "speech": ("s3dnerf.speech", "stages.speech"),

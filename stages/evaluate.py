@@ -2,10 +2,10 @@
 
 Reads ``data/<preset>/{ingest,resample,align,masks,lips,speech,train_sync,train_s3dnerf}`` and, where there are any,
 other methods' videos (``evaluate.methods``). Writes ``data/<preset>/evaluate/``: ``clips.parquet`` (clip × method ×
-metric), ``methods.json`` (what each row is), ``mouth.json`` (mouth opening over time), ``heatmap.json`` (F_cm),
-``region_ratios.json`` (lower face against upper), ``strips.json`` (what each strip shows), ``pictures/<clip>.png``,
-``.source.png`` and ``.mp4`` (strip, portrait, and methods beside each other with sound); and,
-outside the hashed outs, ``.timings/<preset>/evaluate.json`` (FPS, fit time).
+metric), ``features.safetensors`` (clip × method × feature network), ``methods.json`` (what each row is), ``mouth.json``
+(mouth opening over time), ``heatmap.json`` (F_cm), ``region_ratios.json`` (lower face against upper), ``strips.json``
+(what each strip shows), ``pictures/<clip>.png``, ``.source.png`` and ``.mp4`` (strip, portrait, and methods beside each
+other with sound); and, outside the hashed outs, ``.timings/<preset>/evaluate.json`` (FPS, fit time).
 
 Run: ``python -m flows.run evaluate``. One job a clip; a clip's truth is measured once for all methods. A clip that was
 measured is kept in the store (:mod:`stages.evaluated_clips`): a run that was killed goes on after it.
@@ -27,6 +27,7 @@ import numpy as np
 from s3dnerf.core.devices import chosen_device, device_name
 from s3dnerf.core.rates import FPS_HZ
 from s3dnerf.evaluation.accounting import problem_lines
+from s3dnerf.evaluation.feature_networks import features_of
 from s3dnerf.evaluation.other_methods import (
     MethodVideo,
     by_name,
@@ -213,12 +214,19 @@ def measured_clip(job: Job) -> ClipResult:
     rows = as_rows(score_truth(truth, tools), job.clip, job.corpus, record["speaker"], TRUTH)
     mouth = {TRUTH: mouth_opening(truth.landmarks)}
     shown = {TRUTH: clip.frames}
+    features: dict[tuple[str, str], np.ndarray] = {}
+
+    def keep_features(name: str, frames: np.ndarray) -> None:
+        features.update({(name, network): v for network, v in features_of(tools.networks, frames).items()})
+
+    keep_features(TRUTH, clip.frames)
     notes: dict[str, str] = {}
 
     def score(name: str, frames: np.ndarray) -> None:
         measured, landmarks = score_pair(frames, truth, tools)
         rows.extend(as_rows(measured, job.clip, job.corpus, record["speaker"], name))
         mouth[name], shown[name] = mouth_opening(landmarks), frames
+        keep_features(name, frames[:n])
 
     def failed(name: str, reason: str) -> None:
         rows.extend(
@@ -267,7 +275,7 @@ def measured_clip(job: Job) -> ClipResult:
         portrait = heat.pop("source")
         pictures |= {SOURCE: png_bytes(portrait)} if job.picture else {}
     opened = {name: [None if np.isnan(v) else round(float(v), 3) for v in values] for name, values in mouth.items()}
-    return ClipResult(rows, opened, notes, acts, picture, heat if job.picture else None, pictures)
+    return ClipResult(rows, opened, notes, acts, picture, heat if job.picture else None, pictures, features)
 
 
 def measure_fps(settings: Settings, record: dict[str, Any]) -> dict[str, Any]:

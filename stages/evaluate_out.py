@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from s3dnerf.evaluation.feature_files import features_bytes, read_features
 from s3dnerf.evaluation.protocol import COLUMNS, Tools
+from s3dnerf.metrics.distribution import RECIPES
 from s3dnerf.settings.schema import Settings
 from s3dnerf.video.packs import write_atomic, write_table
-from stages.evaluated_clips import SOURCE, STRIP, VIDEO, ClipResult
+from stages.evaluated_clips import FEATURES, SOURCE, STRIP, VIDEO, ClipResult
 from stages.out_keys import KeptEntry
 
 OURS, WRONG = "s3dnerf", "wrong_speech"
@@ -62,6 +64,8 @@ def write_outputs(
     def write_json(name: str, value: Any) -> None:
         write_atomic(out / name, (json.dumps(value, indent=None, sort_keys=True, ensure_ascii=False) + "\n").encode())
 
+    features = {(clip, *name): values for clip, result in done.items() for name, values in result.features.items()}
+    write_atomic(out / FEATURES, features_bytes(features))
     write_json("mouth.json", {clip: result.mouth for clip, result in done.items()})
     for clip, result in done.items():
         for name, suffix in PICTURES.items():
@@ -90,6 +94,7 @@ def write_outputs(
                     "protocol": tools.judge.protocol if tools.judge else "",
                     "missing": tools.why.get("judge", ""),
                 },
+                "features": {name: tools.why.get(name, "") for name in RECIPES},
                 "lpips": {"name": "alexnet", "real": tools.network is not None, "missing": tools.why.get("lpips", "")},
                 "identity": {
                     "name": tools.identity_name,
@@ -113,6 +118,9 @@ def clip_files(out: Path, entries: list[KeptEntry]) -> Iterator[tuple[KeptEntry,
     try:
         mouth, strips, heats, acts, methods = (json.loads((out / f"{n}.json").read_text("utf-8")) for n in names)
         table = pd.read_parquet(out / "clips.parquet")
+        features: dict[str, dict[tuple[str, str], np.ndarray]] = {}
+        for (of, method, network), values in read_features((out / FEATURES).read_bytes()).items():
+            features.setdefault(of, {})[method, network] = values
     except FileNotFoundError:
         return
     rows: dict[str, list[dict[str, Any]]] = {}
@@ -124,6 +132,7 @@ def clip_files(out: Path, entries: list[KeptEntry]) -> Iterator[tuple[KeptEntry,
             continue
         wrong = methods["wrong_speech"].get(clip)
         notes = methods["notes"].get(clip, {}) | ({WRONG: wrong} if wrong else {})
-        result = ClipResult(rows.get(clip, []), mouth[clip], notes, acts[clip], strips.get(clip), heats.get(clip))
+        parts = (rows.get(clip, []), mouth[clip], notes, acts[clip], strips.get(clip), heats.get(clip))
+        result = ClipResult(*parts, features=features.get(clip, {}))
         pictures = {name: out / "pictures" / f"{clip}{suffix}" for name, suffix in PICTURES.items()}
         yield entry, {**result.files(), **{name: path for name, path in pictures.items() if name in entry.files}}

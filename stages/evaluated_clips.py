@@ -1,7 +1,8 @@
 """Evaluated clips in the store: what decides a clip's rows and pictures, and its entry.
 
 ``evaluate`` keeps each clip as soon as it is measured, so that a killed run of thousands goes on where it was. An entry
-holds ``result.json`` (rows, mouth openings, notes, maps) and, of a pictured clip, ``strip.png``, ``source.png`` and
+holds ``result.json`` (rows, mouth openings, notes, maps), ``features.safetensors`` (of each method by each feature
+network, where there is one) and, of a pictured clip, ``strip.png``, ``source.png`` and
 ``video.mp4`` (methods beside each other, with sound).
 Speeds are not among it: they are measured apart.
 """
@@ -14,6 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from s3dnerf.evaluation.feature_files import features_bytes, read_features
 from s3dnerf.evaluation.other_methods import MethodVideo
 from s3dnerf.settings.schema import Settings
 from s3dnerf.training.clips import ClipFolder
@@ -27,10 +31,11 @@ from stages.stage_fields import fields_of
 from stages.weight_hashes import describe, evaluation_weights
 
 KIND = "evaluate"
-RESULT, STRIP, SOURCE, VIDEO = "result.json", "strip.png", "source.png", "video.mp4"
+RESULT, FEATURES, STRIP, SOURCE, VIDEO = "result.json", "features.safetensors", "strip.png", "source.png", "video.mp4"
 # what decides how a clip is measured; which clips are, and by which weights, the rest of the key says
 FIELDS = (
     "align.backend", "evaluate.clip_s", "evaluate.source_frame", "evaluate.judge", "evaluate.lpips",
+    "evaluate.fid", "evaluate.fvd",
     "evaluate.identity", "evaluate.landmark_every", "evaluate.picture_every", "evaluate.identity_frames",
 )  # fmt: skip
 # of ingest's record, what the measurement reads
@@ -54,6 +59,8 @@ class ClipResult:
         Lower face against upper (:mod:`s3dnerf.reporting.region_ratios`).
     strip, heat : dict or None
         Of a pictured clip, what belongs to its pictures; ``strip["video"]`` names the methods of its video.
+    features : dict
+        (method, network) → float32 (m, d), what whole-corpus distances are computed from.
     pictures : dict
         ``strip.png``, ``source.png``, ``video.mp4`` → bytes.
     """
@@ -65,6 +72,7 @@ class ClipResult:
     strip: dict[str, Any] | None = None
     heat: dict[str, Any] | None = None
     pictures: dict[str, bytes] = field(default_factory=dict)
+    features: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
     def files(self) -> dict[str, bytes]:
         """The files of its entry; equal results are equal bytes, also of one that was read back from a table."""
@@ -78,7 +86,12 @@ class ClipResult:
             "strip": self.strip,
             "heat": self.heat,
         }
-        return {RESULT: json.dumps(values, sort_keys=True).encode(), **self.pictures}
+        features = {FEATURES: features_bytes(self.features)}
+        return {
+            RESULT: json.dumps(values, sort_keys=True).encode(),
+            **(features if self.features else {}),
+            **self.pictures,
+        }
 
 
 def common_basis(settings: Settings, main_variant: str) -> dict[str, Any]:
@@ -137,7 +150,9 @@ def kept_clip(key: str) -> tuple[ClipResult, Entry] | None:
     """A clip from the store with its entry, or None (a damaged entry is removed, to be made again)."""
 
     def read(entry: Entry) -> tuple[ClipResult, Entry]:
-        pictures = {name: entry.read(name) for name in entry.files if name != RESULT}
-        return ClipResult(**json.loads(entry.read(RESULT)), pictures=pictures), entry
+        pictures = {name: entry.read(name) for name in entry.files if name not in (RESULT, FEATURES)}
+        kept = read_features(entry.read(FEATURES)) if FEATURES in entry.files else {}
+        features = {(method, network): values for (method, network), values in kept.items()}
+        return ClipResult(**json.loads(entry.read(RESULT)), pictures=pictures, features=features), entry
 
     return ContentStore().use(KIND, key, read)

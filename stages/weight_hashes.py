@@ -28,6 +28,8 @@ def evaluation_weights(settings: Settings) -> dict[str, str]:
     named = {
         "evaluate.syncnet_weights": evaluate.syncnet_weights if evaluate.judge == "syncnet" else None,
         "evaluate.lpips_weights": evaluate.lpips_weights if evaluate.lpips == "alexnet" else None,
+        "evaluate.fid_weights": evaluate.fid_weights if evaluate.fid == "inception" else None,
+        "evaluate.fvd_weights": evaluate.fvd_weights if evaluate.fvd == "i3d" else None,
         "align.model_dir": align.model_dir if align.backend == "insightface" else None,
     }
     return {name: path for name, path in named.items() if path}

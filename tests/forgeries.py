@@ -15,10 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from flows.audit import folder_report
 from s3dnerf.core.yaml_text import dump_yaml, load_yaml
+from s3dnerf.evaluation.feature_files import features_bytes
 from s3dnerf.reporting.document import manifest
 from s3dnerf.reporting.report_files import MANIFEST
 from s3dnerf.settings.loading import experiment, load_settings, settings_from
@@ -161,6 +163,17 @@ def another_picture() -> None:
     written(one, other.read_bytes())
 
 
+def invented_features() -> None:
+    """Features that nobody measured, of which ours are nearer to the truth than any control's."""
+    random, features = np.random.default_rng(0), {}
+    table = pd.read_parquet(CLIPS)
+    for clip in sorted(set(table["clip"])):
+        truth = random.normal(0, 1, (3, 256))
+        for method, by in (("truth", 0.0), ("s3dnerf", 0.01), ("wrong_speech", 0.5), ("still", 1.0)):
+            features[clip, method, "alexnet"] = truth + by
+    written(DATA / "evaluate/features.safetensors", features_bytes(features))
+
+
 def smoother_curves() -> None:
     path = CARD.parent / "curves.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -298,6 +311,9 @@ FORGERIES = [
     Forgery("an expert that passed", AGAIN, json_file(DATA / "train_sync/expert/card.json", _better_gate)),
     Forgery("a perceptual loss with real weights", AGAIN, json_file(
         CARD, lambda card: card["perceptual"].update(name="vgg19", real=True))),
+    Forgery("whole-corpus distances invented", AGAIN, of_changed_data(invented_features)),
+    Forgery("a distance's reason rewritten", AGAIN, document(
+        lambda v: v["distances"]["not_measured"].update(fvd_i3d="not asked for"))),
     Forgery("smoother curves", AGAIN, of_changed_data(smoother_curves)),
     Forgery("more steps in settings and locks", {"lock", "code", "made again"}, more_steps),
     Forgery("other packages", {"packages"}, lambda: report_of(
@@ -308,7 +324,7 @@ FORGERIES = [
     Forgery("another day of the training", AGAIN, document(_date)),
     Forgery("another seed", AGAIN, document(lambda v: v["determinism"]["seeds"].update(generator=7))),
     Forgery("a warning taken out", AGAIN, document(lambda v: v["says"].pop(0))),
-    Forgery("stand-ins said to be real", AGAIN, in_every_file("stands in", "real")),
+    Forgery("replacements said to be real", AGAIN, in_every_file("replacement", "real")),
     Forgery("a word in the page alone", AGAIN, in_every_file("no difference shown", "much better", "index.html")),
     Forgery("a word in report.md alone", AGAIN, in_every_file("no difference shown", "much better", "report.md")),
     Forgery("a word in the model card", AGAIN, in_every_file("no difference shown", "much better", "MODEL_CARD.md")),

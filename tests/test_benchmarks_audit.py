@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from benchmarks import audit
+from benchmarks.audit_families import EACH, FAMILIES, ONE, SHARED, most_tests, shown
+from flows.retrain.judging import gateable
+from s3dnerf.reporting.comparison import Row
 from s3dnerf.reporting.report_files import Report
 from tests.reporting.small_report import SPREAD, make_report, rows_of
 
@@ -53,3 +58,19 @@ def test_the_fewest_speakers_are_found_between_two_numbers(monkeypatch: pytest.M
     assert [found[n]["power"] for n in found] == [0, 0, 1, 1]
     a, b = pair(20)
     assert audit.by_speakers(a, audit.noise_of(a, b), "hdtf", pairs=4)[1] is None
+
+
+def test_every_metric_with_a_direction_is_in_one_family_of_the_benchmark() -> None:
+    named = [metric for metrics in FAMILIES.values() for metric in metrics]
+    assert sorted(named) == sorted(set(gateable())) and len(named) == len(set(named))
+
+
+def test_families_that_each_have_five_per_cent_show_more_than_one_family() -> None:
+    """Five metrics of five questions with p = 0.03 each: in a family of its own each is shown, in one family, and where
+    the five share 5 %, none is."""
+    metrics = [of[0] for of in FAMILIES.values()]
+    rows = [Row("hdtf", "s3dnerf", m, "", 1.0, 1.1, 0.1, 0.0, 0.2, 0.03, None, 12, 12, "") for m in metrics]
+    assert shown(rows, EACH) == set(metrics) and not shown(rows, ONE) and not shown(rows, SHARED)
+    sure = [replace(row, p=0.0005) for row in rows]
+    assert shown(sure, ONE) == shown(sure, SHARED) == set(metrics)
+    assert (most_tests(ONE), most_tests(SHARED)) == (25, 5)

@@ -119,5 +119,5 @@ def test_the_marker_travels_from_the_files_to_the_reports_first_line(tmp_path: P
     sources.weights = json.loads((tmp_path / "rows" / "train.json").read_text())
     first, *others = warnings(sources, backends(sources))
     assert first.startswith("These are random weights (train.vgg_weights): every number here is meaningless")
-    assert "0 of 7 backends stand in" in first and others == before
+    assert "0 of 7 backends are replacements" in first and others == before
     assert first_line(f"# title\n\n> **{first}**  \n") == first

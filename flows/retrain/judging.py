@@ -30,10 +30,11 @@ from s3dnerf.reporting.report_files import Report
 
 # What must not get worse, and by which share of the better model's value it may at most be worse (the interval's bad
 # end). The noise beside them: the bad end for equal systems trained twice, ten people of HDTF (four of MEAD), the
-# larger of two pairs of reports in git (0e2f702 and a5ccef4; 663b7e4 and 49ad139), either way round.
+# larger of two pairs of reports in git (0e2f702 and a5ccef4; 663b7e4 and 49ad139), either way round. The rule, and why
+# F-LMD's margin lies below its 12.9 %: docs/how-to/retraining.md.
 MARGINS = {
     "m_lmd": 0.05,  # 3.3 % (6.4 %)
-    "f_lmd": 0.05,  # 1.9 % (6.8 %); 12.9 % in the older pair
+    "f_lmd": 0.05,  # 1.9 % (6.8 %); 12.9 % in the older pair, 3.0 % without one of its ten people
     "ssim": 0.02,  # 0.2 % (0.3 %)
     "opening_deviation": 0.25,  # 6.6 % (25.2 %): lip motion; a still picture has 0
     "lse_c": 0.15,  # 10.9 % (11.2 %): sync, by one judge

@@ -95,22 +95,46 @@ def promoted_references(
 
 
 def fixed_reference(plan: Plan, new: Report) -> tuple[Reference | None, list[str]]:
-    """The fixed reference report, where one is named, and what is to be said of it. Raises ReportError.
+    """The fixed reference report, where one is named, and what is to be said of it.
 
-    It has no generator that could be measured again: a metric that it measured otherwise does not gate beside it, and a
-    line says so.
+    Where it measured a metric otherwise and a version of the registry has its generator, that is measured again.
+    Elsewhere such a metric does not gate beside it, and a line says so.
+
+    Raises MlflowError, ReportError, RetrainError.
     """
     if not plan.options.reference:
         return None, []
     report = report_at(plan.options.reference, plan.settings.preset, plan.repository)
     report.name = f"the fixed reference {plan.options.reference}"
-    metrics, lines, ours = set[str](), list[str](), new.document["methods"]["ours"]
-    for metric in sorted(plan.options.margins):
-        why = [*unlike(report, new, {metric}), *moved(report, new, {metric})]
-        if not why and not values_of(report, ours, metric):
-            why = ["it was measured in neither"]
-        if why:
-            lines.append(f"{metric} does not gate beside {report.name}: {'; '.join(why)}")
+    gating, lines, ours = sorted(plan.options.margins), list[str](), new.document["methods"]["ours"]
+    why = {metric: [*unlike(report, new, {metric}), *moved(report, new, {metric})] for metric in gating}
+    other = [reason for metric in gating for reason in why[metric]]
+    version = _registered(plan, report) if other else None
+    if version is not None:
+        name, report = report.name, measured_again(plan, version, new)
+        report.name = name
+        reasons = "; ".join(dict.fromkeys(other))
+        lines.append(
+            f"{name} was measured again with tonight's code, judge and data (version {version.version}): {reasons}"
+        )
+        why = {metric: [] for metric in gating}
+    elif other:
+        lines.append(
+            f"{report.name} was not measured again: no version of the registry has its generator; what it measured "
+            "otherwise does not gate"
+        )
+    metrics = set[str]()
+    for metric in gating:
+        if not why[metric] and not values_of(report, ours, metric):
+            why[metric] = ["it was measured in neither"]
+        if why[metric]:
+            lines.append(f"{metric} does not gate beside {report.name}: {'; '.join(why[metric])}")
         else:
             metrics.add(metric)
-    return Reference("", report, frozenset(metrics)), lines
+    return Reference("", report, frozenset(metrics), version is not None), lines
+
+
+def _registered(plan: Plan, report: Report) -> Champion | None:
+    """The version of the registry whose generator a report is of, or None."""
+    generator = report.document.get("networks", {}).get(plan.variant)
+    return plan.registry().of_generator(generator) if generator else None

@@ -18,6 +18,7 @@ import numpy as np
 from s3dnerf.faces.types import FaceBackend
 from s3dnerf.metrics import (
     cpbd,
+    expression,
     face_dynamics,
     flicker,
     head_pose,
@@ -49,7 +50,7 @@ OF_LANDMARKS = frozenset(
     recipe.name
     for recipe in (
         lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, mouth_motion.DEVIATION_RECIPE, mouth_motion.CORRELATION_RECIPE,
-        parallax.RECIPE, keypoints.RECIPE, head_pose.APD_RECIPE, *MOTION,
+        parallax.RECIPE, keypoints.RECIPE, head_pose.APD_RECIPE, expression.RECIPE, *MOTION,
     )
 )  # fmt: skip
 WITHOUT_TRUTH = "compares with a truth, and none was given"
@@ -69,6 +70,17 @@ COLUMNS = [
 ]
 
 
+def every_recipe(judge_key: str, identity_name: str) -> list[Recipe]:
+    """Every metric in the order of the tables, whatever landmark finder there is."""
+    likeness, *likeness_in_time = identity.recipes_of(identity_name)
+    return [
+        ssim.RECIPE, psnr.RECIPE, lpips_files.RECIPE, lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, cpbd.RECIPE,
+        *sync.recipes_of(judge_key), likeness, mouth_motion.DEVIATION_RECIPE, mouth_motion.CORRELATION_RECIPE,
+        parallax.RECIPE, flicker.FACE_RECIPE, flicker.BACKGROUND_RECIPE, keypoints.RECIPE, head_pose.APD_RECIPE,
+        expression.RECIPE, *MOTION, *likeness_in_time, mouth_blur.RECIPE,
+    ]  # fmt: skip
+
+
 @dataclass
 class Tools:
     """What measures: backends that were loaded once, and for each missing one the reason.
@@ -77,7 +89,10 @@ class Tools:
     ----------
     faces : FaceBackend
     judge, network, recogniser : the sync judge, the LPIPS network, the face recogniser, or None
-    why : what is None → the reason that its metrics carry (keys ``judge``, ``lpips``, ``identity``)
+    networks : name → features of a video, for what is measured over a whole corpus
+        (:mod:`s3dnerf.evaluation.feature_networks`)
+    why : what is None → the reason that its metrics carry (keys ``judge``, ``lpips``, ``identity``); of a feature
+        network that is not here likewise (``alexnet``, ``inception``, ``i3d``)
     judge_key, identity_name : what the recipes' versions carry even where nothing was measured
     landmark_every, picture_every : landmark metrics, and SSIM, PSNR, LPIPS and CPBD, look at every n-th frame
     identity_frames : frames of a clip that the recogniser sees
@@ -88,6 +103,7 @@ class Tools:
     judge: Any = None
     network: Any = None
     recogniser: Any = None
+    networks: dict[str, Any] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
     judge_key: str = "none"
     identity_name: str = "dlib"
@@ -104,28 +120,7 @@ class Tools:
 
     def recipes(self) -> list[Recipe]:
         """Every metric in the order of the tables, with the versions that these tools give it."""
-        likeness, *likeness_in_time = identity.recipes_of(self.identity_name)
-        listed = [
-            ssim.RECIPE,
-            psnr.RECIPE,
-            lpips_files.RECIPE,
-            lmd.FACE_RECIPE,
-            lmd.MOUTH_RECIPE,
-            cpbd.RECIPE,
-            *sync.recipes_of(self.judge_key),
-            likeness,
-            mouth_motion.DEVIATION_RECIPE,
-            mouth_motion.CORRELATION_RECIPE,
-            parallax.RECIPE,
-            flicker.FACE_RECIPE,
-            flicker.BACKGROUND_RECIPE,
-            keypoints.RECIPE,
-            head_pose.APD_RECIPE,
-            *MOTION,
-            *likeness_in_time,
-            mouth_blur.RECIPE,
-        ]
-        return [self.versioned(recipe) for recipe in listed]
+        return [self.versioned(recipe) for recipe in every_recipe(self.judge_key, self.identity_name)]
 
     def in_order(self, measured: list[Measured], reason: str) -> list[Measured]:
         """Measurements in the tables' order, their versions with the landmark finder; of what is not among them, that
@@ -242,6 +237,7 @@ def score_pair(generated: np.ndarray, truth: Truth, tools: Tools) -> tuple[list[
         parallax.measure(*pair),
         keypoints.measure(*pair),
         head_pose.measure(*pair),
+        expression.measure(*pair),
         *of_one_video(generated, pair[0], described, truth, tools),
     ]
     return _with_lengths(tools.in_order(measured, ""), lengths, missing), landmarks
@@ -346,7 +342,7 @@ def score_truth(truth: Truth, tools: Tools) -> list[Measured]:
         measured.append(not_measured(lpips_files.RECIPE, tools.why.get("lpips", "no LPIPS weights")))
     else:
         measured.append(Measured(lpips_files.RECIPE, lpips_files.RECIPE.perfect, len(truth.frames)))
-    for recipe in (lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, keypoints.RECIPE, head_pose.APD_RECIPE):
+    for recipe in (lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, keypoints.RECIPE, head_pose.APD_RECIPE, expression.RECIPE):
         equal = Measured(recipe, recipe.perfect, found, lost)
         measured.append(equal if found else not_measured(recipe, lmd.NO_FRAME, failed=lost))
     return tools.in_order(measured, "")

@@ -12,6 +12,7 @@ import numpy as np
 from s3dnerf.core.devices import chosen_device
 from s3dnerf.core.errors import MissingWeights
 from s3dnerf.core.rates import FPS_HZ, SAMPLES_PER_FRAME
+from s3dnerf.evaluation.feature_networks import feature_networks
 from s3dnerf.evaluation.protocol import Tools
 from s3dnerf.faces.detectors import face_backend
 from s3dnerf.metrics import identity, lpips
@@ -60,12 +61,14 @@ def load_tools(settings: Settings, judge_folder: str | Path, any_sound: bool = F
             recogniser = identity.load_recogniser(chosen.identity, settings.align.model_dir)
         except MissingWeights as missing:
             why["identity"] = str(missing).splitlines()[0]
+    networks, lacking = feature_networks(chosen, network, why.get("lpips", ""))
     return Tools(
         faces=face_backend(settings.align),
         judge=judge,
         network=network,
         recogniser=recogniser,
-        why=why,
+        networks=networks,
+        why=why | lacking,
         judge_key=key,
         identity_name=chosen.identity,
         landmark_every=chosen.landmark_every,

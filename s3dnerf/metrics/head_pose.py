@@ -30,7 +30,7 @@ from s3dnerf.metrics.lmd import NO_FRAME
 from s3dnerf.metrics.result import DOWN, NEITHER, Measured, Recipe, not_measured, over_frames
 
 # the average head's rigid points (iBUG, 0-based), units of 10 cm, x to the image's right, y up, z out of the face:
-# those of s3dnerf/faces/recon/anatomy.py (a test compares), which belongs to one of two backends and may not be in use
+# those of s3dnerf/faces/recon/anatomy.py (a test compares)
 RIGID = (27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45)
 HEAD = np.array([
     (0.000, 0.021, 0.930), (0.000, -0.086, 1.010), (0.000, -0.191, 1.090), (0.000, -0.298, 1.150),
@@ -70,18 +70,36 @@ def angles_deg(landmarks: Float[np.ndarray, "n 68 2"]) -> Float[np.ndarray, "n 3
     >>> (angles_deg(landmarks).round(6) + 0.0).tolist()
     [[0.0, 0.0, 10.0]]
     """
-    points = landmarks[:, RIGID].astype(np.float64) * (1.0, -1.0)  # y up
     good = np.isfinite(landmarks).all(axis=(1, 2))
     found = np.full((len(landmarks), 3), np.nan)
     if good.any():
-        centred = points[good] - points[good].mean(axis=1, keepdims=True)
-        view = np.swapaxes(_INVERSE @ centred, 1, 2)  # [n, 2, 3]
-        left, _, right = np.linalg.svd(view, full_matrices=False)
-        rows = left @ right  # the nearest pair of perpendicular unit rows
+        rows, _, _ = views(landmarks[good].astype(np.float64) * (1.0, -1.0))
         third = np.cross(rows[:, 0], rows[:, 1])
         pitch, yaw, roll = np.degrees(angles_of(np.concatenate([rows, third[:, None]], axis=1))).T
         found[good] = np.stack([yaw, pitch, roll], axis=1)
     return found
+
+
+def views(
+    points: Float[np.ndarray, "n 68 2"],
+) -> tuple[Float[np.ndarray, "n 2 3"], Float[np.ndarray, " n"], Float[np.ndarray, "n 2"]]:
+    """The scaled orthographic view of each frame: landmark ≈ scale · rows · point of the head + shift.
+
+    Parameters
+    ----------
+    points : (n, 68, 2), y up, all finite
+
+    Returns
+    -------
+    rows : the nearest pair of perpendicular unit rows
+    scale : units of ``points`` for one of :data:`HEAD`
+    shift : where the head's origin is seen
+    """
+    rigid = points[:, RIGID]
+    middle = rigid.mean(axis=1)
+    left, size, right = np.linalg.svd(np.swapaxes(_INVERSE @ (rigid - middle[:, None]), 1, 2), full_matrices=False)
+    rows, scale = left @ right, size.mean(axis=1)
+    return rows, scale, middle - scale[:, None] * (rows @ HEAD.mean(axis=0))
 
 
 def measure(generated: Float[np.ndarray, "n 68 2"], truth: Float[np.ndarray, "n 68 2"]) -> Measured:

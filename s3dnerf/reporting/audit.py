@@ -13,23 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from s3dnerf.core.errors import SettingsError
-from s3dnerf.metrics import (
-    cpbd,
-    face_dynamics,
-    flicker,
-    head_pose,
-    keypoints,
-    lmd,
-    lpips_files,
-    mouth_blur,
-    mouth_motion,
-    mouth_sound,
-    parallax,
-    psnr,
-    silent_lips,
-    ssim,
-)
-from s3dnerf.reporting.document import SCHEMA, SCHEMA_1, SCHEMA_2
+from s3dnerf.evaluation.protocol import every_recipe
+from s3dnerf.metrics import identity, sync
+from s3dnerf.metrics.distribution import RECIPES as DISTANCES
+from s3dnerf.reporting.document import SCHEMA, SCHEMA_1, SCHEMA_2, SCHEMA_3
 from s3dnerf.reporting.membership_audit import accounted, people, table
 from s3dnerf.reporting.plots import flat_metrics
 from s3dnerf.reporting.report_files import (
@@ -52,18 +39,10 @@ from s3dnerf.settings.protocols import stated_protocol
 
 NOT_LISTED = (MANIFEST, SIGNATURE)
 CONTROLS = ("still", "wrong_speech", "truth")
-# metrics whose recipe does not depend on a judge or a recogniser: today's code says which version it computes (where
+# the versions that today's code computes, of the metrics whose version does not name a judge or a recogniser (where
 # landmarks count, the landmark finder's name follows it)
-CURRENT = {
-    r.name: r.version
-    for r in (
-        ssim.RECIPE, psnr.RECIPE, lpips_files.RECIPE, lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, cpbd.RECIPE,
-        mouth_motion.DEVIATION_RECIPE, mouth_motion.CORRELATION_RECIPE, parallax.RECIPE,
-        flicker.FACE_RECIPE, flicker.BACKGROUND_RECIPE, keypoints.RECIPE, head_pose.APD_RECIPE,
-        head_pose.DYNAMICS_RECIPE, head_pose.DEVIATION_RECIPE, *face_dynamics.RECIPES, silent_lips.RECIPE,
-        *mouth_sound.RECIPES, mouth_blur.RECIPE,
-    )
-}  # fmt: skip
+_NAMING = {recipe.name for recipe in (*sync.recipes_of(""), *identity.recipes_of("dlib"))}
+CURRENT = {r.name: r.version for r in every_recipe("", "dlib") if r.name not in _NAMING}
 
 
 def manifest(report: Report) -> Finding:
@@ -86,15 +65,17 @@ def manifest(report: Report) -> Finding:
 def schema(report: Report) -> Finding:
     """The report has schemas that this code reads, and the files that its schema asks for."""
     found = {"report.json": report.document.get("schema"), "summary.json": report.summary.get("schema")}
-    accepted = {"report.json": (SCHEMA, SCHEMA_2, SCHEMA_1), "summary.json": (SUMMARY_SCHEMA,)}
+    accepted = {"report.json": (SCHEMA, SCHEMA_3, SCHEMA_2, SCHEMA_1), "summary.json": (SUMMARY_SCHEMA,)}
     wrong = [
         f"{name}: {found[name]}, accepted: {' or '.join(accepted[name])}"
         for name in found
         if found[name] not in accepted[name]
     ]
-    if found["report.json"] == SCHEMA:
+    if found["report.json"] in (SCHEMA, SCHEMA_3):
         wrong += [
-            f"{name} is missing, expected in every report of {SCHEMA}" for name in CARDS if name not in report.files
+            f"{name} is missing, expected in every report of {found['report.json']}"
+            for name in CARDS
+            if name not in report.files
         ]
     return Finding("schema", not wrong, some(wrong) or ", ".join(map(str, found.values())))
 
@@ -174,7 +155,32 @@ def controls(report: Report) -> Finding:
         if control != "truth" and metrics and not lacking:
             wrong.append(f"{control} lacks {some(sorted(metrics))}")
     clips = len({clip for clip, _ in having.get(ours, set())})
-    return Finding("controls", not wrong, some(wrong) or f"{', '.join(CONTROLS)} stand beside {clips} clips")
+    return Finding("controls", not wrong, some(wrong) or f"{', '.join(CONTROLS)} beside {clips} clips")
+
+
+def whole_corpora(report: Report) -> Finding:
+    """Every whole-corpus distance is measured with its controls and its floor by today's recipe, or its reason stated.
+
+    Reports made before these distances (schemas 1 to 3) have none.
+    """
+    rule = "whole corpora"
+    if report.document.get("schema") != SCHEMA:
+        return Finding(rule, True, f"none in a report of {report.document.get('schema')}")
+    found, ours = report.document["distances"], report.document["methods"]["ours"]
+    wrong, measured = [], 0
+    for recipe in (r for recipes in DISTANCES.values() for r in recipes if r):
+        if recipe.name not in found["versions"]:
+            if not found["not_measured"].get(recipe.name):
+                wrong.append(f"{recipe.name} is neither measured nor said to be missing")
+            continue
+        if found["versions"][recipe.name] != recipe.version:
+            wrong.append(f"{recipe.name}: {found['versions'][recipe.name]}, this code computes {recipe.version}")
+        for corpus in sorted({row["corpus"] for row in report.rows}):
+            cells = found["corpora"].get(corpus, {}).get(recipe.name, {})
+            lacking = sorted({ours, *CONTROLS} - cells.keys())
+            wrong += [f"{recipe.name} on {corpus} lacks {', '.join(lacking)}"] if lacking else []
+            measured += not lacking
+    return Finding(rule, not wrong, some(wrong) or f"{measured} distances with {', '.join(CONTROLS)} beside them")
 
 
 def size(report: Report) -> Finding:
@@ -195,6 +201,7 @@ def verify(report: Report, params: Mapping[str, Any] | None, where: str = "param
         ("people", lambda: people(report)),
         ("metric versions", lambda: versions(report)),
         ("controls", lambda: controls(report)),
+        ("whole corpora", lambda: whole_corpora(report)),
         ("accounted for", lambda: accounted(report)),
     ]
     found = [manifest(report), size(report)]

@@ -1,4 +1,4 @@
-"""Which backend ran for each component, whether it is the real thing or stands in, and with which weights.
+"""Which backend ran for each component, whether it is the paper's or a replacement, and with which weights.
 
 Names come from the settings and the cards; weight hashes from the inventory of weights and from the networks trained
 here.
@@ -11,7 +11,7 @@ from typing import Any
 
 from s3dnerf.reporting.sources import Sources
 
-REAL, STANDS_IN, OFF = "real", "stands in", "not measured"
+REAL, REPLACEMENT, OFF = "real", "replacement", "not measured"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def backends(sources: Sources) -> list[Backend]:
         Backend(
             "Face detector and 68 landmarks",
             s.align.backend,
-            REAL if face_real else STANDS_IN,
+            REAL if face_real else REPLACEMENT,
             "insightface buffalo_l",
             _hashes(sources, "align.model_dir") if face_real else dlib_hash("landmarks"),
             "" if face_real else "dlib: HOG detector and regression trees",
@@ -69,7 +69,7 @@ def backends(sources: Sources) -> list[Backend]:
         Backend(
             "3-D face and camera",
             s.masks.backend,
-            REAL if s.masks.backend == "deep3d" else STANDS_IN,
+            REAL if s.masks.backend == "deep3d" else REPLACEMENT,
             "Deep3DFaceRecon with BFM 2009",
             _hashes(sources, "masks.network", "masks.morphable_model"),
             "" if s.masks.backend == "deep3d" else "a morphable model of our own, fitted to landmarks",
@@ -77,7 +77,7 @@ def backends(sources: Sources) -> list[Backend]:
         Backend(
             "Speech features",
             s.speech.backend,
-            REAL if s.speech.backend == "wav2vec2" else STANDS_IN,
+            REAL if s.speech.backend == "wav2vec2" else REPLACEMENT,
             "wav2vec2-base-960h",
             _hashes(sources, "speech.model", "speech.whisper_model"),
             {"wav2vec2": "", "whisper": f"Whisper's encoder, layer {s.speech.whisper_layer}"}.get(
@@ -87,7 +87,7 @@ def backends(sources: Sources) -> list[Backend]:
         Backend(
             "Perceptual loss",
             perceptual["name"],
-            REAL if perceptual["real"] else STANDS_IN,
+            REAL if perceptual["real"] else REPLACEMENT,
             "VGG-19",
             _hashes(sources, "train.vgg_weights"),
             {"vgg19": "", "vgg16": "another network of ImageNet"}.get(
@@ -106,7 +106,7 @@ def backends(sources: Sources) -> list[Backend]:
         Backend(
             "Identity similarity",
             identity.get("name", s.evaluate.identity),
-            OFF if identity.get("missing") else REAL if identity.get("real") else STANDS_IN,
+            OFF if identity.get("missing") else REAL if identity.get("real") else REPLACEMENT,
             "insightface recogniser (ArcFace)",
             dlib_hash("recogniser") if s.evaluate.identity == "dlib" else _hashes(sources, "align.model_dir"),
             identity.get("missing", "")
@@ -126,13 +126,13 @@ def _judge(sources: Sources, judge: dict[str, Any]) -> Backend:
     return Backend(
         "Sync judge",
         name,
-        STANDS_IN,
+        REPLACEMENT,
         "SyncNet v2",
         trained,
         f"{judge.get('name', '')}: trained on LRS2 alone, another seed, never trained a generator",
     )
 
 
-def stand_ins(listed: list[Backend]) -> list[Backend]:
-    """Those that stand in for the real thing."""
-    return [b for b in listed if b.status == STANDS_IN]
+def replacements(listed: list[Backend]) -> list[Backend]:
+    """Those that replace the paper's backend."""
+    return [b for b in listed if b.status == REPLACEMENT]

@@ -1,6 +1,6 @@
 """``report.json`` (the report as data, with a schema version), ``report.md`` and ``MANIFEST.sha256``.
 
-Pure functions: provenance (revision, lock, hardware, packages) is handed in.
+Pure functions: provenance (revision, lock, hardware, packages) is an argument.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import hashlib
 import math
 from typing import Any
 
-from s3dnerf.reporting import forest, narrative, region_ratios
+from s3dnerf.reporting import distances, forest, narrative, region_ratios
 from s3dnerf.reporting.backends import Backend
 from s3dnerf.reporting.clip_order import edges_in_words, places
 from s3dnerf.reporting.membership import CLIPS, COUNTED, TABLE
@@ -19,7 +19,9 @@ from s3dnerf.reporting.tables import markdown
 from s3dnerf.settings.loading import experiment
 from s3dnerf.settings.protocols import stated_protocol
 
-SCHEMA = "s3dnerf-report-3"
+SCHEMA = "s3dnerf-report-4"
+# before whole-corpus distances
+SCHEMA_3 = "s3dnerf-report-3"
 # before the model card and the data card
 SCHEMA_2 = "s3dnerf-report-2"
 # before the membership table went under DVC: it is a file of the report, its counts are not by split
@@ -112,6 +114,7 @@ def report_document(
         "membership": sources.membership_counts,
         "membership_table": table,
         "clips_table": measured,
+        "distances": sources.distances,
         "statistics": {"interval": summary["interval"], "test": summary["test"]},
     }
 
@@ -163,12 +166,16 @@ def report_markdown(
     ]
     for shown in all_tables(sources, summary):
         lines += [markdown(shown), ""]
+    lines += ["## Whole-corpus distances", "", distances.ABOUT, ""]
+    for shown in distances.tables(sources.distances, sources.ours, sources.variants):
+        lines += [markdown(shown), ""]
+    lines += [f"{line}\n" for line in distances.nothing(sources.distances)]
     lines += [
-        "The paper's appendix and its user study were not available; nothing here stands for them.",
+        "The paper's appendix and its user study were not available; nothing here replaces them.",
         "",
         "## Backends",
         "",
-        "| component | ran with | status | the real thing | note |",
+        "| component | ran with | status | the paper's | note |",
         "|---|---|---|---|---|",
     ]
     lines += [f"| {b.component} | {b.name} | {b.status} | {b.real_thing} | {b.note} |" for b in listed]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from s3dnerf.metrics.result import Recipe
-from s3dnerf.reporting.backends import Backend, stand_ins
+from s3dnerf.reporting.backends import Backend, replacements
 from s3dnerf.reporting.sources import Sources
 from s3dnerf.reporting.statistics import smallest_p, speakers_needed
 from s3dnerf.reporting.summary import ALPHA, DYNAMICS
@@ -32,8 +32,8 @@ def _p(value: float) -> str:
 
 
 def warnings(sources: Sources, listed: list[Backend]) -> list[str]:
-    """What a reader must know before any number: random weights first, a failed gate, stand-ins, then what nothing
-    accounts for.
+    """What a reader must know before any number: random weights first, a failed gate, replacements, then what
+    nothing accounts for.
     """
     found = random_weights(sources, listed)
     expert = sources.cards.get("expert", {})
@@ -49,11 +49,11 @@ def warnings(sources: Sources, listed: list[Backend]) -> list[str]:
         if card and variant != "no_sync" and card.get("sync_weight", {}).get("value") == 0:
             why = card["sync_weight"].get("why", "")
             found.append(f"The generator ({variant}) was trained without the lip-sync loss (λ_sync = 0): {why}.")
-    standing = stand_ins(listed)
-    if standing:
-        names = ", ".join(f"{b.component[0].lower()}{b.component[1:]} ({b.name})" for b in standing)
+    replaced = replacements(listed)
+    if replaced:
+        names = ", ".join(f"{b.component[0].lower()}{b.component[1:]} ({b.name})" for b in replaced)
         found.append(
-            f"{len(standing)} of {len(listed)} backends stand in for the real thing: {names}. "
+            f"{len(replaced)} of {len(listed)} backends are replacements for the paper's: {names}. "
             "The numbers compare rows of this report with each other, not with the paper's."
         )
     lost = _members(sources, status="unaccounted")
@@ -67,10 +67,10 @@ def random_weights(sources: Sources, listed: list[Backend]) -> list[str]:
     marked = [name for name, row in sources.weights.items() if row.get("random")]
     if not marked:
         return []
-    standing = f"{len(stand_ins(listed))} of {len(listed)} backends stand in for the real thing"
+    replaced = f"{len(replacements(listed))} of {len(listed)} backends are replacements for the paper's"
     return [
         f"These are random weights ({', '.join(marked)}): every number here is meaningless, "
-        f"the run shows only that the code works ({standing})."
+        f"the run shows only that the code works ({replaced})."
     ]
 
 

@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from s3dnerf.core.yaml_text import dump_yaml
-from s3dnerf.reporting import figures, forest, narrative, region_ratios, videos
+from s3dnerf.reporting import distances, figures, forest, narrative, region_ratios, videos
 from s3dnerf.reporting.backends import Backend
 from s3dnerf.reporting.clip_order import edges_in_words, places
 from s3dnerf.reporting.membership import COUNTED, USED, clips_path, table_path
@@ -34,6 +34,7 @@ SECTIONS = [
     ("words", "In plain words"),
     ("pictures", "Videos and frames"),
     ("tables", "Tables"),
+    ("distances", "Whole corpora"),
     ("controls", "Does the speech matter?"),
     ("mouth", "Mouth"),
     ("heat", "Heat map"),
@@ -331,6 +332,9 @@ def render_page(
     values = {
         "sections": [x for x in SECTIONS if x[0] != "heat" or shown["heat_maps"]],
         "tables": [_numbered(t) for t in all_tables(sources, summary)],
+        "distances_about": distances.ABOUT,
+        "distances": [_numbered(t) for t in distances.tables(sources.distances, sources.ours, sources.variants)],
+        "distances_lacking": distances.nothing(sources.distances),
         **_head(sources, summary, listed, provenance),
         **_stand(sources, summary),
         **shown,

@@ -279,7 +279,7 @@ def stopped_sheet(corpus: Preprocessed) -> Sheet | None:
         body = _source_tiles(corpus, clip, positions(len(corpus.read("resample", clip, "frames.npy"))))
         entries.append(Entry(clip, body, str(bad[clip]["detail"]), f"{bad[clip]['stage']}: {bad[clip]['reason']}"))
     legend = (
-        "Clips that a stage after resample stopped: what their source shows, and the reason. Every clip's stands in "
+        "Clips that a stage after resample stopped: what their source shows, and the reason. Every clip's is in "
         f"{table_path(corpus.settings.preset)}."
     )
     return Sheet("stopped", legend, entries, narrative.many(len(bad), "clip")) if entries else None

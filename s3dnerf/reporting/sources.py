@@ -6,13 +6,18 @@ nothing. A part that is not there stays empty, and the page says so where it wou
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from s3dnerf.evaluation.feature_files import read_features
 from s3dnerf.metrics.result import Recipe
 from s3dnerf.reporting.clip_order import Place, pictured
+from s3dnerf.reporting.distances import distances
 from s3dnerf.reporting.membership import counts, empty_table, membership, uses_of
 from s3dnerf.settings.schema import Settings
 from s3dnerf.training.curves import read_curves
@@ -31,6 +36,7 @@ class Sources:
     Attributes
     ----------
     rows : the long table of ``evaluate/clips.parquet``, dicts; missing values nan
+    features : (clip, method, network) → float32 (m, d), for whole-corpus distances
     methods, mouth, strips, heatmap, region_ratios : ``evaluate``'s JSON files
     pictures : file name → bytes, of the clips that are shown
     cards : ``expert``, ``judge`` and each variant → card.json
@@ -45,6 +51,7 @@ class Sources:
 
     settings: Settings
     rows: list[dict[str, Any]] = field(default_factory=list)
+    features: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict)
     methods: dict[str, Any] = field(default_factory=dict)
     mouth: dict[str, Any] = field(default_factory=dict)
     strips: dict[str, Any] = field(default_factory=dict)
@@ -68,6 +75,12 @@ class Sources:
             Recipe(**{k: open_ends[k] if v is None else v for k, v in r.items()})
             for r in self.methods.get("recipes", [])
         ]
+
+    @functools.cached_property
+    def distances(self) -> dict[str, Any]:
+        """Whole-corpus distances (:mod:`s3dnerf.reporting.distances`)."""
+        lacking = self.methods.get("backends", {}).get("features", {})
+        return distances(self.features, self.rows, lacking, self.settings.evaluate.bootstrap)
 
     @property
     def variants(self) -> dict[str, str]:
@@ -113,6 +126,8 @@ def load_sources(settings: Settings, timings: dict[str, Any] | None = None) -> S
     if not (out / "clips.parquet").is_file():
         raise FileNotFoundError(f"{out / 'clips.parquet'}: no such file — run: dvc repro evaluate")
     found = Sources(settings, pd.read_parquet(out / "clips.parquet").to_dict("records"))
+    if (out / "features.safetensors").is_file():
+        found.features = read_features((out / "features.safetensors").read_bytes())
     found.methods, found.mouth = _json(out / "methods.json"), _json(out / "mouth.json")
     found.strips, found.heatmap = _json(out / "strips.json"), _json(out / "heatmap.json")
     found.region_ratios = _json(out / "region_ratios.json")

@@ -83,14 +83,24 @@ def cluster_interval(
     n, mean = len(sums), float(sums.sum() / counts.sum())
     if n < 2:
         return Interval(mean, None, None, len(values), n)
+    drawn = drawn_speakers(n, resamples)
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = expanded_percentiles(means, n, level)
+    return Interval(mean, low, high, len(values), n)
+
+
+def drawn_speakers(speakers: int, resamples: int) -> np.ndarray:
+    """Numbers of the speakers of each bootstrap resample, (resamples, speakers), equal ones on every call."""
+    return np.random.default_rng(SEED).integers(0, speakers, (resamples, speakers))
+
+
+def expanded_percentiles(values: np.ndarray, speakers: int, level: float = 0.95) -> tuple[float, float]:
+    """Ends of the interval of resampled ``values``, percentiles widened for so many speakers (two and more)."""
     from scipy.stats import norm, t
 
-    random = np.random.default_rng(SEED)
-    drawn = random.integers(0, n, (resamples, n))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    tail = float(norm.cdf(-math.sqrt(n / (n - 1)) * t.ppf(1 - (1 - level) / 2, n - 1)))
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(mean, float(low), float(high), len(values), n)
+    tail = float(norm.cdf(-math.sqrt(speakers / (speakers - 1)) * t.ppf(1 - (1 - level) / 2, speakers - 1)))
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def sign_flip_p(values: Sequence[float], speakers: Sequence[str]) -> float:

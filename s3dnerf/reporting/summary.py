@@ -17,8 +17,8 @@ ALPHA = 0.05
 # measures of motion, time and place, added to those that a reader looks at first: Holm's correction takes them as a
 # family of their own, so that measuring more of them does not make the others harder to show
 DYNAMICS = (
-    "akd", "apd", "head_dynamics", "head_angle_deviation", "lip_dynamics", "brow_dynamics", "jitter", "silent_lips",
-    "sound_correlation", "sound_correlation_best", "sound_lag", "identity_least", "identity_deviation",
+    "akd", "apd", "aed_landmarks", "head_dynamics", "head_angle_deviation", "lip_dynamics", "brow_dynamics", "jitter",
+    "silent_lips", "sound_correlation", "sound_correlation_best", "sound_lag", "identity_least", "identity_deviation",
     "identity_over_time", "mouth_blur",
 )  # fmt: skip
 

@@ -284,7 +284,7 @@ def table_2(
         "FPS, on a test clip of the first corpus measured: the network alone, the portrait cached; beside it, with "
         "the portrait's "
         "encoding · with reading and writing. "
-        "FPS and fit time are this machine's and vary by nature: they stand in timings.json, never in summary.json."
+        "FPS and fit time are this machine's and vary by nature: they are in timings.json, never in summary.json."
     )
     return table
 
@@ -326,8 +326,6 @@ def further(
         tables[-1].notes += [
             "Where a column has no arrow neither more nor less is better: what is nearer to the truth's row is. "
             "A still picture does not move: 0 is no aim.",
-            "Not measured: AED (to fit expressions to a video's frames takes longer than all measures of this table "
-            "together), KID and FID (of a folder: s3dnerf evaluate prints them), FVD (no video network here).",
         ]
     return tables
 

@@ -334,6 +334,14 @@ class EvaluateSettings:
     lpips_weights: str | None = opt(
         "weights/lpips", "folder with alexnet.pth (torchvision) and lpips_alex.pth (linear heads)"
     )
+    fid: str = opt(
+        "off",
+        "inception: KID and FID of a corpus by the FID reference's Inception-v3 as well; off: by AlexNet alone",
+        choices=("inception", "off"),
+    )
+    fid_weights: str | None = opt(None, "Inception-v3 weights of the FID reference (fid: inception)")
+    fvd: str = opt("off", "i3d: FVD of a corpus; off: reported as not measured", choices=("i3d", "off"))
+    fvd_weights: str | None = opt(None, "I3D as a TorchScript program (fvd: i3d)")
     identity: str = opt("insightface", "recogniser for identity similarity", choices=("insightface", "dlib", "off"))
     landmark_every: int = opt(1, "landmarks on every n-th frame", ge=1, le=10)
     picture_every: int = opt(1, "SSIM, PSNR, LPIPS and CPBD on every n-th frame", ge=1, le=10)

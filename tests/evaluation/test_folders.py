@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from s3dnerf.evaluation.accounting import problem_lines
+from s3dnerf.evaluation.feature_networks import of_alexnet
 from s3dnerf.evaluation.folders import lips_of, score_folders, score_table, scored_count
 from s3dnerf.evaluation.picture_sets import PictureSets
 from s3dnerf.evaluation.protocol import Tools, prepare_truth
@@ -359,7 +360,7 @@ def test_a_folder_of_methods_has_a_column_each(tmp_path: Path, tools: Tools) -> 
         write_video(tmp_path / "truth" / f"{name}.mp4", drawn(OPENINGS), sound=tone(0.32))
         write_video(tmp_path / "made/one/HDTF" / f"{name}.mp4", drawn(OPENINGS))
     write_video(tmp_path / "made/two/HDTF/x.mp4", drawn(OPENINGS[::-1]))
-    pictures = PictureSets(LPIPS())
+    pictures = PictureSets({"alexnet": of_alexnet(LPIPS())}, {})
     rows, problems = score_folders(tmp_path / "made", tmp_path / "truth", tools, pictures=pictures)
     assert [(p.method, p.name, p.what) for p in problems] == [("two", "y", "no_generated_video")]
     together = pictures.distances()  # a picture a second: two has but one

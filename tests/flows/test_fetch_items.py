@@ -21,7 +21,7 @@ from flows.components import check
 from flows.doctor import HERE, MISSING, table_rows
 from flows.download import FOLDER, MIRROR, DownloadError, RemoteFile
 from flows.fetch import NAMES, PACKAGES, needed, run_fetch
-from flows.fetch_catalogue import CATALOGUE, NEEDS, Item
+from flows.fetch_catalogue import CATALOGUE, NEEDS, STEPS, Item
 from flows.fetch_items import RECORD, unpack_zip
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.weight_files import WeightFileError
@@ -78,7 +78,7 @@ def test_every_backend_with_weights_has_a_name_to_fetch() -> None:
     from flows.components import COMPONENTS
 
     assert {(c.setting, c.real) for c in COMPONENTS} == set(NEEDS)
-    assert set(NEEDS.values()) | {"alexnet", "whisper-hub"} == set(NAMES) == {*CATALOGUE, *PACKAGES, "deep3d"}
+    assert set(NEEDS.values()) | {"alexnet", "whisper-hub"} == set(NAMES) == {*CATALOGUE, *PACKAGES, *STEPS}
     assert NEEDS["evaluate.lpips", "alexnet"] == "lpips", "the smaller of two that are enough"
 
 

@@ -56,7 +56,7 @@ def test_the_metrics_are_those_that_were_asked_for() -> None:
     assert FILES == sorted(
         [
             "ssim", "lpips", "lmd", "cpbd", "sync", "fps", "psnr", "identity", "mouth_motion", "parallax", "flicker",
-            "keypoints", "head_pose", "face_dynamics", "silent_lips", "mouth_sound", "mouth_blur", "distribution",
+            "keypoints", "head_pose", "expression", "face_dynamics", "silent_lips", "mouth_sound", "mouth_blur", "distribution",
         ]
     )  # fmt: skip
 

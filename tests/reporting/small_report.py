@@ -13,6 +13,8 @@ import pandas as pd
 from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.evaluation.protocol import COLUMNS
 from s3dnerf.metrics import cpbd, lmd, psnr, ssim
+from s3dnerf.metrics.distribution import RECIPES as RECIPES_OF_CORPORA
+from s3dnerf.reporting.distances import distances
 from s3dnerf.reporting.document import SCHEMA, manifest
 from s3dnerf.reporting.membership import COLUMNS as MEMBERSHIP
 from s3dnerf.reporting.membership import IN_REPORT_BYTES, counts, table_bytes, table_facts, table_path
@@ -132,6 +134,7 @@ def make_report(
         "settings": settings,
         "metrics": [{"name": r.name, "version": r.version, "direction": r.direction} for r in RECIPES],
         "methods": {"ours": "s3dnerf"},
+        "distances": distances({}, rows, dict.fromkeys(RECIPES_OF_CORPORA, "no network"), 100),
         "cards": {"full": {"speakers": list(trained_on)}},
         "membership": counts(members),
         "membership_table": table_facts(table_path(settings["preset"]), kept, len(members), IN_REPORT_BYTES),

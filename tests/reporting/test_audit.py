@@ -12,7 +12,8 @@ import pytest
 from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.evaluation.protocol import Tools
 from s3dnerf.reporting.audit import CURRENT, verify
-from s3dnerf.reporting.document import manifest
+from s3dnerf.reporting.distances import distances
+from s3dnerf.reporting.document import SCHEMA_3, manifest
 from s3dnerf.reporting.membership import table_facts
 from s3dnerf.reporting.report_files import MANIFEST, Report
 from tests.reporting.small_report import SETTINGS, make_report, membership_of, rows_of
@@ -28,6 +29,7 @@ def test_a_sound_report_passes_every_rule() -> None:
     found = verify(make_report("sound", ROWS), SETTINGS)
     assert [f.rule for f in found] == [
         "manifest", "size", "schema", "summary", "settings", "membership", "people", "metric versions", "controls",
+            "whole corpora",
         "accounted for",
     ]  # fmt: skip
     assert all(str(f).startswith("PASS") for f in found), [str(f) for f in found if not f.passed]
@@ -61,7 +63,7 @@ def test_a_number_changed_with_its_manifest_is_still_found() -> None:
 
 def test_cards_are_asked_for_since_the_schema_that_has_them() -> None:
     report = make_report("r", ROWS)
-    for schema, missing in (("s3dnerf-report-3", True), ("s3dnerf-report-2", False)):
+    for schema, missing in (("s3dnerf-report-4", True), ("s3dnerf-report-3", True), ("s3dnerf-report-2", False)):
         older = with_document(report, schema=schema)
         files = {name: data for name, data in older.files.items() if name not in ("MODEL_CARD.md", MANIFEST)}
         found = failed(Report("r", files | {MANIFEST: manifest(files).encode()}))
@@ -231,3 +233,26 @@ def test_every_metric_that_no_judge_and_no_recogniser_makes_has_its_version_chec
     recipes = Tools(faces=None).recipes()  # type: ignore[arg-type]  # nothing is measured
     judged = {r.name for r in recipes if r.name.startswith(("identity", "lse_", "sync_"))}
     assert judged and set(CURRENT) == {r.name for r in recipes} - judged
+
+
+def test_whole_corpus_distances_have_controls_or_a_reason() -> None:
+    """Measured without a control, by another recipe, or left out without a word: each is found."""
+    features = {
+        (r["clip"], r["method"], "alexnet"): np.random.default_rng(i).normal(0, 1, (3, 4))
+        for i, r in enumerate(ROWS)
+        if r["metric"] == "ssim"
+    }
+    whole = distances(features, ROWS, {"inception": "off", "i3d": "off"}, 100)
+    assert not failed(make_report("r", ROWS, distances=whole))
+    alone = copy.deepcopy(whole)
+    del alone["corpora"]["hdtf"]["kid_alexnet"]["still"]
+    assert "kid_alexnet on hdtf lacks still" in failed(make_report("r", ROWS, distances=alone))["whole corpora"]
+    old = copy.deepcopy(whole)
+    old["versions"]["fid_alexnet"] = "fid-alexnet-0"
+    assert "this code computes fid-alexnet-1" in failed(make_report("r", ROWS, distances=old))["whole corpora"]
+    silent = copy.deepcopy(whole)
+    del silent["not_measured"]["fvd_i3d"]
+    said = failed(make_report("r", ROWS, distances=silent))["whole corpora"]
+    assert "fvd_i3d is neither measured nor said to be missing" in said
+    before = make_report("r", ROWS, schema=SCHEMA_3, distances=None)
+    assert "whole corpora" not in failed(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import subprocess
 from pathlib import Path
@@ -212,6 +213,29 @@ def test_a_fixed_reference_gates_where_it_was_measured_alike(repository: Path, d
     again = night(repository, dvc, "first", judged_by(rows_of(), "a", 0.5), reference="reports/reference")
     assert again.status == NOTHING_NEW
     assert night(repository, dvc, "second", worse("m_lmd", -0.2), reference="reports/reference").status == IS_PROMOTED
+
+
+def test_a_fixed_reference_whose_generator_is_registered_is_measured_again(repository: Path, dvc: Played) -> None:
+    """Its report is of another judge; the registry has the generator, so that it gates by tonight's."""
+    first = night(repository, dvc, "first", judged_by(rows_of(), "old", 0.9))
+    assert first.status == IS_PROMOTED
+    report = report_of(judged_by(rows_of(), "old", 0.9))
+    report.document["networks"] = {"full": champion(repository).generator_sha256}
+    folder = repository / "reports/reference"
+    folder.mkdir(parents=True)
+    for name, data in report.files.items():
+        (folder / name).write_bytes(data)
+    (folder / "report.json").write_text(json.dumps(report.document))
+    dvc.again = {b"first": judged_by(rows_of(), "new", 0.8)}
+    second = night(repository, dvc, "second", judged_by(rows_of(), "new", 0.4), reference="reports/reference")
+    assert second.status == KEPT
+    said = line(second, "the fixed reference reports/reference was measured again", "version 1")
+    assert "lse_c was measured as" in said
+    assert "NOT shown to be no worse" in line(second, "lse_c on hdtf", "0.8 (the fixed reference)")
+    (folder / "report.json").write_text(json.dumps(report.document | {"networks": {"full": "0" * 64}}))
+    third = night(repository, dvc, "third", judged_by(rows_of(), "new", 0.8), reference="reports/reference")
+    assert line(third, "was not measured again: no version of the registry has its generator")
+    assert line(third, "lse_c does not gate beside the fixed reference")
 
 
 def test_a_fixed_reference_that_can_be_compared_in_nothing_is_refused(repository: Path, dvc: Played) -> None:
