@@ -14,7 +14,7 @@ import numpy as np
 from s3dnerf.core.devices import chosen_device
 from s3dnerf.core.rates import FPS_HZ
 from s3dnerf.evaluation import i3d, inception
-from s3dnerf.metrics import distribution
+from s3dnerf.metrics import lpips
 from s3dnerf.metrics.lpips import LPIPS
 from s3dnerf.settings.schema import EvaluateSettings
 
@@ -35,7 +35,7 @@ def one_a_second(of_pictures: Features) -> Features:
 
 def of_alexnet(network: LPIPS) -> Features:
     """AlexNet's features of one frame a second."""
-    return one_a_second(lambda pictures: distribution.features(network, pictures))
+    return one_a_second(lambda pictures: lpips.features(network, pictures))
 
 
 def feature_networks(

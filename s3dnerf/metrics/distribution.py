@@ -28,10 +28,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from s3dnerf.core.shapes import Float, UInt8
-from s3dnerf.metrics.lpips import LPIPS, as_input
+from s3dnerf.core.shapes import Float
 from s3dnerf.metrics.result import DOWN, Recipe
 
 _ALEXNET = "mean over places of AlexNet's fifth ReLU (not Inception: not to be compared with published values)"
@@ -88,16 +86,6 @@ class Distance:
             f"{kid_part}{fid_recipe.name} {self.fid:.3f}; {self.generated} {what} of "
             f"{self.clips} {'clip' if self.clips == 1 else 'clips'} against {self.truth} true ones{few}"
         )
-
-
-def features(network: LPIPS, frames: UInt8[np.ndarray, "n h w 3"], batch: int = 16) -> Float[np.ndarray, "n 256"]:
-    """AlexNet's features of pictures of any size from 64 pixels on: float64 (n, 256)."""
-    found = []
-    with torch.inference_mode():
-        for i in range(0, len(frames), batch):
-            x = (as_input(frames[i : i + batch]).to(network.shift.device) - network.shift) / network.scale
-            found.append(network.features(x).mean(dim=(2, 3)).double().cpu().numpy())
-    return np.concatenate(found) if found else np.zeros((0, 256))
 
 
 def kernel(a: Float[np.ndarray, "m d"], b: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "m n"]:

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from s3dnerf.core.errors import S3DNeRFError
-from s3dnerf.core.shapes import Float, Tensor
+from s3dnerf.core.shapes import Float, Tensor, UInt8
 from s3dnerf.core.weight_files import WeightFileError, read_safetensors, read_tensors
 from s3dnerf.metrics.lpips_files import BACKBONE, CONVERTED, HEADS, OWN_NAMES, RECIPE
 from s3dnerf.metrics.result import Measured, not_measured, over_frames
@@ -150,3 +150,13 @@ def measure(
             pair = (as_input(frames[i : i + batch]).to(device) for frames in (generated, truth))
             values.append(network(*pair).double().cpu().numpy())
     return over_frames(RECIPE, np.concatenate(values) if values else np.empty(0), "no frames to pair")
+
+
+def features(network: LPIPS, frames: UInt8[np.ndarray, "n h w 3"], batch: int = 16) -> Float[np.ndarray, "n 256"]:
+    """AlexNet's features of pictures of any size from 64 pixels on: float64 (n, 256)."""
+    found = []
+    with torch.inference_mode():
+        for i in range(0, len(frames), batch):
+            x = (as_input(frames[i : i + batch]).to(network.shift.device) - network.shift) / network.scale
+            found.append(network.features(x).mean(dim=(2, 3)).double().cpu().numpy())
+    return np.concatenate(found) if found else np.zeros((0, 256))

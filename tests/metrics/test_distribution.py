@@ -10,8 +10,8 @@ import torch
 
 from s3dnerf.evaluation.feature_networks import of_alexnet
 from s3dnerf.evaluation.picture_sets import PictureSets
-from s3dnerf.metrics.distribution import distance, features, fid, kid
-from s3dnerf.metrics.lpips import LPIPS
+from s3dnerf.metrics.distribution import distance, fid, kid
+from s3dnerf.metrics.lpips import LPIPS, features
 
 
 @pytest.mark.parametrize("sizes", [(5, 7), (12, 4), (2, 2)])
