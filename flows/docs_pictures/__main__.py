@@ -41,7 +41,7 @@ METHODS = {"s3dnerf": "ours", "wrong_speech": "wrong speech", "still": "still"}
 
 
 def sync_picture(settings: Settings) -> bytes:
-    """Distance of lips and sound by offset, as the expert and the judge hear unseen speakers."""
+    """Distance of lips and sound by offset, by the expert and the judge, of people they never saw."""
     folder = settings.data_dir / "train_sync"
     return offset_chart({role: json.loads((folder / role / "offsets.json").read_text()) for role in SYNC_ROLES})
 

@@ -184,7 +184,7 @@ def film_picture(shown: MadeClip) -> bytes:
     faces = [[resized(frames[i, rows, columns], STRIP_PX) for i in at] for frames in methods.values()]
     strips = grid(faces, names=list(methods))
     times = grid([[np.full((1, STRIP_PX, 3), 255, np.uint8)] * len(at)], [[f"{i / FPS_HZ:.2f} s" for i in at]])
-    edge = (0, 0), (strips.shape[1] - times.shape[1], 0), (0, 0)  # the times stand under the pictures, not the names
+    edge = (0, 0), (strips.shape[1] - times.shape[1], 0), (0, 0)  # times under the pictures, not under the names
     strips = np.concatenate([strips, np.pad(times[GAP_PX + 2 :], edge, constant_values=255)])
     portrait = grid([[resized(shown.portrait, 2 * STRIP_PX)]], [["portrait (input)"]])
     above = (len(strips) - len(portrait)) // 2

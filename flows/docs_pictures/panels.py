@@ -92,7 +92,7 @@ def webp(picture: np.ndarray, quality: int = QUALITY) -> bytes:
     return buffer.getvalue()
 
 
-def animation(pictures: Sequence[np.ndarray], frame_ms: int, quality: int = 65) -> bytes:
+def animation(pictures: Sequence[np.ndarray], frame_ms: int, quality: int = 85) -> bytes:
     """Pictures uint8 (h, w, 3) as an animated WebP that repeats for ever, each shown for ``frame_ms`` milliseconds."""
     buffer = io.BytesIO()
     first, *others = [Image.fromarray(picture) for picture in pictures]
