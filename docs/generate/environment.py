@@ -65,6 +65,10 @@ OURS: dict[str, dict[str, tuple[str, str]]] = {
             "`on` (default), `off`",
             "Whether MLflow's run of a training records the use of processor, memory and GPUs.",
         ),
+        "S3DNERF_CAPACITY_CHECK": (
+            "`on` (default), `off`",
+            "Whether `make` looks at disk and memory before it installs (docs/how-to/install.md).",
+        ),
         "S3DNERF_TRACEBACK": ("`1`", "An error is shown with the lines of code that it came from."),
     },
     "Downloads": {
