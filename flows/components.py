@@ -145,6 +145,7 @@ COMPONENTS = (
         "pytorch-fid, releases), or StyleGAN's inception-2015-12-05.pt",
         "Apache-2.0",
         "KID and FID by AlexNet's features alone, under that name",
+        by_name=True,
     ),
     Component(
         "FVD of a corpus",
@@ -157,6 +158,7 @@ COMPONENTS = (
         "(github.com/universome/fvd-comparison)",
         "Apache-2.0",
         "reported as not measured",
+        by_name=True,
     ),
     Component(
         "perceptual loss",

@@ -177,13 +177,13 @@ is not downloaded without being looked at:
   1. Get pt_inception-2015-12-05-6726825d.pth from github.com/mseitzer/pytorch-fid, releases, fid_weights (or take the
      one that pytorch-fid has left in ~/.cache/torch/hub/checkpoints).
   2. Put it under weights/. sha256sum of it begins with 6726825d.
-  3. s3dnerf doctor --write, or evaluate.fid: inception and evaluate.fid_weights in params.yaml."""
+  3. In params.yaml: evaluate.fid: inception, and evaluate.fid_weights: its path. s3dnerf doctor then lists it."""
 FVD_STEPS = """\
 fvd: I3D as a TorchScript program, the file i3d_torchscript.pt that published FVDs are computed with. It is a
 program, so that it is not downloaded without being looked at:
   1. Get it from the link in github.com/universome/fvd-comparison, or as auxiliary/i3d_torchscript.pt of the hub's
      repository ByteDance/LatentSync-1.6.
   2. Put it at weights/i3d_torchscript.pt.
-  3. s3dnerf doctor --write, or evaluate.fvd: i3d and evaluate.fvd_weights in params.yaml."""
+  3. In params.yaml: evaluate.fvd: i3d, and evaluate.fvd_weights: its path. s3dnerf doctor then lists it."""
 # what s3dnerf fetch explains and does not download
 STEPS = {"deep3d": DEEP3D_STEPS, "fid": FID_STEPS, "fvd": FVD_STEPS}

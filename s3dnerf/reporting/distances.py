@@ -66,11 +66,10 @@ class _Sums:
 class _Kid:
     """KID of a method against the truth for any weights of the speakers."""
 
-    def __init__(self, method: By, truth: By, truth_sums: _Sums | None = None) -> None:
+    def __init__(self, method: By, truth: By) -> None:
         speakers = sorted(truth)
         x, y = [method[s] for s in speakers], [truth[s] for s in speakers]
-        self.truth = truth_sums or _Sums(y, y, True)
-        self.own, self.across = _Sums(x, x, True), _Sums(x, y, False)
+        self.own, self.truth, self.across = _Sums(x, x, True), _Sums(y, y, True), _Sums(x, y, False)
 
     def of(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """KID where the method's speakers have weights ``one`` and the truth's ``other``, (r, s) each → (r,)."""

@@ -237,7 +237,7 @@ def test_a_clip_that_meets_a_passing_fault_is_not_kept(here: Path, monkeypatch: 
 def test_what_decides_how_a_clip_is_measured_is_in_its_key() -> None:
     """Every setting of ``evaluate`` but those that choose clips, weights (in the key by their hashes) and intervals."""
     elsewhere = {
-        "max_clips_per_speaker", "corpora", "syncnet_weights", "lpips_weights", "methods", "bootstrap", "protocol",
+        "max_clips_per_speaker", "corpora", "syncnet_weights", "lpips_weights", "fid_weights", "fvd_weights", "methods", "bootstrap", "protocol",
     }  # fmt: skip
     decides = {f"evaluate.{f.name}" for f in dataclasses.fields(EvaluateSettings) if f.name not in elsewhere}
     assert decides == {name for name in FIELDS if name.startswith("evaluate.")}
