@@ -140,6 +140,7 @@ class Truth:
     landmark_frames : (l,), numbers of the frames whose landmarks were sought
     landmarks : (l, 68, 2), nan where they failed
     descriptors : position in ``landmark_frames`` → description of the face
+    features : LPIPS's features of these frames, kept by its first video for the others (:func:`lpips.measure`)
     """
 
     frames: np.ndarray
@@ -149,6 +150,7 @@ class Truth:
     landmark_frames: np.ndarray
     landmarks: np.ndarray
     descriptors: dict[int, np.ndarray]
+    features: dict[tuple[int, int], Any] = field(default_factory=dict, repr=False)
 
 
 def prepare_truth(
@@ -226,7 +228,7 @@ def score_pair(generated: np.ndarray, truth: Truth, tools: Tools) -> tuple[list[
     else:
         from s3dnerf.metrics import lpips  # here: it imports torch, which the protocol itself does without
 
-        perceptual = lpips.measure(tools.network, ours, theirs)
+        perceptual = lpips.measure(tools.network, ours, theirs, kept=truth.features)
     pictures = [ssim.measure(ours, theirs), psnr.measure(ours, theirs), perceptual]
     described = describe(generated, landmarks, truth, tools)
     measured = [

@@ -148,3 +148,23 @@ def test_a_pickle_is_never_executed(tmp_path: Path) -> None:
     with pytest.raises(lpips.LpipsWeightsError, match="not a plain file of tensors"):
         lpips.load_lpips(tmp_path)
     assert not Path("/tmp/lpips_pickle_was_executed").exists()
+
+
+def test_kept_features_of_the_truth_change_no_bit_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(2)
+    network = lpips.LPIPS().eval()
+    random = np.random.default_rng(5)
+    truth, *videos = (random.integers(0, 256, (7, 64, 64, 3), dtype=np.uint8) for _ in range(3))
+    monkeypatch.setattr(lpips, "MOST_KEPT", 6)
+    read: list[int] = []
+    taps = network.taps
+    monkeypatch.setattr(network, "taps", lambda images: (read.append(len(images)), taps(images))[1])
+    kept: dict = {}
+    with_them = [lpips.measure(network, video, truth, batch=3, kept=kept).value for video in videos]
+    assert list(kept) == [(0, 3), (3, 3)] and sum(read) == 2 * 7 + 7 + 1  # of the truth's second pass the last frame
+    assert with_them == [lpips.measure(network, video, truth, batch=3).value for video in videos]
+    # a shorter video ends within a batch: its last batch is another one
+    assert (
+        lpips.measure(network, videos[0][:5], truth[:5], batch=3, kept=kept).value
+        == lpips.measure(network, videos[0][:5], truth[:5], batch=3).value
+    )
