@@ -16,16 +16,18 @@ if TYPE_CHECKING:
 
 
 def count_tests(settings: Settings) -> int:
-    """How many tests the report makes on one corpus against one control: the measured metrics that have a direction.
+    """How many tests the report corrects together on one corpus against one control: the measured metrics that have a
+    direction, without those of motion and time, which are a family of their own.
 
     Metrics whose weights turn out to be missing are among them.
     """
     from s3dnerf.evaluation.protocol import Tools
+    from s3dnerf.reporting.summary import DYNAMICS
 
     chosen = as_dict(settings)["evaluate"]
     off = {name for name in ("lpips", "identity") if chosen[name] == "off"}
     recipes = Tools(faces=cast("FaceBackend", None)).recipes()  # they ask no backend
-    return sum(recipe.direction in ("up", "down") and recipe.name not in off for recipe in recipes)
+    return sum(recipe.direction in ("up", "down") and recipe.name not in {*off, *DYNAMICS} for recipe in recipes)
 
 
 def too_few_lines(settings: Settings) -> list[str]:
