@@ -47,7 +47,7 @@ FID_INCEPTION_RECIPE = Recipe(
     "fid_inception", "FID", "", DOWN, "fid-inception-1", 0.0, math.inf, f"{_FRECHET}; {_INCEPTION}"
 )
 FVD_RECIPE = Recipe(
-    "fvd_i3d", "FVD", "", DOWN, "fvd-i3d-1", 0.0, math.inf,
+    "fvd_i3d", "FVD", "", DOWN, "fvd-1", 0.0, math.inf,
     f"{_FRECHET}; 400 outputs of I3D for windows of 16 frames at 25 Hz that do not overlap",
 )  # fmt: skip
 # feature network → KID's recipe (None: not measured with it) and that of the Fréchet distance

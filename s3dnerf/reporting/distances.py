@@ -169,7 +169,7 @@ def distances(
         ``pictures``, ``speakers``, ``reason``; ``versions``: metric → version; ``not_measured``: metric → reason;
         ``numbers``: metric → length of a feature.
     """
-    about = {row["clip"]: (row["corpus"], row["speaker"]) for row in rows}
+    about = {row["clip"]: (row["corpus"], row["speaker"]) for row in rows} if features else {}
     found: dict[str, Any] = {"corpora": {}, "versions": {}, "not_measured": {}, "numbers": {}}
     for network, recipes in RECIPES.items():
         of_network = {name[:2]: values.astype(np.float64) for name, values in features.items() if name[2] == network}

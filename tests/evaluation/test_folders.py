@@ -363,7 +363,7 @@ def test_a_folder_of_methods_has_a_column_each(tmp_path: Path, tools: Tools) -> 
     pictures = PictureSets({"alexnet": of_alexnet(LPIPS())}, {})
     rows, problems = score_folders(tmp_path / "made", tmp_path / "truth", tools, pictures=pictures)
     assert [(p.method, p.name, p.what) for p in problems] == [("two", "y", "no_generated_video")]
-    together = pictures.distances()  # a picture a second: two has but one
+    together = pictures.distances("alexnet")  # a picture a second: two has but one
     assert set(together) == {"one"} and (together["one"].generated, together["one"].truth) == (2, 2)
     mean = {
         m: np.mean([r["value"] for r in rows if (r["method"], r["metric"]) == (m, "m_lmd")]) for m in ("one", "two")

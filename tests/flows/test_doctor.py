@@ -161,6 +161,21 @@ def test_the_sync_filter_is_a_component_where_the_settings_name_its_weights(caps
     assert chosen(settings).speech.sync_weights == settings.speech.sync_weights
 
 
+def test_networks_of_fid_and_fvd_are_listed_where_the_settings_name_them(capsys: pytest.CaptureFixture) -> None:
+    tiny = preset_settings("tiny")
+    assert not {"fid", "fvd"} & states(tiny).keys()
+    settings = replace(tiny, evaluate=replace(tiny.evaluate, fid="inception", fvd="i3d", fvd_weights="own/i3d.pt"))
+    write_settings(settings)
+    assert cli.doctor() == 1 and needed(settings) == ["fid", "fvd"]
+    assert states(settings)["fid"] == (MISSING, "s3dnerf fetch fid")
+    assert cli.doctor("fvd") == 1 and "missing: own/i3d.pt\n" in capsys.readouterr().out
+    lay_files(settings)
+    assert states(settings)["fvd"] == (HERE, "own/i3d.pt") and cli.doctor() == 0
+    assert cli.fetch(("fid", "fvd")) == 0
+    said = capsys.readouterr().out
+    assert "sha256sum of it begins with 6726825d" in said and "i3d_torchscript.pt" in said
+
+
 def test_a_name_that_is_no_component() -> None:
     write_settings(preset_settings("tiny"))
     with pytest.raises(SettingsError, match="doctor: got judges, expected one of landmarks, face3d, .*align.backend"):
