@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.components import COMPONENTS, Component, check, chosen
-from flows.doctor_installed import machine_lines
 from flows.fetch_catalogue import name_to_fetch
+from s3dnerf.core.capacity import too_small_for, unfit_python
+from s3dnerf.core.cores import usable_cores
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.settings.loading import as_dict, experiment, load_settings
@@ -193,8 +194,9 @@ def run_doctor(name: str | None = None, write: bool = False) -> int:
     console.print(f"Backends that params.yaml names (preset {settings.preset}):", markup=False)
     console.print(_table(rows))
     console.print()
-    console.print("\n".join(machine_lines()), markup=False)
     console.print(_footer(settings, corpora))
+    for line in [*unfit_python(), *too_small_for("demo", Path(".venv"), usable_cores())]:
+        console.print(line, style=COLOURS[MISSING], markup=False, soft_wrap=True)
     console.print(f"\n{LEGEND}", style="dim", markup=False)
     console.print(
         f"Details: s3dnerf doctor NAME: {', '.join(row.component.key for row in rows)}", style="dim", markup=False

@@ -1,5 +1,5 @@
 """``s3dnerf doctor`` outside of a project: Python, memory and disk, the extras that are installed, and what a video
-needs. Inside of one it is :mod:`flows.doctor`, which ends with :func:`machine_lines`.
+needs. Inside of one it is :mod:`flows.doctor`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ OLDEST_GLIBC = (2, 28)
 ENVIRONMENT_GB = {"linux": 6.5, "darwin": 3.0}
 DOWNLOADS_GB = {"linux": 3.0, "darwin": 1.0}
 MADE_GB = {"demo": 1.0, "train-sample": 1.0}  # data, .packs, .checkpoints, DVC's cache, reports
-MEMORY_GB = {"demo": (1.5, 0.5), "train-sample": (1.5, 0.5)}  # and for each pack that is worked on at once
+MEMORY_GB = {"demo": (2.0, 0.5), "train-sample": (2.0, 0.5)}  # and for each pack that is worked on at once
 ONE_AT_ONCE = "S3DNERF_WORKERS=1 works on one pack at a time"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,7 @@ from flows import cli
 from flows.components import COMPONENTS, check, chosen
 from flows.doctor import HERE, MISSING, OFF, REPLACEMENT, corpus_rows, run_doctor, table_rows
 from flows.fetch import needed
+from s3dnerf.core import capacity
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.yaml_text import dump_yaml
 from s3dnerf.settings.loading import as_dict, load_settings, preset_settings
@@ -214,3 +216,17 @@ def test_two_backends_that_share_a_setting_for_their_file() -> None:
     Path("weights/vgg19.pth").write_bytes(b"x")
     train = chosen(paper).train
     assert (train.perceptual, train.vgg_weights) == ("vgg19", "weights/vgg19.pth")
+
+
+def test_too_little_memory_is_said_and_enough_is_not(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_settings(preset_settings("tiny"))
+    monkeypatch.delenv(capacity.SWITCH, raising=False)
+    monkeypatch.setattr(capacity.shutil, "disk_usage", lambda place: SimpleNamespace(free=10**12))
+    monkeypatch.setattr(capacity, "memory_bytes", lambda: 10**12)
+    run_doctor()
+    assert "GB of memory" not in capsys.readouterr().out
+    monkeypatch.setattr(capacity, "memory_bytes", lambda: 10**8)
+    run_doctor()
+    assert "make demo needs " in (said := capsys.readouterr().out) and "this process may use 0.1 GB" in said
