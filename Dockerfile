@@ -2,7 +2,7 @@
 # features' weights. No pipeline, no data: `make demo` is for a clone.
 #
 #   docker build -t s3dnerf .
-#   docker run --rm --network none -v "$PWD:/work" s3dnerf synthesize --portrait me.jpg --speech hello.wav --out hello.mp4
+#   docker run --rm --network none -v "$PWD:/videos" s3dnerf synthesize --portrait me.jpg --speech hello.wav --out hello.mp4
 #   docker run --rm -p 127.0.0.1:7860:7860 s3dnerf serve --host 0.0.0.0
 #
 # The build of PyTorch on PyPI for Linux brings 3.5 GB of CUDA libraries. With the address of PyTorch's own index of CPU
@@ -30,13 +30,13 @@ RUN SETUPTOOLS_SCM_PRETEND_VERSION="$VERSION" pip install --constraint requireme
  && rm -rf build ./*.egg-info
 
 # a person without rights, in a folder that is the place to mount one's own files
-RUN useradd --create-home --uid 1000 person && mkdir /work && chown person /work
+RUN useradd --create-home --uid 1000 person && mkdir /videos && chown person /videos
 USER person
 RUN s3dnerf fetch whisper && s3dnerf --version
 
 # nothing is asked of any network from here on
 ENV HF_HUB_OFFLINE=1 GRADIO_ANALYTICS_ENABLED=False
-WORKDIR /work
+WORKDIR /videos
 EXPOSE 7860
 ENTRYPOINT ["s3dnerf"]
 CMD ["--help"]
