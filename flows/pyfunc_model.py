@@ -69,7 +69,7 @@ class TalkingHeadModel(PythonModel):
         Returns
         -------
         DataFrame with the columns ``video`` (bytes of an mp4: H.264, 25 frames a second, with the speech), ``frames``
-        (how many it has) and ``note`` (which of several sound tracks or channels was heard, else empty).
+        (how many it has) and ``note`` (which of several sound tracks or channels was used, else empty).
 
         Raises SettingsError for another option, and what :meth:`s3dnerf.TalkingHead.animate` raises for a portrait or
         speech that cannot be used.

@@ -162,7 +162,7 @@ class SpeechSettings:
         "shift", "a clip out of step: its sound is shifted, or the clip excluded", choices=("shift", "exclude")
     )
     sync_unsure: str = opt(
-        "exclude", "a clip whose offset cannot be told: kept as it is, or excluded", choices=("keep", "exclude")
+        "exclude", "a clip whose offset is not certain: kept as it is, or excluded", choices=("keep", "exclude")
     )
     sync_tolerance_frames: int = opt(1, "an offset up to so many frames counts as in step", ge=0, le=15)
     sync_max_frames: int = opt(6, "sync_action shift: a larger offset excludes the clip", ge=1, le=15)

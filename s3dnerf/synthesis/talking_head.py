@@ -78,8 +78,8 @@ class Animation:
     frames : uint8 (h, w, 3) RGB each, 25 a second
     count : how many there will be
     whole : whether they show the whole picture, or the aligned face alone
-    samples : float32 (n,), 16 kHz, what was heard
-    note : which of several sound tracks or channels was heard, '' where there was nothing to choose
+    samples : float32 (n,), 16 kHz, the sound that was used
+    note : which of several sound tracks or channels was used, '' where there was nothing to choose
     origin : what made them; a video's metadata and Content Credentials say so
     recording : the sound's file, where there is one
     """
