@@ -10,7 +10,7 @@ Two recognisers, two recipes, never compared with each other:
 
 - ``insightface``: cosine of ArcFace embeddings (the model pack's recogniser, run by onnxruntime on a 112² crop aligned
   by five points);
-- ``dlib`` (the replacement): 1 − ‖a − b‖ of dlib's 128-D descriptors (its own threshold for "same person" is a distance of
+- ``dlib`` (replacement): 1 − ‖a − b‖ of dlib's 128-D descriptors (its own threshold for "same person" is a distance of
   0.6, so 0.4 here).
 
 Each generated frame against the same frame of the truth, on a few frames evenly spread over the clip. A frame whose
