@@ -63,7 +63,11 @@ def expectations(values: Values) -> list[dict[str, Any]]:
         "APD: methods that repaint the true video's mouth below PC-AVS, which makes the head anew",
         [pair(m, c, "apd", "pcavs") for m, c in repainting],
     )
-    for metric in ("apd", "akd"):
+    expect(
+        "AED: methods that repaint the true video's mouth below PC-AVS, which makes the face anew",
+        [pair(m, c, "aed_landmarks", "pcavs") for m, c in repainting],
+    )
+    for metric in ("apd", "akd", "aed_landmarks"):
         expect(
             f"{metric.upper()}: methods given the true head pose below SadTalker, which invents one",
             [pair(m, c, metric, "sadtalker") for m, c in posed],
