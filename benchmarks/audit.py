@@ -159,15 +159,21 @@ def measured(a: Report, b: Report, pairs: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Simulate and write the result."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.audit", description=(__doc__ or "").splitlines()[0])
+def pairs_of_reports(module: str, about: str) -> argparse.Namespace:
+    """What was typed after a benchmark's name: pairs of reports, their preset, how many pairs to simulate."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{module}", description=about.splitlines()[0])
     parser.add_argument("reports", nargs="+", metavar="A B")
     parser.add_argument("--preset", default="sample")
     parser.add_argument("--pairs", type=int, default=200)
     given = parser.parse_args()
     if len(given.reports) % 2:
         parser.error(f"reports: got {len(given.reports)} — accepted: an even number, A and B of each pair")
+    return given
+
+
+def main() -> None:
+    """Simulate and write the result."""
+    given = pairs_of_reports("audit", __doc__ or "")
     result = {
         **origin(
             f"python -m benchmarks.audit {' '.join(given.reports)} --preset {given.preset} --pairs {given.pairs}", "git"

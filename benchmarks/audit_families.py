@@ -16,13 +16,12 @@ pairs with the loss in which it is seen, and with how many tests ten speakers ca
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from benchmarks.audit import LOSS, compared, noise_of, simulated
+from benchmarks.audit import LOSS, compared, noise_of, pairs_of_reports, simulated
 from benchmarks.record import origin, write
 from flows.audit import report_at
 from s3dnerf.reporting.comparison import ALPHA, Row
@@ -95,15 +94,7 @@ def measured(a: Report, b: Report, pairs: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Simulate and write the result."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.audit_families", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("reports", nargs="+", metavar="A B")
-    parser.add_argument("--preset", default="sample")
-    parser.add_argument("--pairs", type=int, default=200)
-    given = parser.parse_args()
-    if len(given.reports) % 2:
-        parser.error(f"reports: got {len(given.reports)} — accepted: an even number, A and B of each pair")
+    given = pairs_of_reports("audit_families", __doc__ or "")
     words = f"{' '.join(given.reports)} --preset {given.preset} --pairs {given.pairs}"
     found: dict[str, Any] = {
         f"{a} {b}": measured(report_at(a, given.preset), report_at(b, given.preset), given.pairs)

@@ -48,6 +48,14 @@ def read_tensors(path: str | Path) -> Any:
         raise WeightFileError(f"{path}: {refusal(error)}") from error
 
 
+def read_named_tensors(path: Path) -> dict[str, Any]:
+    """Name → tensor, of a safetensors file or of one that torch wrote. Raises WeightFileError, OSError."""
+    found = read_safetensors(path)[0] if path.suffix == ".safetensors" else read_tensors(path)
+    if not isinstance(found, dict):
+        raise WeightFileError(f"{path}: not a plain file of tensors: holds a {type(found).__name__}")
+    return found
+
+
 def read_safetensors(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Tensors, on the CPU, and metadata of a safetensors file. Raises WeightFileError for any other file; OSError."""
     from safetensors import SafetensorError, safe_open

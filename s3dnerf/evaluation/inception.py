@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.shapes import Float, Tensor, UInt8
-from s3dnerf.core.weight_files import WeightFileError, read_safetensors, read_tensors
+from s3dnerf.core.weight_files import WeightFileError, read_named_tensors
 
 SIZE_PX, FEATURES = 299, 2048
 NAME = "pt_inception-2015-12-05-6726825d.pth"
@@ -208,11 +208,9 @@ def load_inception(path: str | Path) -> InceptionV3 | torch.jit.ScriptModule:
     if path.suffix == ".pt":
         return read_program(path)
     try:
-        given = read_safetensors(path)[0] if path.suffix == ".safetensors" else read_tensors(path)
+        given = read_named_tensors(path)
     except WeightFileError as error:
         raise FeatureWeightsError(str(error)) from error
-    if not isinstance(given, dict):
-        raise FeatureWeightsError(f"{path}: not a file of named tensors: holds a {type(given).__name__}")
     network, found = InceptionV3(), {}
     for name, value in network.state_dict().items():
         if name.endswith("num_batches_tracked"):  # counts training steps, and old files lack it

@@ -224,7 +224,7 @@ def score_pair(generated: np.ndarray, truth: Truth, tools: Tools) -> tuple[list[
     pair = landmarks[: len(landmark_frames)], truth.landmarks[: len(landmark_frames)]
     ours, theirs = generated[:: tools.picture_every], truth.frames[: paired : tools.picture_every]
     if tools.network is None:
-        perceptual = not_measured(lpips_files.RECIPE, tools.why.get("lpips", "") or "no LPIPS weights")
+        perceptual = lpips_files.absent(tools.why.get("lpips", ""))
     else:
         from s3dnerf.metrics import lpips  # here: it imports torch, which the protocol itself does without
 
@@ -341,7 +341,7 @@ def score_truth(truth: Truth, tools: Tools) -> list[Measured]:
         *of_one_video(truth.frames, truth.landmarks, described, truth, tools),
     ]
     if tools.network is None:
-        measured.append(not_measured(lpips_files.RECIPE, tools.why.get("lpips", "no LPIPS weights")))
+        measured.append(lpips_files.absent(tools.why.get("lpips", "")))
     else:
         measured.append(Measured(lpips_files.RECIPE, lpips_files.RECIPE.perfect, len(truth.frames)))
     for recipe in (lmd.FACE_RECIPE, lmd.MOUTH_RECIPE, keypoints.RECIPE, head_pose.APD_RECIPE, expression.RECIPE):

@@ -27,9 +27,9 @@ from torch import nn
 
 from s3dnerf.core.errors import S3DNeRFError
 from s3dnerf.core.shapes import Float, Tensor, UInt8
-from s3dnerf.core.weight_files import WeightFileError, read_safetensors, read_tensors
+from s3dnerf.core.weight_files import WeightFileError, read_named_tensors
 from s3dnerf.metrics.lpips_files import BACKBONE, CONVERTED, HEADS, OWN_NAMES, RECIPE
-from s3dnerf.metrics.result import Measured, not_measured, over_frames
+from s3dnerf.metrics.result import Measured, over_frames
 
 CHANNELS = (64, 192, 384, 256, 256)
 TAPS = (1, 4, 7, 9, 11)  # the ReLUs of torchvision's ``features``
@@ -95,12 +95,9 @@ def _tensors(folder: Path, name: str) -> dict[str, Tensor]:
     if path is None:
         raise LpipsWeightsError(f"{folder / name}: no such file (nor {' or '.join(names[1:])}): s3dnerf fetch lpips")
     try:
-        found = read_safetensors(path)[0] if path.suffix == ".safetensors" else read_tensors(path)
+        return read_named_tensors(path)
     except WeightFileError as error:
         raise LpipsWeightsError(str(error)) from error
-    if not isinstance(found, dict):
-        raise LpipsWeightsError(f"{path}: not a plain file of tensors: holds a {type(found).__name__}")
-    return found
 
 
 def load_lpips(folder: str | Path) -> LPIPS:
@@ -137,14 +134,13 @@ def as_input(frames: np.ndarray) -> Tensor:
 
 
 def measure(
-    network: LPIPS | None,
+    network: LPIPS,
     generated: np.ndarray,
     truth: np.ndarray,
-    reason: str = "",
     batch: int = 8,
     kept: dict[tuple[int, int], list[Tensor]] | None = None,
 ) -> Measured:
-    """Mean LPIPS of a clip; ``reason`` says why there is no network.
+    """Mean LPIPS of a clip; where there is no network: :func:`s3dnerf.metrics.lpips_files.absent`.
 
     Parameters
     ----------
@@ -156,11 +152,9 @@ def measure(
     Examples
     --------
     >>> frames = np.zeros((2, 64, 64, 3), np.uint8)
-    >>> measure(None, frames, frames, "no weights").value is None, measure(LPIPS(), frames, frames).value
-    (True, 0.0)
+    >>> measure(LPIPS(), frames, frames).value
+    0.0
     """
-    if network is None:
-        return not_measured(RECIPE, reason or "no LPIPS weights")
     values, device = [], network.shift.device
     with torch.inference_mode():
         for i in range(0, len(truth), batch):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from s3dnerf.metrics.result import DOWN, Recipe
+from s3dnerf.metrics.result import DOWN, Measured, Recipe, not_measured
 
 RECIPE = Recipe(
     "lpips", "LPIPS", "", DOWN, "lpips-1", 0.0, math.inf, "LPIPS 0.1, AlexNet, inputs in [−1, 1], 256²", perfect=0.0
@@ -16,3 +16,8 @@ RECIPE = Recipe(
 BACKBONE, HEADS = "alexnet.pth", "lpips_alex.pth"
 OWN_NAMES = {BACKBONE: "alexnet-owt-7be5be79.pth", HEADS: "alex.pth"}
 CONVERTED = ("alexnet.safetensors", "lpips_alex.safetensors")
+
+
+def absent(reason: str = "") -> Measured:
+    """LPIPS where there is no network, with the reason."""
+    return not_measured(RECIPE, reason or "no LPIPS weights")

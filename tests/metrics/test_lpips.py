@@ -13,7 +13,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional
 
-from s3dnerf.metrics import lpips
+from s3dnerf.metrics import lpips, lpips_files
 from tests.margins import Between, Margin
 
 CONVOLUTIONS = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
@@ -124,9 +124,9 @@ def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
 def test_missing_is_not_zero(tmp_path: Path) -> None:
     with pytest.raises(lpips.LpipsWeightsError, match="alexnet.pth: no such file"):
         lpips.load_lpips(tmp_path)
-    frames = np.zeros((2, 64, 64, 3), np.uint8)
-    measured = lpips.measure(None, frames, frames, "no LPIPS weights")
+    measured, said = lpips_files.absent(), lpips_files.absent("why")
     assert measured.value is None and measured.reason == "no LPIPS weights"
+    assert said.value is None and said.reason == "why"
 
 
 def test_a_wrong_shape_is_named(tmp_path: Path) -> None:
