@@ -23,19 +23,22 @@ def test_a_codecs_change_is_put_beside_what_clips_differ_by() -> None:
 
 
 def test_an_order_that_did_not_come_is_said() -> None:
-    plain = dict.fromkeys(("apd", "akd", "head_dynamics", "brow_dynamics", "mouth_blur", "identity_least"), 1.0)
+    ones = ("apd", "akd", "aed_landmarks", "head_dynamics", "brow_dynamics", "mouth_blur", "identity_least")
+    plain = dict.fromkeys(ones, 1.0)
     plain |= {"sound_correlation_best": 0.4, "anothers_sound": 0.1, "head_angle_deviation": 1.0}
     plain |= {"lip_dynamics": 1.0, "jitter": 1.0, "silent_lips": None}
     still = {**plain, **dict.fromkeys(("head_dynamics", "head_angle_deviation", "lip_dynamics", "jitter"), 0.0)}
+    repainted = {**plain, "apd": 0.5, "aed_landmarks": 1.2, "head_dynamics": 1.1, "brow_dynamics": 1.3}
     values = {
         "truth": {"x": plain},
         "still": {"x": {**still, "brow_dynamics": 0.0}},
-        "wav2lip": {"x": {**plain, "apd": 0.5, "head_dynamics": 1.1, "brow_dynamics": 1.3, "identity_least": 2.0}},
+        "wav2lip": {"x": {**repainted, "identity_least": 2.0}},
         "pcavs": {"x": {**plain, "mouth_blur": 2.0, "anothers_sound": 0.5}},
     }
     lines = {line["expected"]: line for line in expectations(values)}
     held = {expected: line["held_in"] for expected, line in lines.items()}
     assert held["APD: methods that repaint the true video's mouth below PC-AVS, which makes the head anew"] == "1 of 1"
+    assert held["AED: methods that repaint the true video's mouth below PC-AVS, which makes the face anew"] == "0 of 1"
     assert held["APD: methods given the true head pose below SadTalker, which invents one"] == "0 of 0"
     assert held["head_dynamics: where only the mouth is repainted within 15 % of the truth's"] == "1 of 1"
     far = lines["brow_dynamics: where only the mouth is repainted within 15 % of the truth's"]
