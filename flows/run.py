@@ -31,7 +31,7 @@ from flows.proxies import spare_loopback
 from flows.stage_run import run_stage
 from flows.store_switch import ignore_store
 from flows.workspace import link_main, seen_from_here
-from s3dnerf.core.devices import chosen_device, device_name, onnx_provider
+from s3dnerf.core.devices import chosen_device_name, onnx_provider
 from s3dnerf.core.errors import SettingsError
 from s3dnerf.core.processes import one_message, one_thread
 from s3dnerf.settings.loading import load_settings
@@ -99,7 +99,7 @@ def device_of(stage: str, settings: Settings) -> dict[str, str]:
         return {}
     if stage in TRAININGS and slurm.requested():
         return {"device": f"Slurm ({os.environ[slurm.VARIABLE]})"}
-    return {"device": onnx_provider() if stage == "align" else device_name(chosen_device())}
+    return {"device": onnx_provider() if stage == "align" else chosen_device_name()}
 
 
 def run(stage: str, part: str = "", params: str = "params.yaml") -> Any:

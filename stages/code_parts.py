@@ -54,7 +54,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "s3dnerf.training.curves",
         "s3dnerf.training.distributed",
         "s3dnerf.training.jobs",
-        "s3dnerf.training.speech_variation",
+        "s3dnerf.training.optimiser",
         "stages.training",
     ),
     "clip_arrays": ("s3dnerf.training.clips",),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from s3dnerf.reporting import figures, sheets, videos
+from s3dnerf.reporting import figures, page, sheets, videos
+from s3dnerf.video.packs import PACK_STAGES
+from stages import code_lock
 
 
 def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,3 +38,33 @@ def remember_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures that a report encodes and clips that it decodes: once, however often the same report is made again."""
     for module, name in ((figures, "photo_uri"), (sheets, "photo_uri"), (videos, "photo_uri"), (sheets, "decode_clip")):
         monkeypatch.setattr(module, name, remembered(getattr(module, name)))
+
+
+def _digest(folders: tuple[str, ...], kind: str) -> str:
+    """Of the names and bytes of all files of a kind in some folders below the current one."""
+    found = hashlib.sha256()
+    for path in sorted(path for folder in folders for path in Path(folder).rglob(kind) if path.is_file()):
+        found.update(f"{path}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
+    return found.hexdigest()
+
+
+def remembered_of_files(function: Callable[..., Any], folders: tuple[str, ...], kind: str) -> Callable[..., Any]:
+    """The function, computed once for arguments that print alike and files of these folders with equal bytes."""
+    kept: dict[tuple[str, str], Any] = {}
+
+    def once(*given: Any) -> Any:
+        inputs = repr(given), _digest(folders, kind)
+        if inputs not in kept:
+            kept[inputs] = function(*given)
+        return kept[inputs]
+
+    return once
+
+
+def remember_what_reports_share(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
+    """Pictures; besides, the contact sheets of preprocessing and what is read of the code, once for the same files."""
+    remember_pictures(monkeypatch)
+    preprocessed = tuple(str(data / stage) for stage in ("sample", "inventory", "ingest", *PACK_STAGES))
+    monkeypatch.setattr(page, "contact_sheets", remembered_of_files(page.contact_sheets, preprocessed, "*"))
+    code = remembered_of_files(code_lock.read_code, ("s3dnerf", "stages", "flows"), "*.[ph][yt]*")
+    monkeypatch.setattr(code_lock, "read_code", code)

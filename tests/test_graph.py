@@ -1,5 +1,5 @@
-"""The whole graph at ``tiny`` through a real ``dvc repro``: a first run, a second one with nothing to do, one added
-video, one kill -9.
+"""The whole graph at ``tiny`` through a real ``dvc repro``: a first run, a second one with nothing to do, one made again
+elsewhere, tampering, experiments.
 
 Each project is a copy of this repository in a folder of its own. Hashes are DVC's, from ``dvc.lock``; the report's own
 out is left out of comparisons, since it says when and on what revision it was made, but its ``summary.json`` and
@@ -16,7 +16,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +29,12 @@ from s3dnerf.video.decoder import close_decoders
 from s3dnerf.video.packs import PACK_STAGES
 from tests.flows import prefect_records as records
 from tests.project import Project
-from tests.remembered import remember_pictures
+from tests.remembered import remember_what_reports_share
 from tests.settings_reads import reads, recording
 
 ALARMING = ("Traceback", "ERROR", "Error:", "Exception", "Warning", "WARNING", "CRITICAL", "deprecat")
+
+QUICK = {"S3DNERF_RUNNER": "inline", "S3DNERF_TRACKING": "off"}
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -139,17 +140,17 @@ def ran(said: str) -> list[str]:
 
 
 def test_only_code_that_runs_stops_a_run_and_only_a_bump_makes_anything_again(first: tuple[Project, str]) -> None:
-    project, quick = first[0], {"S3DNERF_RUNNER": "inline", "S3DNERF_TRACKING": "off"}
+    project = first[0]
 
     def command(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", *words], cwd=project.folder, env=project.environment(**quick), capture_output=True, text=True
+            [sys.executable, "-m", *words], cwd=project.folder, env=project.environment(**QUICK), capture_output=True, text=True
         )  # fmt: skip
 
     before = project.hashes()
     for file, old, new in EDITS.values():
         edit(project, file, old, new)
-    assert ran(project.repro(**quick)) == ["check", "inventory"]
+    assert ran(project.repro(**QUICK)) == ["check", "inventory"]
     for what, (file, old, new, part) in CHANGES.items():
         edit(project, file, old, new)
         stopped = command("dvc", "repro") if what == "a constant" else command("flows.run", "check")
@@ -161,16 +162,16 @@ def test_only_code_that_runs_stops_a_run_and_only_a_bump_makes_anything_again(fi
         edit(project, file, new, old)
     edit(project, *CHANGES["a backend that is not in force"][:3])
     assert command("flows.cli", "code", "bump").returncode == 0  # tiny uses dlib: nothing of it is stale
-    assert ran(project.repro(**quick)) == ["check", "inventory"]
+    assert ran(project.repro(**QUICK)) == ["check", "inventory"]
     edit(project, *CHANGES["a message"][:3])
     assert command("flows.cli", "code", "keep").returncode == 0
-    assert ran(project.repro(**quick)) == ["check", "inventory"] and project.hashes() == before
+    assert ran(project.repro(**QUICK)) == ["check", "inventory"] and project.hashes() == before
     edit(project, *CHANGES["a constant"][:3])
     assert command("flows.cli", "code", "bump").returncode == 0
-    assert ran(project.repro(**quick)) == ["check", "inventory", "masks"]  # the same bytes: what follows it stays
+    assert ran(project.repro(**QUICK)) == ["check", "inventory", "masks"]  # the same bytes: what follows it stays
     assert project.hashes() == before
     subprocess.run(["git", "checkout", "-q", "--", "s3dnerf", "stages", "dvc.yaml"], cwd=project.folder, check=True)
-    assert ran(project.repro(**quick)) == ["check", "inventory"]  # DVC has run masks at that version before
+    assert ran(project.repro(**QUICK)) == ["check", "inventory"]  # DVC has run masks at that version before
     assert project.hashes() == before
 
 
@@ -261,7 +262,7 @@ def test_consistent_forgeries_are_each_found_by_the_rule_that_should(
     from flows.audit import audit_command, run_verify
     from tests.forgeries import FORGERIES, all_alike, git, put_back
 
-    remember_pictures(monkeypatch)
+    remember_what_reports_share(monkeypatch, Path("data/tiny"))
     folder = Path("reports/tiny")
     first[0].commit("report")
     monkeypatch.chdir(first[0].folder)
@@ -303,14 +304,13 @@ def test_experiments_in_place_and_in_the_queue(first: tuple[Project, str], monke
     from flows.audit import run_verify
 
     project = first[0]
-    quick = {"S3DNERF_RUNNER": "inline", "S3DNERF_TRACKING": "off"}
     for name in ("name", "email"):
         subprocess.run(["git", "config", f"user.{name}", "test@test.invalid"], cwd=project.folder, check=True)
     project.commit("report")
 
     def dvc(*words: str) -> str:
         done = subprocess.run([sys.executable, "-m", "dvc", *words], cwd=project.folder,
-                              env=project.environment(**quick), capture_output=True, text=True)  # fmt: skip
+                              env=project.environment(**QUICK), capture_output=True, text=True)  # fmt: skip
         assert done.returncode == 0, (words, done.stdout[-4000:] + done.stderr[-4000:])
         return done.stdout + done.stderr
 
@@ -318,10 +318,11 @@ def test_experiments_in_place_and_in_the_queue(first: tuple[Project, str], monke
         return {path for stage in PACK_STAGES for path in project.folder.glob(f".packs/{stage}/*")}
 
     base = project.hashes()
-    said = dvc("exp", "run", "-n", "here", "-S", "train.steps=6")
-    assert [name for name in ran(said) if name != "check"] == ["inventory", "train_s3dnerf@full", "evaluate", "report"]
-    settings = load_settings(project.folder / "params.yaml")
-    assert settings == dataclasses.replace(preset_settings("tiny"), train=settings.train) and settings.train.steps == 6
+    said = dvc("exp", "run", "-n", "here", "-S", "evaluate.landmark_every=1")
+    assert [name for name in ran(said) if name != "check"] == ["inventory", "evaluate", "report"]
+    settings, tiny = load_settings(project.folder / "params.yaml"), preset_settings("tiny")
+    assert settings.evaluate == dataclasses.replace(tiny.evaluate, landmark_every=1)
+    assert settings == dataclasses.replace(tiny, evaluate=settings.evaluate)
     before = packs()
 
     subprocess.run(["git", "checkout", "-q", "."], cwd=project.folder, check=True)
@@ -330,7 +331,8 @@ def test_experiments_in_place_and_in_the_queue(first: tuple[Project, str], monke
     assert project.quiet(60), project.processes()
     assert packs() == before
     rows = {row["Experiment"]: row for row in csv.DictReader(io.StringIO(dvc("exp", "show", "--csv")))}
-    assert [rows[name]["train.steps"] for name in ("", "here", "queued")] == ["4", "6", "5"]
+    asked = [(rows[name]["train.steps"], rows[name]["evaluate.landmark_every"]) for name in ("", "here", "queued")]
+    assert asked == [("4", "2"), ("4", "1"), ("5", "2")]
     numbers = {name: float(rows[name]["m_lmd"]) for name in ("here", "queued")}
     assert numbers["here"] != numbers["queued"]
 
@@ -351,50 +353,16 @@ def test_experiments_in_place_and_in_the_queue(first: tuple[Project, str], monke
     assert project.hashes() != base
 
 
-def with_raw_folder(project: Project, source: Path, added: bool) -> None:
-    """The sample's raw files as somebody's own raw folder, with or without one more video."""
-    shutil.copytree(source / "data/tiny/sample/raw", project.folder / "raw")
-    if added:
-        add_video(project)
-    project.settings(
-        sample={"enabled": False},
-        ingest={"pack_clips": 8},
-        raw={"hdtf": "raw/HDTF", "lrs2": "raw/LRS2", "mead": "raw/MEAD"},
-    )
-
-
-def add_video(project: Project) -> None:
-    clips = project.folder / "raw/HDTF/clips"
-    clips.mkdir(exist_ok=True)
-    video = sorted((project.folder / "raw/LRS2").rglob("*.mp4"))[0]
-    shutil.copyfile(video, clips / "WRA_Zimmer_000.mp4")
-
-
-def test_one_added_video_and_a_killed_run_equal_a_run_that_was_left_alone(
+def test_what_was_trained_and_measured_is_the_same_made_again_elsewhere(
     first: tuple[Project, str], tmp_path: Path
 ) -> None:
-    source = first[0].folder
-    grown, untouched, killed = (Project(tmp_path / name) for name in ("grown", "untouched", "killed"))
-    quick = {"S3DNERF_RUNNER": "inline", "S3DNERF_TRACKING": "off"}
-    with_raw_folder(untouched, source, added=True)
-    untouched.repro(**quick)
-    expected = untouched.hashes()
-
-    with_raw_folder(grown, source, added=False)
-    grown.repro("speech", "lips", "masks", **quick)
-    add_video(grown)
-    said = grown.repro(**quick)
-    assert "align: " in said and " 1 to make" in said.split("align: ")[1].splitlines()[0]
-    assert grown.hashes() == expected
-
-    with_raw_folder(killed, source, added=True)
-    process = killed.start(**quick)
-    end = time.monotonic() + 300
-    while not list((killed.folder / ".packs/align").glob("*/pack.tar")) and time.monotonic() < end:
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    assert killed.quiet(), "a stage went on after its dvc was killed"
-    assert not (killed.folder / "data/tiny/align/hdtf/index.parquet").exists(), "killed too late to mean anything"
-    killed.repro("speech", "lips", "masks", **quick)  # what follows is a function of these, as the grown one showed
-    assert "data/tiny/speech/hdtf" in killed.outs() and killed.outs().items() <= expected.items()
+    """In another folder, without Prefect and MLflow, from preprocessing that is here: to the same bytes."""
+    here, there = first[0], Project(tmp_path / "there")
+    for name in ("params.yaml", "dvc.lock"):
+        shutil.copyfile(here.folder / name, there.folder / name)
+    shutil.copytree(here.folder / ".dvc/cache", there.folder / ".dvc/cache", copy_function=os.link)
+    said = there.repro("speech", "lips", "masks", **QUICK)
+    assert ran(said) == ["check", "inventory"], said
+    made = ["train_sync_expert", "train_sync_judge", "train_s3dnerf@full", "evaluate", "report"]
+    assert ran(there.repro("--force", "--single-item", *made, **QUICK)) == made
+    assert there.hashes() == here.hashes()

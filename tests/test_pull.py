@@ -1,4 +1,5 @@
-"""A clone that pulled its data goes on as if it had made them; ``dvc repro -f`` makes them again. With a real DVC.
+"""A clone that pulled its data goes on as if it had made them, and so does a killed run; ``dvc repro -f`` makes them
+again. With a real DVC.
 
 The project preprocesses three short videos, pushes to a folder as DVC remote, and is cloned.
 """
@@ -10,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,22 @@ def test_a_forced_run_goes_round_the_store(pushed: Project, tmp_path: Path) -> N
             text=True,
         )
         assert counts(done.stdout + done.stderr) == {"lips": expected}
+
+
+def test_a_killed_run_goes_on_to_the_bytes_of_one_that_was_left_alone(pushed: Project, tmp_path: Path) -> None:
+    killed = Project(_made(tmp_path / "killed"))
+    shutil.copytree(pushed.folder / "raw", killed.folder / "raw")
+    shutil.copyfile(pushed.folder / "params.yaml", killed.folder / "params.yaml")
+    process, end = killed.start(**QUICK), time.monotonic() + 300
+    while not list((killed.folder / ".packs/align").glob("*/pack.tar")) and time.monotonic() < end:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert killed.quiet(), "a stage went on after its dvc was killed"
+    assert not (killed.folder / "data/tiny/align/hdtf/index.parquet").exists(), "killed too late to mean anything"
+    packs, kept, made = counts(killed.repro(*LAST, **QUICK))["align"]
+    assert packs == kept + made == 3 and kept >= 1
+    assert _outs(killed) == _outs(pushed)
 
 
 def _made(folder: Path) -> Path:

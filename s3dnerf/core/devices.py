@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from s3dnerf.core.errors import SettingsError
@@ -19,6 +20,24 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda")
 VARIABLE = "S3DNERF_DEVICE"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def built_for_cpu() -> bool:
+    """Whether the installed PyTorch was built for processors alone, as its version says; known without importing it,
+    which takes 1.5 s.
+    """
+    return metadata.version("torch").endswith("+cpu")
+
+
+def cpu_for_certain(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether networks run on the processor whatever this machine has, as far as it is known without PyTorch.
+
+    Parameters
+    ----------
+    environment : None takes this process's
+    """
+    name = (os.environ if environment is None else environment).get(VARIABLE) or "auto"
+    return name == "cpu" or (name == "auto" and built_for_cpu())
 
 
 def chosen_device(name: str | None = None, dashes: str = "") -> torch.device:
@@ -59,7 +78,7 @@ def usable_gpus(environment: Mapping[str, str] | None = None, count: int | None 
     count : devices that PyTorch sees; None asks it (without starting CUDA)
     """
     environment = os.environ if environment is None else environment
-    if environment.get(VARIABLE) == "cpu":
+    if environment.get(VARIABLE) == "cpu" or (count is None and cpu_for_certain(environment)):
         return ()
     if count is None:
         import torch
@@ -68,6 +87,11 @@ def usable_gpus(environment: Mapping[str, str] | None = None, count: int | None 
     visible = environment.get(VISIBLE)
     names = [str(i) for i in range(count)] if visible is None else [name.strip() for name in visible.split(",")]
     return tuple(names[:count])
+
+
+def chosen_device_name() -> str:
+    """:func:`device_name` of :func:`chosen_device`."""
+    return "cpu" if cpu_for_certain() else device_name(chosen_device())
 
 
 def device_name(device: torch.device) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from s3dnerf.core.cores import usable_cores
+from s3dnerf.core.devices import built_for_cpu
 
 
 def _cpu() -> str:
@@ -24,11 +25,14 @@ def _cpu() -> str:
 def hardware() -> dict[str, Any]:
     """CPU, cores, memory in GB, GPUs, system, Python, and the CUDA that PyTorch was built for (None: for none)."""
     import psutil
-    import torch
 
-    gpus = (
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    )
+    gpus, cuda = [], None
+    if not built_for_cpu():
+        import torch
+
+        cuda = torch.version.cuda
+        if torch.cuda.is_available():
+            gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "cpu": _cpu(),
         "cores": usable_cores(),
@@ -36,5 +40,5 @@ def hardware() -> dict[str, Any]:
         "gpu": gpus,
         "os": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "cuda": torch.version.cuda,
+        "cuda": cuda,
     }

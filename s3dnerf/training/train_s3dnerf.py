@@ -39,6 +39,7 @@ from s3dnerf.training.ema import Averaged
 from s3dnerf.training.generator_data import GeneratorData
 from s3dnerf.training.jobs import TrainingJob, interruptible, run_job
 from s3dnerf.training.loading import batches
+from s3dnerf.training.optimiser import Adam
 from s3dnerf.training.pace import Pace
 from s3dnerf.training.passes import DiscriminatorPass, GeneratorPass
 from s3dnerf.training.perceptual import PerceptualLoss
@@ -95,10 +96,10 @@ class Trainer:
         self.discriminator_pass = world.data_parallel(DiscriminatorPass(self.discriminator))
         self.averaged = Averaged(self.generator, self.train.ema)
         fused = self.device.type == "cuda"
-        self.generator_optimiser = torch.optim.Adam(
+        self.generator_optimiser = Adam(
             self.generator.parameters(), self.train.lr_generator, betas=(self.train.adam_beta1, 0.99), fused=fused
         )
-        self.discriminator_optimiser = torch.optim.Adam(
+        self.discriminator_optimiser = Adam(
             equalised(self.discriminator), self.train.lr_discriminator, betas=(0.0, 0.99), fused=fused
         )
         self.watch = LossWatch()

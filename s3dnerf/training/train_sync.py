@@ -35,6 +35,7 @@ from s3dnerf.training.checkpoints import load_checkpoint, save_checkpoint
 from s3dnerf.training.curves import Curves
 from s3dnerf.training.distributed import World, loader_workers
 from s3dnerf.training.jobs import TrainingJob, run_job
+from s3dnerf.training.optimiser import Adam
 from s3dnerf.training.sync_augment import varied_lips, varied_mel, varied_tokens
 from s3dnerf.training.sync_data import ClipPool, LipClip, SyncDataError, SyncSplit, crop_margin, draw_batch, split_for
 from s3dnerf.training.sync_eval import embed_clips, offset_curves, some_clips
@@ -184,7 +185,7 @@ def train(job: Job, world: World) -> dict[str, Any] | None:
     torch.manual_seed(job.seed)
     network = new_network(sync, pool.at(0)).to(world.device)
     both = world.data_parallel(SyncPass(network))
-    optimiser = torch.optim.Adam(network.parameters(), lr=sync.lr, betas=(0.9, 0.99))
+    optimiser = Adam(network.parameters(), lr=sync.lr, betas=(0.9, 0.99))
     monitor = SyncMonitor(sync.margin, patience=max(20, min(2000, job.steps // 4)))
     best: dict[str, Any] = {"step": 0, "accuracy": -1.0, "weights": None}
     start = 0

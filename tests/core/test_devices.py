@@ -1,10 +1,15 @@
 """Where a network runs."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from s3dnerf.core.devices import VARIABLE, chosen_device, onnx_provider, usable_gpus
+from s3dnerf.core import devices
+from s3dnerf.core.devices import VARIABLE, chosen_device, chosen_device_name, onnx_provider, usable_gpus
 from s3dnerf.core.errors import SettingsError
+from s3dnerf.core.machine import hardware
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +94,29 @@ def test_onnxruntime_follows_the_rule_as_far_as_it_was_built_for_it(monkeypatch:
 )
 def test_gpus_that_a_process_may_use(environment: dict[str, str], count: int, names: tuple[str, ...]) -> None:
     assert usable_gpus(environment, count) == names
+
+
+def test_a_pytorch_built_for_processors_is_known_by_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said without importing PyTorch is what PyTorch itself says."""
+    assert devices.built_for_cpu() == torch.__version__.endswith("+cpu")
+    if devices.built_for_cpu():
+        assert torch.version.cuda is None and not torch.cuda.is_available()
+    assert hardware()["cuda"] == torch.version.cuda
+    gpu(monkeypatch, True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for built, name, gpus in (("2.13.0+cpu", "cpu", ()), ("2.13.0+cu130", "cuda (NVIDIA H100)", ("0",))):
+        monkeypatch.setattr(devices.metadata, "version", lambda package, built=built: built)
+        assert (chosen_device_name(), usable_gpus({})) == (name, gpus)
+    monkeypatch.setenv(VARIABLE, "cpu")
+    assert chosen_device_name() == "cpu" and usable_gpus() == ()
+
+
+@pytest.mark.skipif(not devices.built_for_cpu(), reason="this PyTorch is built for GPUs and must be asked")
+def test_neither_the_machine_nor_the_device_needs_pytorch() -> None:
+    said = (
+        "import sys; from s3dnerf.core.machine import hardware; from s3dnerf.core.devices import chosen_device_name, "
+        "usable_gpus; hardware(), usable_gpus(); print(chosen_device_name(), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["cpu", "False"]
