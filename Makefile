@@ -96,12 +96,15 @@ pretrained: history room setup weights
 serve: extras
 	$(BIN)/python -m flows.cli serve
 
+# One more than the usual two cores: tests wait for programs, disks and servers as well.
+TEST_PROCESSES ?= 3
+
 test: history extras
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 
 # The edit loop: what takes long is left out (marker `slow`).
 test-fast: history extras
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope -m "not slow"
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadscope -m "not slow"
 
 lint: extras
 	$(BIN)/python -m ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault(
+    "DVC_NO_ANALYTICS", "true"
+)  # the project's .dvc/config says so; folders that tests make have none
 # Python keeps what it compiles, also where the environment asks it not to: the programs that tests start import mlflow,
 # torch and dvc hundreds of times, and compiling them again takes longer than all else in their start
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -24,6 +28,8 @@ install_import_hook(
     ["s3dnerf.model", "s3dnerf.sync", "s3dnerf.metrics", "s3dnerf.training.losses"], "beartype.beartype"
 )
 
+from sqlalchemy import event  # noqa: E402
+from sqlalchemy.engine import Engine  # noqa: E402
 from threadpoolctl import threadpool_limits  # noqa: E402
 
 from flows.proxies import is_loopback  # noqa: E402
@@ -34,6 +40,13 @@ threadpool_limits(1)
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTSIDE: list[str] = []  # where a test tried to connect to, beyond this machine
+
+
+@event.listens_for(Engine, "connect")
+def _no_waiting_for_the_disk(connection: object, record: object) -> None:
+    """MLflow makes a database in sixty steps and waits for the disk after each; no test loses its power."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 def _refuse_outside(event: str, given: tuple) -> None:
@@ -64,14 +77,20 @@ SLOW_MODULES = {
     "test_graph.py",
     "test_faults.py",
     "test_benchmarks_scale.py",
+    "test_benchmarks_peak_memory.py",
     "core/test_processes.py",
     "evaluation/test_folders.py",
     "flows/test_any_photo.py",
+    "flows/test_audit.py",
     "flows/test_cluster.py",
     "flows/test_executor.py",
+    "flows/test_fetch.py",
+    "flows/test_fetch_hdtf.py",
+    "flows/test_fetch_items.py",
     "flows/test_launch.py",
     "flows/test_makefile.py",
     "flows/test_outputs.py",
+    "flows/test_process_lifetime.py",
     "flows/test_recorder.py",
     "flows/test_remote.py",
     "flows/test_serve.py",
@@ -92,11 +111,14 @@ SLOW_MODULES = {
     "stages/test_masks.py",
     "stages/test_passing_faults.py",
     "stages/test_report.py",
+    "stages/test_report_size.py",
     "stages/test_store.py",
     "sync/test_judge.py",
     "test_inputs.py",
     "test_pull.py",
+    "training/test_compiling.py",
     "training/test_distributed.py",
+    "training/test_loading.py",
     "training/test_resuming.py",
     "video/test_decoder.py",
     "video/test_kinds.py",
