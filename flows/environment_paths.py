@@ -76,7 +76,10 @@ def mend_activate(environment: Path) -> bool:
     text = path.read_text(encoding="utf-8")
     if not re.search(r'["$`\\]', str(environment)):
         return False
-    right = re.sub(r"(?m)^( *VIRTUAL_ENV=).*$", lambda line: line[1] + shlex.quote(str(environment)), text, count=1)
+    place = shlex.quote(str(environment))
+    # Python 3.12 exports it at once; the other branch, for Windows, is parsed as well
+    right = re.sub(r"(?m)^( *(?:export )?VIRTUAL_ENV=)(?!\$\().*$", lambda line: line[1] + place, text, count=1)
+    right = re.sub(r"(?m)(?<=\$\(cygpath ).*(?=\)$)", lambda _: place, right)
     if right != text:
         path.write_text(right, encoding="utf-8")
     return right != text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -12,8 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.signals import ASKED, as_in_a_terminal
+
 ROOT = Path(__file__).resolve().parents[2]
-ASKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# a signal that comes just before a sleep begins is noticed at its end: so none is long
 WORK = """
 import subprocess, sys, time
 from s3dnerf.core.processes import one_message
@@ -23,7 +26,7 @@ with one_message("work"):
         part.write_bytes(b"half")
         children = [subprocess.Popen(["sh", "-c", "{ignores}sleep 61 & wait"]), subprocess.Popen(["sleep", "62"])]
         print("ready", flush=True)
-        time.sleep(60)
+        [time.sleep(0.1) for _ in range(600)]
 """
 
 
@@ -32,13 +35,10 @@ def begun(folder: Path, code: str, ignored: tuple[int, ...] = ()) -> subprocess.
     where they are ignored.
     """
 
-    def as_in_a_terminal() -> None:
-        for number in ASKED:
-            signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
-
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "S3DNERF_RUNNER": "inline"}, preexec_fn=as_in_a_terminal,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "S3DNERF_RUNNER": "inline"},
+        preexec_fn=functools.partial(as_in_a_terminal, ignored),
     )  # fmt: skip
     assert process.stdout is not None and process.stderr is not None
     line = process.stdout.readline()
@@ -81,10 +81,9 @@ def test_what_fails_because_it_was_stopped_is_a_stop(error: str, tmp_path: Path)
     """A child that the terminal's Ctrl-C reached as well dies, and whoever reads from it may say so first; an
     import that is broken off says that it failed."""
     code = WORK.format(ignores="").replace(
-        "        time.sleep(60)",
-        "        try:\n            time.sleep(60)\n        except KeyboardInterrupt:\n            raise ERROR('broken off') from None".replace(
-            "ERROR", error
-        ),
+        "        [time.sleep(0.1) for _ in range(600)]",
+        "        try:\n            [time.sleep(0.1) for _ in range(600)]\n"
+        f"        except KeyboardInterrupt:\n            raise {error}('broken off') from None",
     )
     process = begun(tmp_path, code)
     process.send_signal(signal.SIGINT)
@@ -131,7 +130,7 @@ from flows import run
 def main(context):
     (context.out("x").parent).mkdir(parents=True, exist_ok=True)
     print("ready", flush=True)
-    time.sleep(60)
+    [time.sleep(0.1) for _ in range(600)]
 
 stages.inventory.main = main
 sys.argv = ["flows.run", "inventory"]
@@ -143,7 +142,7 @@ from flows import cli
 
 def report() -> int:
     print("ready", flush=True)
-    time.sleep(60)
+    [time.sleep(0.1) for _ in range(600)]
     return 0
 
 cli.report = report

@@ -23,6 +23,7 @@ from s3dnerf.synthesis.content_credentials import signing
 from s3dnerf.synthesis.origin import Origin
 from s3dnerf.synthesis.synthesizer import write_video
 from s3dnerf.video.reading import probe
+from tests.signals import as_in_a_terminal
 from tests.videos import write_video as write_test_video
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,10 +196,6 @@ def test_the_sheets_and_a_comparison_are_refused_before_any_work(
 
 def stopped(folder: Path, command: list[str], number: int, begun: str) -> subprocess.CompletedProcess[str]:
     """Run a command, send it a signal once a file like ``begun`` is there, and wait for its end."""
-
-    def as_in_a_terminal() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # pytest may itself run where it is ignored
-
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.cli", *command], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=as_in_a_terminal,

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from s3dnerf.speech.audio import wav_bytes
+from tests.signals import as_in_a_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT / "weights" / "whisper_tiny_en.safetensors"
@@ -113,7 +114,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     env = {**os.environ, "TMPDIR": str(folder / "tmp"), "ASKED": str(folder / "asked"), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", AUDITED, "serve", "--port", str(port), "--max-seconds", "40"]
     process = subprocess.Popen(
-        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=open(folder / "err", "w"), text=True
+        command,
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=open(folder / "err", "w"),
+        text=True,
+        preexec_fn=as_in_a_terminal,
     )
     try:
         line = next((line for line in process.stdout if "the page:" in line), "")

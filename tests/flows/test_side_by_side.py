@@ -22,6 +22,7 @@ from s3dnerf.settings.schema import Settings
 from s3dnerf.training.distributed import World
 from s3dnerf.training.train_s3dnerf import train
 from tests.flows import fake_slurm
+from tests.signals import as_in_a_terminal
 from tests.small_corpus import make_training_data
 from tests.training.generator_job import files_of, generator_job
 
@@ -90,6 +91,7 @@ def command(folder: Path, *words: str, **environment: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=as_in_a_terminal,
     )
 
 
