@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def test_a_killed_run_is_gone_on_with_to_the_same_bytes(raw: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     process = subprocess.Popen([sys.executable, "-c", KILLED], env={**os.environ, "PYTHONPATH": str(root)})
     end = time.monotonic() + 60
-    while not path.exists() or len(pd.read_parquet(path)) < 10:
+    while not path.exists() or len(pd.read_parquet(io.BytesIO(path.read_bytes()))) < 10:
         assert time.monotonic() < end and process.poll() is None
         time.sleep(0.02)
     process.kill()
