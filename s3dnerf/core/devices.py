@@ -24,7 +24,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 def built_for_cpu() -> bool:
     """Whether the installed PyTorch was built for processors alone, as its version says; known without importing it,
-    which takes 1.5 s.
+    which takes more than a second.
     """
     return metadata.version("torch").endswith("+cpu")
 

@@ -1,9 +1,10 @@
 """Adam as PyTorch has it, without loading PyTorch's compiler.
 
 The methods of PyTorch's optimisers are wrapped so that its compiler leaves them alone, and the wrappers import the
-whole compiler at their first call: 1.6 s of processor time in each process of a training, compiled or not. Here
-nothing compiles an optimiser (``train.compile`` compiles networks), so the methods are called without the wrappers. The
-arithmetic, the state and its format are PyTorch's own.
+whole compiler at their first call, which takes longer than PyTorch itself (``python -X importtime``). In a training by
+several processes, DistributedDataParallel imports it in any case. Here nothing compiles an optimiser (``train.compile``
+compiles networks), so the methods are called without the wrappers. The arithmetic, the state and its format are
+PyTorch's own.
 """
 
 from __future__ import annotations
