@@ -14,7 +14,6 @@ import psutil
 import yaml
 
 from flows.code_copies import clean_environment, copy_working_tree, graph_hashes, without_results
-from flows.provenance import outs_of, read_lock
 from s3dnerf.settings.loading import as_dict, preset_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,12 +98,6 @@ class Project:
         while self.processes() and time.monotonic() < end:
             time.sleep(0.1)
         return not self.processes()
-
-    def outs(self) -> dict[str, str]:
-        """Out → DVC's hash, of every stage that has run."""
-        return {
-            path: md5 for paths in outs_of(read_lock(self.folder / "dvc.lock")).values() for path, md5 in paths.items()
-        }
 
     def hashes(self) -> dict[str, str]:
         """:func:`flows.code_copies.graph_hashes` of the preset tiny."""

@@ -40,20 +40,23 @@ def remember_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, remembered(getattr(module, name)))
 
 
-def _digest(folders: tuple[str, ...], kind: str) -> str:
-    """Of the names and bytes of all files of a kind in some folders below the current one."""
+def _digest(folders: tuple[str, ...], kinds: tuple[str, ...]) -> str:
+    """Of the names and bytes of all files of some kinds in some folders below the current one."""
     found = hashlib.sha256()
-    for path in sorted(path for folder in folders for path in Path(folder).rglob(kind) if path.is_file()):
+    paths = (path for folder in folders for kind in kinds for path in Path(folder).rglob(kind))
+    for path in sorted(path for path in paths if path.is_file()):
         found.update(f"{path}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
     return found.hexdigest()
 
 
-def remembered_of_files(function: Callable[..., Any], folders: tuple[str, ...], kind: str) -> Callable[..., Any]:
+def remembered_of_files(
+    function: Callable[..., Any], folders: tuple[str, ...], kinds: tuple[str, ...] = ("*",)
+) -> Callable[..., Any]:
     """The function, computed once for arguments that print alike and files of these folders with equal bytes."""
     kept: dict[tuple[str, str], Any] = {}
 
     def once(*given: Any) -> Any:
-        inputs = repr(given), _digest(folders, kind)
+        inputs = repr(given), _digest(folders, kinds)
         if inputs not in kept:
             kept[inputs] = function(*given)
         return kept[inputs]
@@ -65,6 +68,6 @@ def remember_what_reports_share(monkeypatch: pytest.MonkeyPatch, data: Path) -> 
     """Pictures; besides, the contact sheets of preprocessing and what is read of the code, once for the same files."""
     remember_pictures(monkeypatch)
     preprocessed = tuple(str(data / stage) for stage in ("sample", "inventory", "ingest", *PACK_STAGES))
-    monkeypatch.setattr(page, "contact_sheets", remembered_of_files(page.contact_sheets, preprocessed, "*"))
-    code = remembered_of_files(code_lock.read_code, ("s3dnerf", "stages", "flows"), "*.[ph][yt]*")
+    monkeypatch.setattr(page, "contact_sheets", remembered_of_files(page.contact_sheets, preprocessed))
+    code = remembered_of_files(code_lock.read_code, ("s3dnerf", "stages", "flows"), ("*.py", "*.html"))
     monkeypatch.setattr(code_lock, "read_code", code)

@@ -44,7 +44,7 @@ sys.addaudithook(note)
 from flows.cli import main
 main()
 """
-PATIENCE_MS = 120_000
+PATIENCE_MS = 60_000
 
 
 @dataclass

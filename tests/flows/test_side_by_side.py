@@ -133,7 +133,7 @@ def test_nothing_is_left_when_the_command_ends(small: Settings, tmp_path: Path, 
     started = psutil.Process(process.pid).children(recursive=True)
     dvcs = [one for one in started if one.ppid() == process.pid]
     process.send_signal(number)
-    process.communicate(timeout=90)
+    process.communicate(timeout=30)
     # killed, it takes dvc along, and a stage of ours watches its dvc (tests/flows/test_process_lifetime.py)
     _, left = psutil.wait_procs(dvcs if number == signal.SIGKILL else started, timeout=20)
     (tmp_path / "forever").unlink()
