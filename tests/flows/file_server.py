@@ -57,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(data)}")
             self.send_header("Content-Length", "0")
-            self.end_headers()
+            self._end_headers()
             return
         self.send_response(206 if start else 200)
         if start:
@@ -65,9 +65,14 @@ class _Handler(BaseHTTPRequestHandler):
         if server.etags:
             self.send_header("ETag", etag)
         self.send_header("Content-Length", str(server.claims.get(self.path, len(data) - start)))
-        self.end_headers()
+        self._end_headers()
         cuts = server.cut.get(self.path)
         self.wfile.write(data[start : start + cuts.pop(0)] if cuts else data[start:])
+
+    def _end_headers(self) -> None:
+        """Unless told, a client keeps the connection for its next request, which then fails now and then."""
+        self.send_header("Connection", "close")
+        self.end_headers()
 
 
 @contextmanager
