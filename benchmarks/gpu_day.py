@@ -39,15 +39,42 @@ from s3dnerf.training.phases import phase_at
 from s3dnerf.training.train_s3dnerf import Trainer
 
 CORPUS, EXPERT = "hdtf", Path("train_sync") / "expert"
-# preset, precision, batch (None: the preset's), train.compile
-MODELS: tuple[tuple[str, str, int | None, bool], ...] = (
-    ("paper", "bf16", None, False),
-    ("paper", "fp32", None, False),
-    ("paper", "bf16", 16, False),
-    ("mini", "fp32", None, False),
-    ("mini", "bf16", None, False),
-    ("mini", "bf16", 16, False),
-    ("paper", "bf16", None, True),
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A training to measure: the preset's but for what is named here."""
+
+    preset: str
+    precision: str
+    batch: int | None = None
+    compile: bool = False
+    outside_rays: float | None = None
+
+    def arguments(self) -> list[str]:
+        """For ``benchmarks.model``."""
+        given = ["--preset", self.preset, "--only", "training", "--precision", self.precision]
+        given += ["--batch", str(self.batch)] if self.batch else []
+        given += ["--outside-rays", str(self.outside_rays)] if self.outside_rays is not None else []
+        return given + (["--compile"] if self.compile else [])
+
+    def name(self) -> str:
+        """Of the result."""
+        rays = [f"train.outside_rays {self.outside_rays}"] if self.outside_rays is not None else []
+        batch = f"batch {self.batch or 'of the preset'}"
+        return ", ".join([self.preset, self.precision, batch, *rays, *(["compiled"] if self.compile else [])])
+
+
+MODELS = (
+    Variant("paper", "bf16"),
+    Variant("paper", "fp32"),
+    Variant("paper", "bf16", batch=16),
+    Variant("mini", "fp32"),
+    Variant("mini", "bf16"),
+    Variant("mini", "bf16", batch=16),
+    Variant("paper", "bf16", compile=True),
+    Variant("paper", "bf16", outside_rays=0.1),
+    Variant("paper", "fp32", outside_rays=0.1),
 )
 
 
@@ -181,22 +208,20 @@ def main() -> None:
         write(name, result)
     if "model" in given.parts:
         result["training_on_drawn_data"] = {}
-        for preset, precision, batch, compiled in chosen:
-            arguments = ["--preset", preset, "--device", device.type, "--only", "training", "--precision", precision]
-            arguments += [*(["--batch", str(batch)] if batch else []), *(["--compile"] if compiled else [])]
-            file = RESULTS / f"model_{preset}_{device.type}_training.json"
+        for variant in chosen:
+            arguments = [*variant.arguments(), "--device", device.type]
+            file = RESULTS / f"model_{variant.preset}_{device.type}_training.json"
             found = part("benchmarks.model", arguments, given.limit, file)
             file.unlink(missing_ok=True)
-            what = f"{preset}, {precision}, batch {batch or 'of the preset'}{', compiled' if compiled else ''}"
-            result["training_on_drawn_data"][what] = found.get("training", found)
+            result["training_on_drawn_data"][variant.name()] = found.get("training", found)
             write(name, result)
     if "clips" in given.parts:
         result["training_on_real_clips"] = []
-        for preset, precision, batch, _ in chosen:
-            if preset != "mini":  # the paper's speech features and expert are not those of these clips
+        for variant in chosen:
+            if variant.preset != "mini":  # the paper's speech features and expert are not those of these clips
                 continue
-            size = batch or preset_settings(preset).train.batch
-            found = on_clips(given.data, preset, precision, size, given.steps, device)
+            size = variant.batch or preset_settings(variant.preset).train.batch
+            found = on_clips(given.data, variant.preset, variant.precision, size, given.steps, device)
             result["training_on_real_clips"].append(found)
             write(name, result)
     print(write(name, result))

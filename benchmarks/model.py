@@ -20,8 +20,10 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -30,6 +32,7 @@ from benchmarks.peak_memory import peak_memory_mb
 from benchmarks.record import origin, write
 from s3dnerf.core.cores import usable_cores
 from s3dnerf.faces.camera import intrinsics, world_to_camera
+from s3dnerf.model import grid_reading
 from s3dnerf.model.cameras import Camera
 from s3dnerf.model.field import Identity, Portrait
 from s3dnerf.model.lip_shapes import SHAPE
@@ -43,6 +46,7 @@ from s3dnerf.training.batches import make_batch
 from s3dnerf.training.distributed import World
 from s3dnerf.training.train_s3dnerf import Trainer
 
+PLAIN_READS = "every ray, grids read by grid_sample"
 SPEECH_DIM = 80  # of a token; a mel column is as long
 BOX = np.array([0.0, 0.0, 0.0, 1.35], np.float32)
 INTRINSICS = intrinsics(np.array([0.9, 128.0, 128.0]), 256).astype(np.float32)
@@ -200,8 +204,15 @@ def drawn_sample(settings: Settings, random: np.random.Generator) -> dict[str, A
     }
 
 
+def by_grid_sample() -> AbstractContextManager[Any]:
+    """Within it PyTorch's grid_sample reads the grids on a GPU as well, and 1×1 convolutions are convolutions."""
+    return mock.patch.object(grid_reading, "kernels", lambda: None)
+
+
 def training(settings: Settings, device: torch.device) -> dict[str, Any]:
-    """Steps a second and memory, with rays inside the face alone against every ray (the plain way, the baseline)."""
+    """Steps a second and memory, with rays inside the face alone against every ray (the plain way, the baseline), and
+    on a GPU every ray with the kernels for grids against PyTorch's own ``grid_sample`` (likewise).
+    """
     random = np.random.default_rng(0)
     statistics_of_nothing = (torch.zeros(SPEECH_DIM), torch.ones(SPEECH_DIM))
     data: Any = SimpleNamespace(
@@ -212,7 +223,10 @@ def training(settings: Settings, device: torch.device) -> dict[str, Any]:
     )
     found: dict[str, dict[str, float]] = {}
     late = settings.train.steps - 1  # past every warm-up: all losses are on
-    for name, rays in (("rays inside the face", settings.train.outside_rays), ("every ray", 1.0)):
+    ways = [("rays inside the face", settings.train.outside_rays), ("every ray", 1.0)]
+    if settings.train.outside_rays == 1.0:
+        del ways[0]
+    for name, rays in [*ways, (PLAIN_READS, 1.0)] if device.type == "cuda" else ways:
         train = dataclasses.replace(settings.train, outside_rays=rays, perceptual="stand_in")
         job: Any = SimpleNamespace(settings=dataclasses.replace(settings, train=train), variant="full")
         trainer = Trainer(
@@ -220,19 +234,24 @@ def training(settings: Settings, device: torch.device) -> dict[str, Any]:
         )
         batch = make_batch([drawn_sample(settings, random) for _ in range(train.batch)], settings.model, device)
         if device.type == "cuda":
+            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-        found[name] = {
-            "steps_a_second": round(1 / seconds(functools.partial(trainer.step, late, [batch]), device), 3),
-            "peak_mb": round(peak_mb(device)),
-        }
-    fast, plain = found["rays inside the face"]["steps_a_second"], found["every ray"]["steps_a_second"]
+        with by_grid_sample() if name == PLAIN_READS else nullcontext():
+            found[name] = {
+                "steps_a_second": round(1 / seconds(functools.partial(trainer.step, late, [batch]), device), 3),
+                "peak_mb": round(peak_mb(device)),
+            }
+        del trainer, batch
+    fast, plain = found[ways[0][0]]["steps_a_second"], found["every ray"]["steps_a_second"]
     days = settings.train.steps / fast / 86400
+    ratio = round(plain / found[PLAIN_READS]["steps_a_second"], 2) if PLAIN_READS in found else None
     return {
         **found,
+        **({"ratio_kernels_to_grid_sample": ratio} if ratio is not None else {}),
         "batch": settings.train.batch,
         "frames_a_sample": settings.train.frames,
         "precision": settings.train.precision,
-        "ratio_face_rays_to_every_ray": round(fast / plain, 2),
+        **({"ratio_face_rays_to_every_ray": round(fast / plain, 2)} if len(ways) > 1 else {}),
         "days_for_the_presets_steps_on_one_device": round(days, 2),
     }
 
@@ -263,9 +282,14 @@ def main() -> None:
     parser.add_argument("--only", choices=("training",), help="only a training step's speed and memory")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="of training, instead of the preset's")
     parser.add_argument("--batch", type=int, help="of training, instead of the preset's")
+    parser.add_argument("--outside-rays", type=float, help="train.outside_rays, instead of the preset's")
     given = parser.parse_args()
     device, settings = torch.device(given.device), preset_settings(given.preset)
-    changed = {name: getattr(given, name) for name in ("precision", "batch") if getattr(given, name) is not None}
+    changed = {
+        name: getattr(given, name)
+        for name in ("precision", "batch", "outside_rays")
+        if getattr(given, name) is not None
+    }
     changed["compile"] = given.compile and given.only == "training"
     settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, **changed))
     if device.type == "cpu":

@@ -124,7 +124,8 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 }
 # imported, and without an influence on any number or byte
 HARMLESS = frozenset(
-    {"jaxtyping", "beartype", "ruamel", "psutil", "filelock", "tqdm", "rich", "huggingface_hub", "markupsafe"}
+    # triton: each version of PyTorch for CUDA brings its own, and PyTorch's version counts
+    {"jaxtyping", "beartype", "ruamel", "psutil", "filelock", "tqdm", "rich", "huggingface_hub", "markupsafe", "triton"}
 )
 
 

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from s3dnerf.core.shapes import Float, Tensor
 from s3dnerf.model.appearance import SLOPE, init_convolutions
+from s3dnerf.model.grid_reading import add_read, by_kernels, pointwise
 
 
 def position_code(x: Float[Tensor, "b 3 p"], octaves: int) -> Float[Tensor, "b c p"]:
@@ -88,9 +89,27 @@ class Deformation(nn.Module):
         cells, seen : F_cm (rows of cells, row by row) and where each point projects to, source window coordinates
         points : tri-plane features at x
         """
-        # what follows is added in place: nothing needs the parts again
-        h = self.from_position(position_code(x, self.octaves))
-        h = h.add_(self.from_speech(speech)[..., None])
+        h = self._first_layer(x, speech, cells, seen, points)
+        skips = [h]
+        half = len(self.layers) // 2
+        for i, layer in enumerate(self.layers):
+            assert isinstance(layer, nn.Conv1d)
+            h = pointwise(layer, h, SLOPE)
+            if i < half - 1:
+                skips.append(h)
+            elif i >= half:
+                h = h + skips.pop()
+        return torch.tanh(pointwise(self.out, h).float()) * self.bound
+
+    def _first_layer(
+        self, x: Tensor, speech: Tensor, cells: Tensor | None, seen: Tensor | None, points: Tensor | None
+    ) -> Float[Tensor, "b w p"]:
+        h, told = pointwise(self.from_position, position_code(x, self.octaves)), self.from_speech(speech)
+        if self.from_cells is not None and by_kernels(x):
+            assert cells is not None and seen is not None
+            # the weights by which a point reads cells add up to one: speech may as well be added to each cell
+            return add_read(h, self.from_cells(cells) + told[:, None], math.isqrt(cells.shape[1]), seen, SLOPE)
+        h = h.add_(told[..., None])  # in place: nothing needs the parts again
         if self.from_cells is not None:
             assert cells is not None and seen is not None
             side = math.isqrt(cells.shape[1])
@@ -100,14 +119,6 @@ class Deformation(nn.Module):
                 functional.grid_sample(grid.float(), at.float(), padding_mode="border", align_corners=False)[:, :, 0]
             )
         if self.from_points is not None:
-            h = h.add_(self.from_points(points))
-        h = functional.leaky_relu(h, SLOPE, inplace=True)
-        skips = [h]
-        half = len(self.layers) // 2
-        for i, layer in enumerate(self.layers):
-            h = functional.leaky_relu(layer(h), SLOPE, inplace=True)
-            if i < half - 1:
-                skips.append(h)
-            elif i >= half:
-                h = h + skips.pop()
-        return torch.tanh(self.out(h).float()) * self.bound
+            assert points is not None
+            h = h.add_(pointwise(self.from_points, points))
+        return functional.leaky_relu(h, SLOPE, inplace=True)

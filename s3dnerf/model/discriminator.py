@@ -18,6 +18,18 @@ from s3dnerf.core.shapes import Float, Tensor
 from s3dnerf.model.appearance import SLOPE, init_convolutions
 
 
+def halved(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+    """Means of 2×2 pixels; on a GPU as :func:`mean_of_squares`, for ``avg_pool2d`` is slow there on channels-last
+    pictures, its gradient above all.
+    """
+    return mean_of_squares(x) if x.is_cuda else functional.avg_pool2d(x, 2)
+
+
+def mean_of_squares(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+    """Means of 2×2 pixels, channels last in memory, and so are the gradients."""
+    return x.permute(0, 2, 3, 1).unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).mean((2, 4)).permute(0, 3, 1, 2)
+
+
 class ResidualBlock(nn.Module):
     """Two 3×3 convolutions and a 1×1 skip, halving the resolution."""
 
@@ -30,8 +42,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h2 w2"]:
         """(b, i, h, w) → (b, o, h / 2, w / 2)."""
         h = functional.leaky_relu(self.first(x), SLOPE, inplace=True)
-        h = functional.avg_pool2d(functional.leaky_relu(self.second(h), SLOPE, inplace=True), 2)
-        return (h + self.skip(functional.avg_pool2d(x, 2))) * 0.7071
+        h = halved(functional.leaky_relu(self.second(h), SLOPE, inplace=True))
+        return (h + self.skip(halved(x))) * 0.7071
 
 
 def group_deviation(x: Float[Tensor, "b c h w"], group: int) -> Float[Tensor, "b 1 h w"]:

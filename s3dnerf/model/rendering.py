@@ -18,6 +18,7 @@ from torch.nn import functional
 from s3dnerf.core.shapes import Bool, Float, Tensor
 from s3dnerf.model.appearance import init_convolutions
 from s3dnerf.model.cameras import box_bounds
+from s3dnerf.model.grid_reading import pointwise
 
 
 class Decoder(nn.Module):
@@ -44,11 +45,11 @@ class Decoder(nn.Module):
         features : (b, f, p), read from the tri-planes
         speech : pooled speech of each of t frames; p = t · points, frames slowest
         """
-        h = self.hidden(features)
+        h = pointwise(self.hidden, features)
         if self.from_speech is not None:
             assert speech is not None
             h = (h.unflatten(2, (speech.shape[1], -1)) + self.from_speech(speech).transpose(1, 2)[..., None]).flatten(2)
-        d = self.out(functional.softplus(h)).float()
+        d = pointwise(self.out, functional.softplus(h)).float()
         colour = torch.sigmoid(d[:, 1:4]) * 1.002 - 0.001
         return functional.softplus(d[:, :1] - 1.0), torch.cat([colour, d[:, 4:]], 1)
 

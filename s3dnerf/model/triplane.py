@@ -11,12 +11,15 @@ import torch
 from torch.nn import functional
 
 from s3dnerf.core.shapes import Float, Tensor
+from s3dnerf.model.grid_reading import by_kernels, read_planes
 
 PLANES = ((0, 1), (1, 2), (0, 2))  # XY, YZ, XZ: the first coordinate runs along columns, the second along rows
 
 
 def sample_planes(levels: list[Float[Tensor, "b 3 c _h _w"]], local: Float[Tensor, "b 3 p"]) -> Float[Tensor, "b f p"]:
     """Features of points: f = levels · C."""
+    if by_kernels(local):
+        return read_planes(levels, local)
     grid = torch.stack([torch.stack([local[:, i], local[:, j]], 2) for i, j in PLANES], 1)  # [b, 3, p, 2]
     grid = grid.flatten(0, 1)[:, None]  # [3b, 1, p, 2]
     features = []

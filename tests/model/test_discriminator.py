@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from s3dnerf.model.discriminator import Discriminator, equalised
+from s3dnerf.model.discriminator import Discriminator, equalised, halved, mean_of_squares
 from s3dnerf.training.losses import discriminator_loss
 
 SIDE_PX, FRAMES, STEP = 32, 5, 2e-4
@@ -45,3 +45,13 @@ def test_a_first_step_moves_the_scores_a_little_at_every_width():
     narrow, wide, unscaled = moved(8, equalised), moved(64, equalised), moved(64, plain)
     assert 0.0 < narrow < 1.0 and 0.0 < wide < 1.0
     assert unscaled > 5.0 and unscaled > 10.0 * wide, (unscaled, wide)
+
+
+def test_a_gpus_halving_is_the_processors_and_keeps_channels_last() -> None:
+    x = torch.randn(2, 8, 6, 4).to(memory_format=torch.channels_last).requires_grad_(True)
+    plain, other = halved(x), mean_of_squares(x)
+    assert torch.allclose(plain, other, atol=1e-6)
+    assert other.is_contiguous(memory_format=torch.channels_last)
+    given = torch.randn_like(plain)
+    (wanted,), (got,) = (torch.autograd.grad(made, x, given) for made in (plain, other))
+    assert torch.allclose(wanted, got, atol=1e-6) and got.is_contiguous(memory_format=torch.channels_last)
