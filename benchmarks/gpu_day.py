@@ -1,9 +1,10 @@
 """A day's questions to a GPU, answered in minutes: how fast a portrait speaks, how fast training steps are, how long
-training waits for its data, and how far the GPU's results are from the CPU's.
+training waits for its data, how far the GPU's frames are from the CPU's, and gradients by its kernels from
+``grid_sample``'s.
 
     python -m benchmarks.gpu_day --carve folder --data data/mini [--mb 30]  # here: some training clips, small enough
     python -m benchmarks.speed --prepare folder                             # here: a portrait and speech
-    python -m benchmarks.gpu_day --inputs folder --parts speed model clips  # there (or here, on the CPU, few steps)
+    python -m benchmarks.gpu_day --inputs folder --data folder              # there (or here, on the CPU, few steps)
 
 Needs torch and the packages of ``pip install .``, OpenCV, pandas and pyarrow, transformers and imageio-ffmpeg
 (``speed``), ruamel.yaml (``model``, ``clips``) and decord (``clips``); nothing else of the pipeline. ``speed`` and each
@@ -14,6 +15,7 @@ benchmarks/results/gpu_day_<device>.json after each part.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -23,11 +25,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from benchmarks.model import machine, peak_mb, synchronise
+from benchmarks.model import SPEECH_DIM, by_grid_sample, drawn_sample, machine, peak_mb, synchronise
 from benchmarks.record import RESULTS, origin, write
 from s3dnerf.core.devices import chosen_device, device_name
+from s3dnerf.model.s3dnerf import S3DNeRF
 from s3dnerf.settings.loading import preset_settings
 from s3dnerf.sync.expert import load_expert
 from s3dnerf.training.batches import make_batch
@@ -35,9 +39,11 @@ from s3dnerf.training.clips import STAGES
 from s3dnerf.training.distributed import World, loader_workers
 from s3dnerf.training.generator_data import GeneratorData
 from s3dnerf.training.loading import batches
+from s3dnerf.training.passes import render_targets
 from s3dnerf.training.phases import phase_at
 from s3dnerf.training.train_s3dnerf import Trainer
 
+PARTS = ("agreement", "speed", "model", "clips")
 CORPUS, EXPERT = "hdtf", Path("train_sync") / "expert"
 
 
@@ -161,6 +167,35 @@ def on_clips(data: Path, preset: str, precision: str, batch: int, steps: int, de
     }
 
 
+def agreement(preset: str, device: torch.device) -> dict[str, Any]:
+    """How far the generator's frames and gradients lie from float32's by ``grid_sample``, one drawn sample: the
+    largest difference of a pixel (0 … 1), and the norm of the gradients' difference as a share of their norm.
+    """
+    settings = preset_settings(preset)
+    settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, batch=1, processes=1))
+    torch.manual_seed(settings.seed)
+    generator = S3DNeRF(settings.model, SPEECH_DIM).to(device)
+    if generator.deformation is not None:  # it starts at zero, where little has a gradient
+        torch.nn.init.normal_(generator.deformation.out.weight, std=0.05)
+    batch = make_batch([drawn_sample(settings, np.random.default_rng(0))], settings.model, device)
+    kept: list[tuple[torch.Tensor, torch.Tensor]] = []
+    found = {}
+    for way, precision in (("grid_sample", "fp32"), ("kernels", "fp32"), ("grid_sample", "bf16"), ("kernels", "bf16")):
+        generator.zero_grad(set_to_none=True)
+        reads = by_grid_sample() if way == "grid_sample" else contextlib.nullcontext()
+        with reads, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            with World(device=device).autocast(precision):
+                made = render_targets(generator, batch, 1.0)
+            (made.fine.float().square().mean() + made.coarse.float().mean() + made.deform_energy.float()).backward()
+        gradient = torch.cat([p.grad.flatten() for p in generator.parameters() if p.grad is not None])
+        kept.append((made.fine.detach().float(), gradient))
+        found[f"{way}, {precision}"] = {
+            "frames_most": float(f"{(kept[-1][0] - kept[0][0]).abs().max():.2g}"),
+            "gradient": float(f"{(gradient - kept[0][1]).norm() / kept[0][1].norm():.2g}"),
+        }
+    return found
+
+
 def part(name: str, arguments: list[str], limit_s: float, file: Path) -> dict[str, Any]:
     """A module's result, run as a process of its own; its error where it fails."""
     file.unlink(missing_ok=True)
@@ -183,7 +218,7 @@ def main() -> None:
     parser.add_argument("--mb", type=float, default=30.0)
     parser.add_argument("--data", type=Path, help="preprocessed clips (the preset mini's data)")
     parser.add_argument("--inputs", type=Path, help="a folder of benchmarks.speed --prepare")
-    parser.add_argument("--parts", nargs="+", choices=("speed", "model", "clips"), default=["speed", "model", "clips"])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--limit", type=float, default=180.0, help="seconds for each process")
     parser.add_argument("--device", default="auto")
@@ -202,12 +237,17 @@ def main() -> None:
         "machine": machine(device) | {"device": device_name(device)},
     }
     chosen = [v for i, v in enumerate(MODELS) if not given.only or i in given.only]
+    if "agreement" in given.parts:
+        result["agreement_with_fp32_by_grid_sample"] = {p: agreement(p, device) for p in ("paper", "mini")}
+        write(name, result)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # the next parts are other processes, and need the memory
     if "speed" in given.parts:
         arguments = ["--device", given.device, *(["--inputs", str(given.inputs)] if given.inputs else [])]
         result["speed"] = part("benchmarks.speed", arguments, given.limit, RESULTS / f"speed_{device.type}.json")
         write(name, result)
     if "model" in given.parts:
-        result["training_on_drawn_data"] = {}
+        result.setdefault("training_on_drawn_data", {})
         for variant in chosen:
             arguments = [*variant.arguments(), "--device", device.type]
             file = RESULTS / f"model_{variant.preset}_{device.type}_training.json"

@@ -46,7 +46,7 @@ from s3dnerf.training.batches import make_batch
 from s3dnerf.training.distributed import World
 from s3dnerf.training.train_s3dnerf import Trainer
 
-PLAIN_READS = "every ray, grids read by grid_sample"
+EVERY_RAY, PLAIN_READS = "every ray", "every ray, grids read by grid_sample"
 SPEECH_DIM = 80  # of a token; a mel column is as long
 BOX = np.array([0.0, 0.0, 0.0, 1.35], np.float32)
 INTRINSICS = intrinsics(np.array([0.9, 128.0, 128.0]), 256).astype(np.float32)
@@ -221,12 +221,13 @@ def training(settings: Settings, device: torch.device) -> dict[str, Any]:
         lips=lambda: torch.rand(8, SHAPE),
         fit_lip_shapes=lambda shapes: None,
     )
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, Any]] = {}
     late = settings.train.steps - 1  # past every warm-up: all losses are on
-    ways = [("rays inside the face", settings.train.outside_rays), ("every ray", 1.0)]
-    if settings.train.outside_rays == 1.0:
-        del ways[0]
-    for name, rays in [*ways, (PLAIN_READS, 1.0)] if device.type == "cuda" else ways:
+    ways = [("rays inside the face", settings.train.outside_rays)] if settings.train.outside_rays < 1.0 else []
+    ways.append((EVERY_RAY, 1.0))
+    if device.type == "cuda" and not settings.train.compile:
+        ways.append((PLAIN_READS, 1.0))
+    for name, rays in ways:
         train = dataclasses.replace(settings.train, outside_rays=rays, perceptual="stand_in")
         job: Any = SimpleNamespace(settings=dataclasses.replace(settings, train=train), variant="full")
         trainer = Trainer(
@@ -236,23 +237,31 @@ def training(settings: Settings, device: torch.device) -> dict[str, Any]:
         if device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-        with by_grid_sample() if name == PLAIN_READS else nullcontext():
-            found[name] = {
-                "steps_a_second": round(1 / seconds(functools.partial(trainer.step, late, [batch]), device), 3),
-                "peak_mb": round(peak_mb(device)),
-            }
+        try:
+            with by_grid_sample() if name == PLAIN_READS else nullcontext():
+                step_s = seconds(functools.partial(trainer.step, late, [batch]), device)
+            found[name] = {"steps_a_second": round(1 / step_s, 3), "peak_mb": round(peak_mb(device))}
+        except torch.OutOfMemoryError:
+            found[name] = {"failed": "more memory than the GPU has"}
         del trainer, batch
-    fast, plain = found[ways[0][0]]["steps_a_second"], found["every ray"]["steps_a_second"]
-    days = settings.train.steps / fast / 86400
-    ratio = round(plain / found[PLAIN_READS]["steps_a_second"], 2) if PLAIN_READS in found else None
+    pace = {name: way["steps_a_second"] for name, way in found.items() if "steps_a_second" in way}
+    ratios = {
+        f"ratio_{what}": round(pace[one] / pace[other], 2)
+        for what, one, other in (
+            ("face_rays_to_every_ray", "rays inside the face", EVERY_RAY),
+            ("kernels_to_grid_sample", EVERY_RAY, PLAIN_READS),
+        )
+        if one in pace and other in pace
+    }
+    first = pace.get(ways[0][0])
+    days = {"days_for_the_presets_steps_on_one_device": round(settings.train.steps / first / 86400, 2)} if first else {}
     return {
         **found,
-        **({"ratio_kernels_to_grid_sample": ratio} if ratio is not None else {}),
         "batch": settings.train.batch,
         "frames_a_sample": settings.train.frames,
         "precision": settings.train.precision,
-        **({"ratio_face_rays_to_every_ray": round(fast / plain, 2)} if len(ways) > 1 else {}),
-        "days_for_the_presets_steps_on_one_device": round(days, 2),
+        **ratios,
+        **days,
     }
 
 
