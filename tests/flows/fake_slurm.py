@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "srun", "preempt", "warn")
-GRACE_S = 1.5  # from SIGTERM to SIGKILL
+GRACE_S = "1.5"  # from SIGTERM to SIGKILL, unless $FAKE_SLURM_GRACE_S says otherwise; Slurm's own KillWait is 30
 
 
 def install(folder: Path) -> dict[str, str]:
@@ -81,7 +81,7 @@ def work(job_id: str) -> None:
                 time.sleep(0.02)
             if batch.poll() is None:
                 time.sleep(0.05)
-                end = time.monotonic() + GRACE_S
+                end = time.monotonic() + float(os.environ.get("FAKE_SLURM_GRACE_S", GRACE_S))
                 while batch.poll() is None and time.monotonic() < end:
                     time.sleep(0.02)
             _signal(job, signal.SIGKILL)
@@ -122,7 +122,7 @@ def scontrol(action: str, job_id: str) -> None:
 
 
 def preempt(job_id: str) -> None:
-    """SIGTERM for all of a job, its end after GRACE_S, and back to the queue."""
+    """SIGTERM for all of a job, its end after the grace, and back to the queue."""
     job = _job(job_id)
     for name in ("requeue", "ending"):
         (job / name).touch()

@@ -278,6 +278,7 @@ def test_a_preempted_training_ends_with_the_bytes_of_one_that_ran_through(
     slurm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flows.slurm.LOG_S", 0.05)
+    monkeypatch.setenv("FAKE_SLURM_GRACE_S", "30")  # a step ends before a training stops: seconds on a busy machine
     settings = preset_settings("tiny")
     make_training_data(settings, slurm / "data")
     given = {"batch": 1, "steps": 12, "checkpoint_every": 1, "strip_every": 12}
