@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import subprocess
 from typing import Any
 
 import torch
@@ -36,11 +35,11 @@ def kernels() -> Any:
         grid_kernels.read(torch.ones(1, 1, 2, 2, 8, device="cuda"), torch.zeros(1, 2, 1, device="cuda"), out, 0)
         if not bool((out == 1.0).all()):
             raise RuntimeError(f"a grid of ones is read as {out[0, 0, 0]:.3f}")
-    except (ImportError, RuntimeError, OSError, subprocess.CalledProcessError) as error:
+    except Exception as error:  # what Triton raises has no common kind: its compiler's, ptxas's and the C compiler's
         logger.warning(
             f"Triton does not work here ({type(error).__name__}: {error}): PyTorch's grid_sample reads the grids, "
-            "which makes a training step of the preset paper about twice as long. Triton comes with PyTorch for CUDA "
-            "and needs a C compiler"
+            "which makes a training step of the preset paper more than twice as long. Triton comes with PyTorch for "
+            "CUDA and needs a C compiler"
         )
         return None
     return grid_kernels

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -137,6 +138,20 @@ def test_where_triton_does_not_work_grid_sample_reads_and_the_log_says_so(
     monkeypatch.setitem(sys.modules, "s3dnerf.model.grid_kernels", None)
     assert grid_reading.kernels.__wrapped__() is None
     assert "Triton does not work here" in caplog.text and "C compiler" in caplog.text
+    caplog.clear()
+
+    class CompilerError(Exception):
+        """Triton's own errors are no RuntimeErrors."""
+
+    def read(*_: object) -> None:
+        raise CompilerError("no such GPU")
+
+    module = SimpleNamespace(read=read)
+    monkeypatch.setitem(sys.modules, "s3dnerf.model.grid_kernels", module)
+    monkeypatch.setattr("s3dnerf.model.grid_kernels", module, raising=False)
+    for name in ("zeros", "ones"):
+        monkeypatch.setattr(torch, name, lambda *_, **__: None)  # there is no GPU to make them on
+    assert grid_reading.kernels.__wrapped__() is None and "CompilerError: no such GPU" in caplog.text
 
 
 INTERPRETED = """
