@@ -29,7 +29,7 @@ from s3dnerf.settings.loading import load_settings
 from s3dnerf.synthesis.source_frame import source_frame
 from s3dnerf.synthesis.synthesizer import Synthesizer, frame_pixels, load_card, load_generator
 from s3dnerf.training.clips import Clip, ClipFolder
-from stages.evaluate import portrait_of
+from stages.evaluate import measured_records, portrait_of
 
 BATCH, LATER = 5, (1, 3, 10)
 EDGES_DEGREES = (0.0, 3.0, 6.0, 9.0, 180.0)
@@ -108,10 +108,9 @@ def main() -> None:
     generator = settings.data_dir / "train_s3dnerf" / settings.train.variants[0]
     made = Synthesizer(load_generator(generator), load_card(generator))
     rows: list[tuple[str, str, float, float]] = []  # version, person, angle in degrees, identity
-    people: dict[str, str] = {}
-    for record in folder.of_split("test"):
-        if people.setdefault(record["speaker"], record["clip"]) != record["clip"]:
-            continue
+    records = [record for record in measured_records(settings, []) if record["corpus"] == given.corpus]
+    people = list(dict.fromkeys(record["speaker"] for record in records))
+    for record in records:
         clip = folder.load(record, max_frames=int(settings.evaluate.clip_s * FPS_HZ))
         source = source_frame(clip.landmarks, settings.evaluate.source_frame)
         numbers = np.arange(0, len(clip.frames), given.every)
